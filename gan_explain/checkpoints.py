@@ -1,0 +1,160 @@
+"""Checkpoints: a folder NAME/{weights.safetensors, config.json, card.md} that holds named parts (a target, a generator, ...).
+
+Tensors are stored under `part/tensor-name`; config.json gives each part's kind and configuration and the SHA-256 of the weights.
+Only safetensors and JSON are read, so loading runs no code from the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from gan_explain.image import write_bytes
+from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
+from gan_explain.types import CheckpointError
+
+SCHEMA_VERSION = 1
+WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.json", "card.md"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One named part of a checkpoint: its kind, the configuration that rebuilds it, and its tensors (float32)."""
+
+    kind: str
+    config: Mapping[str, Any]
+    state: Mapping[str, Tensor]
+    checkpoint: str = ""
+
+
+def find_checkpoint(name: str | os.PathLike[str]) -> Path:
+    """A checkpoint's folder: a path as it is, or a name in $GAN_EXPLAIN_CHECKPOINTS, ./checkpoints or the repository's own.
+
+    Raises CheckpointError with the places that were looked at.
+    """
+    roots = [Path(), Path("checkpoints"), Path(__file__).resolve().parent.parent / "checkpoints"]
+    if os.environ.get("GAN_EXPLAIN_CHECKPOINTS"):
+        roots.insert(1, Path(os.environ["GAN_EXPLAIN_CHECKPOINTS"]))
+    for root in roots:
+        if (root / name / CONFIG).is_file():
+            return root / name
+    looked = ", ".join(str((root / name).absolute()) for root in roots)
+    raise CheckpointError(f"no checkpoint {str(name)!r}: expected a folder with {CONFIG} and {WEIGHTS} at one of {looked}")
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """config.json of a checkpoint folder; raises CheckpointError, naming the file, when it is damaged or of a newer schema."""
+    path = directory / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config["schema_version"] != SCHEMA_VERSION or not isinstance(config["parts"], dict):
+            raise ValueError(f"expected schema_version {SCHEMA_VERSION}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: expected a checkpoint configuration, got: {error}") from error
+    return dict(config)
+
+
+def _read_weights(directory: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    path = directory / WEIGHTS
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: expected the checkpoint's weights, got: {error}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != config["sha256"]:
+        raise CheckpointError(f"{path}: expected SHA-256 {config['sha256'][:12]}..., got {digest[:12]}... (file cut or changed)")
+    try:
+        return safetensors.torch.load(data)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path}: expected safetensors, got: {error}") from error
+
+
+def load_part(name: str | os.PathLike[str], part: str) -> Part:
+    """Read one part of a checkpoint; half-precision tensors come back as float32.
+
+    Raises CheckpointError when the checkpoint or the part is missing, or the weights are damaged.
+    """
+    directory = find_checkpoint(name)
+    config = read_config(directory)
+    if part not in config["parts"]:
+        raise CheckpointError(f"{directory}: no part {part!r}; it has {', '.join(sorted(config['parts'])) or 'none'}")
+    entry = config["parts"][part]
+    prefix = f"{part}/"
+    tensors = _read_weights(directory, config)
+    state = {key[len(prefix) :]: _widen(value) for key, value in tensors.items() if key.startswith(prefix)}
+    return Part(entry["kind"], entry["config"], state, directory.name)
+
+
+def _widen(value: Tensor) -> Tensor:
+    return value.float() if value.dtype == torch.float16 else value
+
+
+def save_part(
+    directory: str | os.PathLike[str],
+    part: str,
+    kind: str,
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    *,
+    half: bool = False,
+) -> None:
+    """Add or replace one part of a checkpoint folder, keeping the others; `half` stores floating tensors in 16 bits.
+
+    The weights are written to a temporary and renamed, then the configuration: a reader never sees half a file.
+    """
+    directory = Path(directory)
+    tensors: dict[str, Tensor] = {}
+    parts: dict[str, Any] = {}
+    if (directory / CONFIG).is_file():
+        old = read_config(directory)
+        parts = dict(old["parts"])
+        tensors = {k: v for k, v in _read_weights(directory, old).items() if not k.startswith(f"{part}/")}
+    for key, value in state.items():
+        value = value.detach().cpu().contiguous()
+        tensors[f"{part}/{key}"] = value.half() if half and value.dtype == torch.float32 else value.clone()
+    parts[part] = {"kind": kind, "config": dict(config)}
+    data = safetensors.torch.save(tensors)
+    written = {"schema_version": SCHEMA_VERSION, "sha256": hashlib.sha256(data).hexdigest(), "parts": parts}
+    directory.mkdir(parents=True, exist_ok=True)
+    write_bytes(directory / WEIGHTS, data)
+    write_bytes(directory / CONFIG, (json.dumps(written, indent=2, sort_keys=True) + "\n").encode())
+
+
+def load_into(network: nn.Module, part: Part) -> None:
+    """Load a part's tensors into a network; raises CheckpointError when names or shapes do not fit."""
+    try:
+        network.load_state_dict(dict(part.state))
+    except RuntimeError as error:
+        raise CheckpointError(f"checkpoint {part.checkpoint}: weights do not fit the configuration: {error}") from error
+    network.requires_grad_(False).eval()
+
+
+def load_generator(name: str | os.PathLike[str], confine: str = "lungs") -> Disentangler:
+    """The disentangling generator of a checkpoint, frozen; `confine` is "lungs" or "free"."""
+    part = load_part(name, confine)
+    if part.kind != "disentangler":
+        raise CheckpointError(f"checkpoint {name}: expected part {confine!r} to be a disentangler, got {part.kind!r}")
+    network = Disentangler(GeneratorConfig.model_validate(part.config))
+    load_into(network, part)
+    return network
+
+
+def load_synthesis(name: str | os.PathLike[str]) -> StructureGenerator:
+    """The structure generator (z1 to lungs) of a checkpoint, frozen."""
+    part = load_part(name, "synthesis")
+    if part.kind != "synthesis":
+        raise CheckpointError(f"checkpoint {name}: expected part 'synthesis' to be of that kind, got {part.kind!r}")
+    network = StructureGenerator(SynthesisConfig.model_validate(part.config))
+    load_into(network, part)
+    return network

@@ -1,0 +1,167 @@
+"""The one value range: float32 grayscale in [0, 1]. Reading, cropping, resizing, clipping and writing live here alone."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from gan_explain.types import DataError
+
+MAX_PIXELS = 100_000_000
+FloatImage = NDArray[np.float32]
+
+
+def read_image(path: str | os.PathLike[str]) -> FloatImage:
+    """Read one image file as (H, W) float32 in [0, 1]; 8 and 16 bit, gray, RGB, palette and CMYK; the first frame of many.
+
+    Raises DataError, naming the file, when it does not exist, is no image, is truncated, or has more than 100 million pixels.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such image file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                if file.width * file.height > MAX_PIXELS:
+                    raise DataError(f"{path}: expected at most {MAX_PIXELS} pixels, got {file.width}x{file.height}")
+                return _to_unit(file)
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: expected an image (PNG, JPEG, TIFF), got something else") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{path}: expected at most {MAX_PIXELS} pixels ({error})") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: expected a readable image, got: {error}") from error
+
+
+def _to_unit(file: Image.Image) -> FloatImage:
+    if file.mode.startswith("I;16") or file.mode == "I":
+        array = np.asarray(file, dtype=np.float64)
+        return (array.clip(0, 65535) / 65535).astype(np.float32)
+    if file.mode == "F":
+        array = np.asarray(file, dtype=np.float32)
+        low, high = float(array.min()), float(array.max())
+        return ((array - low) / max(high - low, 1e-12)).astype(np.float32)
+    gray = file if file.mode == "L" else file.convert("RGB").convert("L")
+    return np.asarray(gray, dtype=np.float32) / np.float32(255)
+
+
+def colourfulness(path: str | os.PathLike[str]) -> float:
+    """Mean absolute difference between colour channels in [0, 1]: 0 for a grey image stored as RGB, well above 0.02 for a photograph."""
+    with Image.open(path) as file:
+        if file.mode in ("L", "1", "F", "I") or file.mode.startswith("I;16"):
+            return 0.0
+        small = file.convert("RGB")
+        small.thumbnail((256, 256))
+        rgb = np.asarray(small, dtype=np.float32) / 255
+    return float(np.abs(rgb - rgb.mean(axis=2, keepdims=True)).mean())
+
+
+def trim_frame(array: FloatImage, tolerance: float = 0.01) -> FloatImage:
+    """Cut uniform rows and columns (range below `tolerance`) off the borders of an (H, W) image; never below half of a side."""
+    height, width = array.shape
+    rows = np.flatnonzero(np.ptp(array, axis=1) > tolerance)
+    columns = np.flatnonzero(np.ptp(array, axis=0) > tolerance)
+    if not rows.size or not columns.size:
+        return array
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    if bottom - top < height // 2 or right - left < width // 2:
+        return array
+    return array[top:bottom, left:right]
+
+
+def center_square(array: FloatImage) -> FloatImage:
+    """The centre square of an (H, W) image."""
+    height, width = array.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return array[top : top + side, left : left + side]
+
+
+def clip_percentile(array: FloatImage, low: float = 0.5, high: float = 99.5) -> FloatImage:
+    """Clip to two percentiles and stretch to [0, 1]; a uniform image becomes zeros."""
+    floor, ceiling = np.percentile(array, [low, high])
+    if ceiling - floor < 1e-6:
+        return np.zeros_like(array)
+    return ((array.clip(floor, ceiling) - floor) / (ceiling - floor)).astype(np.float32)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Bilinear with antialiasing: (N, C, H, W) -> (N, C, size, size); differentiable; the same tensor when nothing changes."""
+    if images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def prepare(array: FloatImage, size: int, trim: bool = True) -> Tensor:
+    """A radiograph as read -> (1, size, size) float32 in [0, 1]: frame trimmed, percentile-clipped, centre square, resized."""
+    if trim:
+        array = trim_frame(array)
+    square = np.ascontiguousarray(clip_percentile(center_square(array)))
+    return resize(torch.from_numpy(square)[None, None], size)[0].clamp(0, 1)
+
+
+def prepare_mask(array: FloatImage, size: int) -> Tensor:
+    """A mask as read (same grid as its untrimmed, square image) -> (1, size, size) in {0, 1}."""
+    square = np.ascontiguousarray(center_square(array))
+    return (resize(torch.from_numpy(square)[None, None], size)[0] > 0.5).float()
+
+
+def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
+    """Separable Gaussian blur with edge replication; sigma in pixels; (N, C, H, W)."""
+    radius = max(1, int(3 * sigma + 0.5))
+    x = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
+    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    channels = images.shape[1]
+    padded = F.pad(images, (radius,) * 4, mode="replicate")
+    padded = F.conv2d(padded, kernel.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
+    return F.conv2d(padded, kernel.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
+
+
+def feather(mask: Tensor, width: float = 2.0) -> Tensor:
+    """Soften a mask's edge over `width` pixels, inwards only: 0 stays exactly 0, so nothing outside the mask can change."""
+    return gaussian_blur(mask, width).mul(2).sub(1).clamp(0, 1) * mask
+
+
+def to_uint8(images: Tensor) -> NDArray[np.uint8]:
+    """[0, 1] tensor -> uint8 array of the same shape."""
+    return (images.detach().clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
+
+
+def quantize16(images: Tensor) -> Tensor:
+    """Round to the 16-bit grid that `write_png16` stores, so that what is scored is what is saved."""
+    return (images.clamp(0, 1) * 65535).round() / 65535
+
+
+def write_png16(image: Tensor, path: str | os.PathLike[str]) -> None:
+    """Write (1, H, W) or (H, W) in [0, 1] as a lossless 16-bit gray PNG, atomically and without metadata."""
+    array = (image.detach().squeeze().clamp(0, 1) * 65535).round().to(torch.int32).cpu().numpy().astype(np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    write_bytes(path, buffer.getvalue())
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a whole file or nothing: a temporary beside it, then a rename."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

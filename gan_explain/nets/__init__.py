@@ -1,0 +1,1 @@
+"""Networks: one concept a file, a flat configuration each."""

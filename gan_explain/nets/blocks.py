@@ -1,0 +1,76 @@
+"""Building blocks that several networks share. All work on (N, C, H, W)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+
+class Config(BaseModel):
+    """Base of every network configuration: flat, immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2)
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution, batch norm, ReLU: the classifiers' and segmenters' block."""
+
+    def __init__(self, cin: int, cout: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(cout), nn.ReLU(inplace=True)
+        )
+
+
+class Residual(nn.Module):
+    """Basic residual block (He et al., CVPR 2016) with batch norm; stride 2 halves the resolution."""
+
+    def __init__(self, cin: int, cout: int, stride: int = 1) -> None:
+        super().__init__()
+        self.first = ConvNorm(cin, cout, 3, stride)
+        self.second = nn.Sequential(nn.Conv2d(cout, cout, 3, padding=1, bias=False), nn.BatchNorm2d(cout))
+        plain = cin == cout and stride == 1
+        self.skip = nn.Identity() if plain else nn.Sequential(nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.second(self.first(x)) + self.skip(x))
+
+
+class ConvAct(nn.Module):
+    """Convolution, group norm, leaky ReLU: the generators' block; a code, where given, scales and shifts each channel (FiLM,
+    Perez et al., AAAI 2018, arXiv 1709.07871)."""
+
+    def __init__(self, cin: int, cout: int, code_dim: int = 0, groups: int = 8) -> None:
+        super().__init__()
+        self.conv = conv(cin, cout)
+        self.norm = nn.GroupNorm(groups, cout)
+        self.film = nn.Linear(code_dim, 2 * cout) if code_dim else None
+
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        x = self.norm(self.conv(x))
+        if self.film is not None and code is not None:
+            scale, shift = self.film(code)[:, :, None, None].chunk(2, dim=1)  # (N, 2C) -> 2 x (N, C, 1, 1)
+            x = x * (1 + scale) + shift
+        return F.leaky_relu(x, 0.2)
+
+
+def upsample(x: Tensor, factor: int = 2) -> Tensor:
+    """Bilinear: (N, C, H, W) -> (N, C, factor H, factor W)."""
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def lung_coordinates(lungs: Tensor, size: int) -> Tensor:
+    """Coordinates relative to the lungs: (N, 1, H, W) mask -> (N, 2, size, size), zero at the mask's centroid, one at one standard
+    deviation (clamped to [-3, 3]), so that a place means the same in every patient. An empty mask counts as the whole image."""
+    weight = F.adaptive_avg_pool2d(lungs, size) + 1e-4
+    axis = torch.linspace(-1, 1, size, device=lungs.device, dtype=lungs.dtype)
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"))[None]  # (1, 2, size, size)
+    total = weight.sum((2, 3), keepdim=True)
+    mean = (grid * weight).sum((2, 3), keepdim=True) / total  # (N, 2, 1, 1)
+    deviation = ((grid - mean).square() * weight).sum((2, 3), keepdim=True).div(total).sqrt()
+    return ((grid - mean) / deviation.clamp(min=0.05)).clamp(-3, 3)

@@ -1,0 +1,129 @@
+"""Classifiers: our own small CNNs for CPU training and judging, and torchvision's backbones, behind one dictionary of names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision import models
+
+from gan_explain.nets.blocks import Config, ConvNorm, Residual
+
+
+class ClassifierConfig(Config):
+    arch: str = "small"  # a name in ARCHITECTURES
+    classes: int = 2
+    channels: int = 1  # input channels; torchvision's backbones take 3
+    dropout: float = 0.2
+
+
+class SmallResNet(nn.Module):
+    """Nine convolutions with residual links, 0.7 M parameters; about 0.4 GFLOP an image at 128 px."""
+
+    def __init__(self, config: ClassifierConfig, width: int = 20) -> None:
+        super().__init__()
+        w = width
+        self.features = nn.Sequential(
+            ConvNorm(config.channels, w, 5, 2),  # H/2
+            Residual(w, 2 * w, 2),  # H/4
+            Residual(2 * w, 2 * w),
+            Residual(2 * w, 4 * w, 2),  # H/8
+            Residual(4 * w, 6 * w, 2),  # H/16
+        )
+        self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(6 * w, config.classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(x).mean((2, 3)))  # (N, C, H/16, W/16) -> (N, K)
+        return logits
+
+
+class SmallVGG(nn.Module):
+    """Plain convolutions and max pooling (after Simonyan & Zisserman, ICLR 2015, arXiv 1409.1556), no residual links."""
+
+    def __init__(self, config: ClassifierConfig, width: int = 20) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [ConvNorm(config.channels, width, 3, 2)]  # H/2
+        cin = width
+        for cout in (2 * width, 3 * width, 4 * width, 6 * width):
+            layers += [nn.MaxPool2d(2), ConvNorm(cin, cout), *([ConvNorm(cout, cout)] if cout > 2 * width else [])]
+            cin = cout
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(cin, config.classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(x).mean((2, 3)))
+        return logits
+
+
+class Inception(nn.Module):
+    """Parallel 1x1, 3x3 and stacked 3x3 convolutions (after Szegedy et al., CVPR 2015, arXiv 1409.4842), concatenated."""
+
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__()
+        part = cout // 4
+        self.point = ConvNorm(cin, part, 1)
+        self.three = ConvNorm(cin, 2 * part, 3)
+        self.five = nn.Sequential(ConvNorm(cin, part, 1), ConvNorm(part, part, 3), ConvNorm(part, part, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.point(x), self.three(x), self.five(x)], dim=1)
+
+
+class SmallInception(nn.Module):
+    """Inception blocks between average poolings."""
+
+    def __init__(self, config: ClassifierConfig, width: int = 24) -> None:
+        super().__init__()
+        self.stem = ConvNorm(config.channels, width, 5, 2)  # H/2
+        widths = (width, 2 * width, 4 * width, 6 * width)
+        self.blocks = nn.ModuleList(Inception(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(widths[-1], config.classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(F.avg_pool2d(x, 2))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
+
+
+class SmallDense(nn.Module):
+    """Densely connected convolutions (after Huang et al., CVPR 2017, arXiv 1608.06993): torchvision's DenseNet, slim."""
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.net = models.DenseNet(
+            growth_rate=12, block_config=(3, 4, 4, 4), num_init_features=20, bn_size=3, drop_rate=0.0, num_classes=config.classes
+        )
+        self.net.features[0] = nn.Conv2d(config.channels, 20, 5, 2, padding=2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x)
+        return logits
+
+
+def _torchvision(build: Callable[..., nn.Module]) -> Callable[[ClassifierConfig], nn.Module]:
+    return lambda config: build(weights=None, num_classes=config.classes)
+
+
+ARCHITECTURES: dict[str, Callable[[ClassifierConfig], nn.Module]] = {
+    "small": SmallResNet,
+    "small_vgg": SmallVGG,
+    "small_inception": SmallInception,
+    "small_dense": SmallDense,
+    "resnet18": _torchvision(models.resnet18),
+    "resnet50": _torchvision(models.resnet50),
+    "vgg16": _torchvision(models.vgg16),
+    "vgg16_bn": _torchvision(models.vgg16_bn),
+    "efficientnet_b0": _torchvision(models.efficientnet_b0),
+}
+THREE_CHANNELS = frozenset({"resnet18", "resnet50", "vgg16", "vgg16_bn", "efficientnet_b0"})
+
+
+def build(config: ClassifierConfig) -> nn.Module:
+    """The network of a configuration: (N, channels, H, W) -> logits (N, classes). Raises ValueError for an unknown name."""
+    if config.arch not in ARCHITECTURES:
+        raise ValueError(f"unknown architecture {config.arch!r}: expected one of {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[config.arch](config)

@@ -1,0 +1,45 @@
+"""A discriminator with one output for each cell of (source, class).
+
+Odena, Olah, Shlens (ICML 2017, arXiv 1610.09585) and Choi et al., "StarGAN v2" (CVPR 2020, arXiv 1912.01865) give one real/fake
+output a class; here a class is split by source too, so that a picture cannot be called fake for the scanner it came from.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan_explain.nets.blocks import Config, conv
+
+
+class DiscriminatorConfig(Config):
+    resolution: int = 128
+    cells: int = 2
+    width: int = 32
+
+
+class Discriminator(nn.Module):
+    """image and lung mask (N, 1, H, W) -> real/fake logits (N, cells)."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        w = config.width
+        widths, size = [w], config.resolution // 4
+        while size > 4:
+            widths.append(min(2 * widths[-1], 4 * w))
+            size //= 2
+        self.stem = conv(16 + 1, w)
+        self.same = nn.ModuleList(conv(a, a) for a in widths[:-1])
+        self.down = nn.ModuleList(conv(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.head = nn.Linear(widths[-1] * 16, config.cells)
+
+    def forward(self, images: Tensor, lungs: Tensor) -> Tensor:
+        x = torch.cat([F.pixel_unshuffle(images * 2 - 1, 4), F.avg_pool2d(lungs, 4)], dim=1)  # (N, 17, H/4, W/4)
+        x = F.leaky_relu(self.stem(x), 0.2)
+        for same, down in zip(self.same, self.down, strict=True):
+            x = (x + F.leaky_relu(same(x), 0.2)) * 0.7
+            x = F.avg_pool2d(F.leaky_relu(down(x), 0.2), 2)
+        x = F.adaptive_avg_pool2d(x, 4)
+        logits: Tensor = self.head(x.flatten(1))
+        return logits

@@ -1,0 +1,1 @@
+"""Training: one loop, then one objective a file."""

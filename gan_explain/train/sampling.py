@@ -1,0 +1,32 @@
+"""Drawing training indices: every cell (source x class, say) equally often, whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class BalancedSampler:
+    """Draws indices so that each distinct key is equally likely, then each index within it; state is one RNG state.
+
+    Raises ValueError when there is nothing to draw from.
+    """
+
+    def __init__(self, keys: Sequence[str], seed: int) -> None:
+        if not keys:
+            raise ValueError("expected at least one image to draw from, got none")
+        names = sorted(set(keys))
+        self.cells = [torch.tensor([i for i, key in enumerate(keys) if key == name]) for name in names]
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def draw(self, n: int) -> list[int]:
+        which = torch.randint(len(self.cells), (n,), generator=self.generator).tolist()
+        return [int(cell[int(torch.randint(len(cell), (1,), generator=self.generator))]) for cell in map(self.cells.__getitem__, which)]
+
+    def state(self) -> Tensor:
+        return self.generator.get_state()
+
+    def restore(self, state: Tensor) -> None:
+        self.generator.set_state(state)
