@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from gan_explain.types import DataError
 
 MAX_PIXELS = 100_000_000
 FloatImage = NDArray[np.float32]
+Box = tuple[slice, slice]
 
 
 def read_image(path: str | os.PathLike[str]) -> FloatImage:
@@ -58,7 +60,7 @@ def _to_unit(file: Image.Image) -> FloatImage:
 
 
 def colourfulness(path: str | os.PathLike[str]) -> float:
-    """Mean absolute difference between colour channels in [0, 1]: 0 for a grey image stored as RGB, well above 0.02 for a photograph."""
+    """Mean absolute difference of the colour channels from their mean, in [0, 1]: 0 for gray as RGB, above 0.02 for a photograph."""
     with Image.open(path) as file:
         if file.mode in ("L", "1", "F", "I") or file.mode.startswith("I;16"):
             return 0.0
@@ -68,17 +70,26 @@ def colourfulness(path: str | os.PathLike[str]) -> float:
     return float(np.abs(rgb - rgb.mean(axis=2, keepdims=True)).mean())
 
 
-def trim_frame(array: FloatImage, tolerance: float = 0.01) -> FloatImage:
-    """Cut uniform rows and columns (range below `tolerance`) off the borders of an (H, W) image; never below half of a side."""
+def trim_box(array: FloatImage, tolerance: float = 0.01) -> Box:
+    """(rows, columns) that remain when uniform borders (range below `tolerance`) are cut off an (H, W) image.
+
+    The whole image where less than half of a side would remain.
+    """
     height, width = array.shape
     rows = np.flatnonzero(np.ptp(array, axis=1) > tolerance)
     columns = np.flatnonzero(np.ptp(array, axis=0) > tolerance)
+    whole = slice(0, height), slice(0, width)
     if not rows.size or not columns.size:
-        return array
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        return whole
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     if bottom - top < height // 2 or right - left < width // 2:
-        return array
-    return array[top:bottom, left:right]
+        return whole
+    return slice(top, bottom), slice(left, right)
+
+
+def trim_frame(array: FloatImage, tolerance: float = 0.01) -> FloatImage:
+    """The (H, W) image without its uniform borders: `trim_box` applied."""
+    return array[trim_box(array, tolerance)]
 
 
 def center_square(array: FloatImage) -> FloatImage:
@@ -110,6 +121,23 @@ def prepare(array: FloatImage, size: int, trim: bool = True) -> Tensor:
         array = trim_frame(array)
     square = np.ascontiguousarray(clip_percentile(center_square(array)))
     return resize(torch.from_numpy(square)[None, None], size)[0].clamp(0, 1)
+
+
+def prepare_aligned(
+    array: FloatImage, masks: Sequence[FloatImage | None], size: int, trim: bool = True
+) -> tuple[Tensor, list[Tensor | None]]:
+    """A radiograph and masks of the same field of view (on any grid), all cut by one box.
+
+    Returns `prepare(array, size, trim)` and the masks as (1, size, size) in {0, 1}.
+    """
+    box = trim_box(array) if trim else (slice(None), slice(None))
+    prepared: list[Tensor | None] = []
+    for mask in masks:
+        if mask is not None and mask.shape != array.shape:
+            grid = F.interpolate(torch.from_numpy(np.ascontiguousarray(mask))[None, None], array.shape, mode="nearest-exact")
+            mask = grid[0, 0].numpy()
+        prepared.append(None if mask is None else prepare_mask(mask[box], size))
+    return prepare(array[box], size, trim=False), prepared
 
 
 def prepare_mask(array: FloatImage, size: int) -> Tensor:
@@ -162,6 +190,6 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

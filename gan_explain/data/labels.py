@@ -1,0 +1,29 @@
+"""Class names: one spelling each, compared as whole words in lower case, never as substrings."""
+
+from __future__ import annotations
+
+NORMAL = "normal"
+COVID = "covid"
+PNEUMONIA = "pneumonia"
+PNEUMONIAS = frozenset({"bacterial_pneumonia", "viral_pneumonia", "other_pneumonia", PNEUMONIA})
+ALIASES = {
+    "covid-19": COVID,
+    "covid19": COVID,
+    "covid_19": COVID,
+    "sars-cov-2": COVID,
+    "no_finding": NORMAL,
+    "healthy": NORMAL,
+    "non-covid": "other_pneumonia",
+}
+
+
+def canonical(label: str) -> str:
+    """Lower case, blanks as underscores, aliases resolved: `COVID-19` -> `covid`, `Viral Pneumonia` -> `viral_pneumonia`."""
+    name = "_".join(label.lower().split())
+    return ALIASES.get(name, name)
+
+
+def coarse(label: str) -> str:
+    """The three-class view: `normal`, `pneumonia` (every known pneumonia) or `covid`; any other label as it is."""
+    name = canonical(label)
+    return PNEUMONIA if name in PNEUMONIAS else name

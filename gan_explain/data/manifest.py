@@ -1,0 +1,122 @@
+"""The manifest CSV: `path,label,patient_id,split` and, where known, `mask,source,severity,lesion,...`.
+
+Also the checks that the records of every layout must pass.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from gan_explain.data.labels import canonical
+from gan_explain.types import SPLITS, DataError, Record
+
+REQUIRED = ("path", "label", "patient_id", "split")
+OWN_FIELDS = (*REQUIRED, "source", "mask")
+
+
+def read_table(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a UTF-8 CSV file as stripped text by column.
+
+    DataError: not text, no rows, a missing column, a row of another length.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            table = list(csv.reader(file, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: expected a UTF-8 CSV file, got: {error}") from error
+    header = [name.strip() for name in table[0]] if table else []
+    missing = [name for name in required if name not in header]
+    if missing:
+        raise DataError(f"{path}: expected columns {','.join(required)}; missing: {', '.join(missing)}")
+    if len(set(header)) < len(header):
+        raise DataError(f"{path}: expected each column once, got {','.join(header)}")
+    rows = []
+    for line, cells in enumerate(table[1:], start=2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            raise DataError(f"{path}: row {line}: expected {len(header)} cells, got {len(cells)}")
+        rows.append(dict(zip(header, (cell.strip() for cell in cells), strict=True)))
+    if not rows:
+        raise DataError(f"{path}: expected at least one row below the header, got none")
+    return rows
+
+
+def read_manifest(path: Path) -> list[Record]:
+    """Every row of a manifest as a Record, paths relative to the manifest's folder.
+
+    DataError names the file, the row and the fault.
+    """
+    records = []
+    for line, row in enumerate(read_table(path, REQUIRED), start=1):
+        where = f"{path}: image {line}"
+        for name in REQUIRED:
+            if not row[name]:
+                raise DataError(f"{where}: expected a value in column {name}, got none")
+        for name in ("path", "mask", "lesion"):
+            check_relative(row.get(name, ""), f"{where}: column {name}")
+        if row["split"] not in SPLITS:
+            raise DataError(f"{where}: expected a split of {', '.join(SPLITS)}, got {row['split']!r}")
+        if severity := row.get("severity", ""):
+            check_number(severity, f"{where}: column severity")
+        records.append(
+            Record(
+                path=row["path"],
+                label=canonical(row["label"]),
+                patient_id=row["patient_id"],
+                split=row["split"],
+                source=row.get("source", ""),
+                mask=row.get("mask", ""),
+                extra={name: value for name, value in row.items() if name not in OWN_FIELDS},
+            )
+        )
+    return records
+
+
+def write_manifest(records: Sequence[Record], path: Path) -> None:
+    """The inverse of `read_manifest`."""
+    extra = list(dict.fromkeys(name for record in records for name in record.extra))
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*OWN_FIELDS, *extra])
+        for record in records:
+            own = [getattr(record, name) for name in OWN_FIELDS]
+            writer.writerow(own + [record.extra.get(name, "") for name in extra])
+
+
+def check_relative(text: str, where: str) -> None:
+    """DataError unless `text` is a path below the dataset's root (or empty)."""
+    posix, windows = PurePosixPath(text), PureWindowsPath(text)
+    if posix.is_absolute() or windows.is_absolute() or windows.drive or ".." in (*posix.parts, *windows.parts) or "\0" in text:
+        raise DataError(f"{where}: expected a path relative to the dataset and inside it, got {text!r}")
+
+
+def check_number(text: str, where: str) -> None:
+    """DataError unless `text` is a finite number."""
+    try:
+        finite = math.isfinite(float(text))
+    except ValueError:
+        finite = False
+    if not finite:
+        raise DataError(f"{where}: expected a number, got {text!r}")
+
+
+def check_records(records: Sequence[Record], where: Path, allow_single_class: bool = False) -> None:
+    """DataError for no images, an image listed twice, a patient in two splits, or (unless allowed) a single class."""
+    if not records:
+        raise DataError(f"{where}: expected images, found none")
+    seen: set[str] = set()
+    split_of: dict[str, str] = {}
+    for record in records:
+        if record.path in seen:
+            raise DataError(f"{where}: expected each image once, got {record.path} twice")
+        seen.add(record.path)
+        if split_of.setdefault(record.patient_id, record.split) != record.split:
+            both = f"{split_of[record.patient_id]} and {record.split}"
+            raise DataError(f"{where}: expected each patient in one split, got patient {record.patient_id!r} in {both}")
+    classes = sorted({record.label for record in records})
+    if len(classes) < 2 and not allow_single_class:
+        raise DataError(f"{where}: expected at least two classes, got one: {classes[0]}")
