@@ -1,0 +1,213 @@
+"""The adapter that makes any network a frozen target: it owns size, channels, mean and std, so no caller can mis-normalise."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from gan_explain import image
+from gan_explain.checkpoints import Part, load_into
+from gan_explain.nets.blocks import Config
+from gan_explain.nets.classifier import ClassifierConfig, build
+from gan_explain.types import CheckpointError, Segmenter, TargetError
+
+logger = logging.getLogger(__name__)
+
+LUNG_EPSILON = 1e-4  # added to the variance inside the lungs: a standard deviation of 0.01
+
+
+class TargetConfig(Config):
+    """What makes a network a target, as stored beside its weights (a checkpoint part, or WEIGHTS.json for torchvision)."""
+
+    arch: str = ""
+    classes: tuple[str, ...] = ()
+    positive: tuple[str, ...] = ()
+    size: int = 224  # side of the square input, in pixels
+    channels: int = 3
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    operating_point: float = 0.5  # p*: an input is positive at or above it
+    lungs_only: bool = False
+    temperature: float = 1.0  # logits are divided by it (calibration)
+    segmenter: str = ""  # checkpoint that reads the lungs where no mask is given
+
+
+class Preparation(nn.Module):
+    """Images of the toolkit -> the network's input, differentiable: resized, standardised, repeated to its channels.
+
+    Whole images: (x - mean) / std. Lungs only: zero mean and unit variance over each image's own lung pixels, 0 outside; an
+    empty mask gives zeros.
+    """
+
+    def __init__(self, size: int, channels: int, mean: Sequence[float], std: Sequence[float], lungs_only: bool) -> None:
+        super().__init__()
+        for name, values in (("mean", mean), ("std", std)):
+            if len(values) not in (1, channels):
+                raise TargetError(f"expected 1 or {channels} values of {name}, got {len(values)}")
+        if size < 1 or channels < 1 or min(std) <= 0:
+            raise TargetError(f"expected size, channels and std above 0, got {size}, {channels}, {tuple(std)}")
+        self.size, self.channels, self.lungs_only = size, channels, lungs_only
+        self.register_buffer("mean", torch.tensor(tuple(mean), dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(tuple(std), dtype=torch.float32).view(1, -1, 1, 1))
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        """(N, 1, H, W) in [0, 1], lungs (N, 1, H, W) in {0, 1} -> (N, channels, size, size)."""
+        if images.ndim != 4 or images.shape[1] != 1:
+            raise ValueError(f"expected images (N, 1, H, W) in [0, 1], got {tuple(images.shape)}")
+        x = image.resize(images, self.size)
+        if not self.lungs_only:
+            return ((x - self.mean) / self.std).expand(-1, self.channels, -1, -1)
+        if lungs is None or lungs.shape[0] != images.shape[0]:
+            came = "none" if lungs is None else tuple(lungs.shape)
+            raise ValueError(f"expected lungs ({images.shape[0]}, 1, H, W) for a lungs-only target, got {came}")
+        inside = (image.resize(lungs, self.size) > 0.5).to(x.dtype)
+        area = inside.sum((2, 3), keepdim=True).clamp(min=1)
+        mean = (x * inside).sum((2, 3), keepdim=True) / area
+        variance = ((x - mean).square() * inside).sum((2, 3), keepdim=True) / area
+        return ((x - mean) * inside / (variance + LUNG_EPSILON).sqrt()).expand(-1, self.channels, -1, -1)
+
+
+class ModuleTarget(nn.Module):
+    """Any `nn.Module` (N, C, size, size) -> (N, K), or one logit (N,) or (N, 1), as a frozen `types.Target`.
+
+    One logit z becomes (0, z): it belongs to the second of two classes, ("negative", positive) where none are named.
+    The network stays in eval mode, whatever `train()` is told. `segmenter` reads the lungs of a lungs-only target where the
+    caller gives no mask. Raises TargetError when the parts do not fit together.
+    """
+
+    differentiable = True
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        classes: Sequence[str] = (),
+        positive: Sequence[str],
+        size: int,
+        channels: int = 1,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        operating_point: float = 0.5,
+        lungs_only: bool = False,
+        segmenter: Segmenter | None = None,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.classes = tuple(classes) or ("negative", *positive)
+        self.positive = tuple(positive)
+        check_positive(self.classes, self.positive)
+        if not 0 < operating_point < 1 or not 0 < temperature < math.inf:
+            raise TargetError(f"expected 0 < operating point < 1 and temperature > 0, got {operating_point} and {temperature}")
+        self.operating_point, self.temperature = float(operating_point), float(temperature)
+        self.uses_lungs = lungs_only
+        self.network = network
+        self.prepare = Preparation(size, channels, mean, std, lungs_only)
+        self.segmenter = segmenter
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> ModuleTarget:
+        """A target under explanation is frozen: always eval mode."""
+        super().train(False)
+        return self
+
+    def logits(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        """(N, 1, H, W) in [0, 1] at any size -> (N, K), divided by the temperature; differentiable."""
+        if self.uses_lungs and lungs is None:
+            if self.segmenter is None:
+                raise TargetError("this target reads the lungs only: expected a lung mask or a segmenter, got neither")
+            with torch.no_grad():
+                lungs = self.segmenter(images)
+        out = self.network(self.prepare(images, lungs))
+        if not isinstance(out, Tensor):
+            raise TargetError(f"expected a tensor of logits from the target's network, got {type(out).__name__}")
+        if out.shape in ((len(images),), (len(images), 1)) and len(self.classes) == 2:
+            z = out.reshape(-1, 1)
+            out = torch.cat([torch.zeros_like(z), z], dim=1)  # (N,) or (N, 1) -> (N, 2)
+        if out.shape != (len(images), len(self.classes)):
+            raise TargetError(f"expected logits {(len(images), len(self.classes))}, got {tuple(out.shape)}")
+        return out / self.temperature
+
+    forward = logits
+
+    def probability(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        """(N, 1, H, W) -> (N,): summed softmax of the positive set."""
+        chosen = [self.classes.index(name) for name in self.positive]
+        return self.logits(images, lungs).softmax(dim=1)[:, chosen].sum(dim=1).clamp(max=1)
+
+    def with_positive(self, positive: Sequence[str]) -> ModuleTarget:
+        """The same network (shared) with another positive set; the operating point belongs to the set, so it becomes 0.5."""
+        if set(positive) == set(self.positive):
+            return self
+        logger.info("positive set %s instead of %s: operating point 0.5", "+".join(positive), "+".join(self.positive))
+        p = self.prepare
+        return ModuleTarget(
+            self.network,
+            classes=self.classes,
+            positive=positive,
+            size=p.size,
+            channels=p.channels,
+            mean=p.mean.flatten().tolist(),
+            std=p.std.flatten().tolist(),
+            lungs_only=self.uses_lungs,
+            segmenter=self.segmenter,
+            temperature=self.temperature,
+        )
+
+
+def check_positive(classes: Sequence[str], positive: Sequence[str]) -> None:
+    if len(classes) < 2 or len(set(classes)) != len(classes):
+        raise TargetError(f"expected at least two different classes, got {', '.join(classes) or 'none'}")
+    if not positive or not set(positive) < set(classes):
+        raise TargetError(f"expected a positive set within the classes {', '.join(classes)}, got {'+'.join(positive) or 'none'}")
+
+
+def target_config(target: ModuleTarget, arch: str, segmenter: str = "") -> dict[str, Any]:
+    """The configuration that `target_from_part` rebuilds `target` from; its weights are `target.network.state_dict()`."""
+    p = target.prepare
+    config = TargetConfig(
+        arch=arch,
+        classes=target.classes,
+        positive=target.positive,
+        size=p.size,
+        channels=p.channels,
+        mean=tuple(p.mean.flatten().tolist()),
+        std=tuple(p.std.flatten().tolist()),
+        operating_point=target.operating_point,
+        lungs_only=target.uses_lungs,
+        temperature=target.temperature,
+        segmenter=segmenter,
+    )
+    return config.model_dump(mode="json")
+
+
+def module_target(network: nn.Module, config: TargetConfig, segmenter: Segmenter | None = None) -> ModuleTarget:
+    fields = config.model_dump(exclude={"arch", "segmenter"})
+    return ModuleTarget(network, segmenter=segmenter, **fields)
+
+
+def target_from_part(part: Part, segmenter: Segmenter | None = None) -> ModuleTarget:
+    """The target stored in a checkpoint part of kind "target". Raises CheckpointError when it is something else."""
+    if part.kind != "target":
+        raise CheckpointError(f"checkpoint {part.checkpoint}: expected a part of kind 'target', got {part.kind!r}")
+    try:
+        config = TargetConfig.model_validate(part.config)
+        network = build(ClassifierConfig(arch=config.arch, classes=len(config.classes), channels=config.channels))
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {part.checkpoint}: unusable target configuration: {brief(error)}") from error
+    load_into(network, part)
+    return module_target(network, config, segmenter)
+
+
+def brief(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

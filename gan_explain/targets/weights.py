@@ -1,0 +1,72 @@
+"""Local weight files of torchvision's networks. Nothing is downloaded, and no code in a file is run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torchvision import models
+
+from gan_explain.types import CheckpointError, TargetError
+
+
+def read_weights(path: str | os.PathLike[str], sha256: str | None = None) -> dict[str, Tensor]:
+    """Tensors by name from a local .safetensors, .pth or .pt file of tensors; no code in the file is run.
+
+    A wrapping {"state_dict": ...} and DataParallel's "module." prefix are taken off. Raises CheckpointError, naming the file,
+    when it is missing, damaged, holds anything but tensors, or has another SHA-256 than `sha256`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such weights file")
+    if sha256 is not None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != sha256.lower():
+            raise CheckpointError(f"{path}: expected SHA-256 {sha256.lower()}, got {digest}")
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: expected a file of tensors (.safetensors or .pth), got: {reason}") from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path}: expected tensors by name, got {type(state).__name__}")
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def load_torchvision_weights(arch: str, path: str | os.PathLike[str], sha256: str | None = None) -> nn.Module:
+    """torchvision's `arch` with the weights of a local file, in eval mode; the number of classes is read from its last layer.
+
+    Raises TargetError for an unknown architecture, CheckpointError when the file is unusable or does not fit it.
+    """
+    if arch not in models.list_models(module=models):
+        raise TargetError(f"expected a classification architecture of torchvision (resnet50, vgg16, ...), got {arch!r}")
+    state = read_weights(path, sha256)
+    auxiliary = any(key.startswith(("AuxLogits.", "aux1.")) for key in state)
+    options = {"aux_logits": auxiliary, "init_weights": False} if arch in ("inception_v3", "googlenet") else {}
+    with torch.device("meta"):  # shapes only: neither time nor random numbers are spent on weights that get replaced
+        layers = models.get_model(arch, weights=None, **options).named_modules()
+        head = [name for name, layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+        classes = state.get(f"{head}.weight", torch.empty(0)).shape[0]
+        if classes == 0:
+            raise CheckpointError(f"{path}: expected weights of {arch} with {head}.weight, got {', '.join(list(state)[:3])}, ...")
+        network: nn.Module = models.get_model(arch, weights=None, num_classes=classes, **options)
+    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    try:
+        network.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: weights do not fit {arch}: {' '.join(str(error).split())[:300]}") from error
+    network.requires_grad_(False).eval()
+    return network
