@@ -1,0 +1,41 @@
+"""The command line: `gan-explain`. Subcommands are imported when they are called."""
+
+from __future__ import annotations
+
+import click
+
+from gan_explain import __version__
+from gan_explain.cli.common import HELP, Group
+
+
+@click.group(
+    cls=Group,
+    context_settings=HELP,
+    lazy={
+        "interpolate": ("gan_explain.cli.interpolate:interpolate", "A radiograph from negative to positive, and the response."),
+        "evaluate": ("gan_explain.cli.evaluate:evaluate", "Measure a generator against a target on a split."),
+        "train": ("gan_explain.cli:train", "Train a segmenter, a target, a GAN or synthetic patients."),
+        "data": ("gan_explain.cli.data:data", "What a dataset holds; write the phantom as files."),
+    },
+)
+@click.version_option(__version__, prog_name="gan-explain", message="%(prog)s %(version)s")
+def main() -> None:
+    """What a chest X-ray CNN has learned: a GAN turns a negative radiograph into a positive one while a curve shows the response.
+
+    Exit codes: 0 ok, 1 internal, 2 usage, 3 bad data or checkpoint, 4 target contract, 5 training diverged, 6 disk or memory,
+    7 threshold failed, 75 interrupted with a resumable state.
+    """
+
+
+@click.group(
+    cls=Group,
+    context_settings=HELP,
+    lazy={
+        "segmenter": ("gan_explain.cli.train:segmenter", "The lung segmenter."),
+        "target": ("gan_explain.cli.train:target", "A CNN to explain, or an independent judge."),
+        "gan": ("gan_explain.cli.train:train_gan", "The disentangling GAN for a target."),
+        "synthesis": ("gan_explain.cli.train:synthesis", "Synthetic structure images: z1 to lungs."),
+    },
+)
+def train() -> None:
+    """Train a part of a checkpoint."""

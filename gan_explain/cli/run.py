@@ -1,0 +1,228 @@
+"""One invocation of a command: seed, device, logging, the output folder and run.json, which says how a result was made."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gan_explain.cli.exits import OK, error_line, exit_code
+
+if TYPE_CHECKING:
+    import torch
+
+RUN, PROGRAM, SCHEMA_VERSION = "run.json", "gan_explain", 1
+PACKAGES = ("gan_explain", "torch", "torchvision", "numpy", "pillow", "scipy", "matplotlib", "imageio-ffmpeg")
+
+
+class Run:
+    """One invocation: seed and device in place, an output folder on demand, and run.json, which says how it was made.
+
+    Takes the shared options out of `options`; what is left belongs to the command.
+    """
+
+    def __init__(self, context: click.Context, options: dict[str, Any], *, replaces: bool) -> None:
+        self._written = {key: value for key, value in options.items()}  # noqa: C416
+        self.out: Path = options.pop("out")
+        self.seed: int = options.pop("seed")
+        self.resume: bool = options.pop("resume", False)
+        self.overwrite: bool = options.pop("overwrite")
+        self.as_json: bool = options.pop("as_json")
+        self.dry_run: bool = options.pop("dry_run")
+        self._device: str = options.pop("device")
+        self.is_main = int(os.environ.get("RANK", "0")) == 0
+        self._name, self._replaces, self._opened = context.command_path, replaces, False
+        self._argv = [str(context.find_root().info_name), *(context.obj if isinstance(context.obj, list) else sys.argv[1:])]
+        self._facts: dict[str, Any] = {}
+        self._started, self._clock = datetime.now(UTC), time.monotonic()
+
+    def __enter__(self) -> Run:
+        _log_to_stderr()
+        if self.is_main:
+            check_folder(self.out, owned=self._replaces, allowed=self.overwrite or self.resume)
+        seed_everything(self.seed)
+        self._facts["device"] = str(self.device)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        if self._opened and self.is_main:
+            _write_json(self.out / RUN, self._describe(error, finished=True))
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device asked for; under torchrun, this process's own."""
+        import torch
+
+        available = torch.cuda.is_available()
+        if self._device == "cuda" and not available:
+            raise click.UsageError("--device cuda: no CUDA device found")
+        if self._device == "cpu" or not available:
+            return torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+    @property
+    def folder(self) -> Path:
+        """The output folder, made (with a first run.json) when it is first asked for; not in a dry run."""
+        if self.dry_run:
+            raise RuntimeError("a dry run writes nothing: return before the folder is asked for")
+        if not self._opened and self.is_main:
+            self.out.mkdir(parents=True, exist_ok=True)
+            if self.resume and (earlier := read_run(self.out)):
+                self._facts["earlier"] = [*earlier.pop("earlier", []), earlier]
+            _write_json(self.out / RUN, self._describe(None, finished=False))
+            self._opened = True
+        return self.out
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A folder beside the output folder; on success its files, and run.json, are moved there, else nothing is left of it.
+
+        The files of an earlier run that its run.json names are taken away first; others stay."""
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", dir=self.out.parent))
+        try:
+            yield temporary
+            files = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
+            _write_json(temporary / RUN, {**self._describe(None, finished=True), "files": files})
+            _publish(temporary, self.out, [*files, RUN])
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def record(self, **facts: Any) -> None:
+        """Add facts (a data hash, a checkpoint's SHA-256) to run.json."""
+        self._facts.update(facts)
+
+    def say(self, text: str) -> None:
+        """A result for a person, on stdout; kept quiet with --json."""
+        if not self.as_json and self.is_main:
+            click.echo(text)
+
+    def _describe(self, error: BaseException | None, *, finished: bool) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "program": PROGRAM,
+            "name": self._name,
+            "command": shlex.join(self._argv),
+            "options": jsonable(self._written),
+            "seed": self.seed,
+            "versions": _versions(),
+            **jsonable(self._facts),
+            "started": self._started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds") if finished else None,
+            "seconds": round(time.monotonic() - self._clock, 3) if finished else None,
+            "exit": (exit_code(error) if error else OK) if finished else None,
+            "error": error_line(error) if error else None,
+        }
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch (all devices)."""
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - for a user's own target
+    torch.manual_seed(seed)
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """run.json of a folder of ours; {} when it has none or another program's."""
+    try:
+        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return dict(run) if isinstance(run, dict) and run.get("program") == PROGRAM else {}
+
+
+def check_folder(out: Path, *, owned: bool, allowed: bool) -> None:
+    """Refuse an output folder that cannot be used before any work is done.
+
+    `owned`: an earlier result of ours may be replaced; `allowed`: any folder may be written into. Raises UsageError for a folder
+    in use, OSError when a file is in its place or it cannot be written.
+    """
+    existing = next(path for path in (out, *out.absolute().parents) if path.exists() or path.is_symlink())
+    if not existing.is_dir():
+        raise NotADirectoryError(f"--out {out}: expected a folder, got a file ({existing})")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(f"--out {out}: no permission to write to {existing}")
+    if existing != out or allowed or not any(out.iterdir()):
+        return
+    if not read_run(out):
+        raise click.UsageError(f"--out {out}: the folder holds other files; name another one, or --overwrite to write into it")
+    if not owned:
+        raise click.UsageError(f"--out {out}: holds an earlier run; --resume continues it, --overwrite starts it again")
+
+
+def jsonable(value: Any) -> Any:
+    """Plain JSON of what commands return: paths become text, tensors lists, NaN and infinities null."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(each) for each in value]
+    if hasattr(value, "tolist"):
+        return jsonable(value.tolist())
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _publish(source: Path, out: Path, files: Sequence[str]) -> None:
+    out.mkdir(exist_ok=True)
+    for name in read_run(out).get("files", []):
+        old = out / name
+        if ".." not in Path(name).parts and not Path(name).is_absolute() and old.is_file():
+            old.unlink()
+            if old.parent != out and not any(old.parent.iterdir()):
+                old.parent.rmdir()
+    for name in files:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).replace(out / name)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    from gan_explain.image import write_bytes
+
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(message)s"))
+    package = logging.getLogger(PROGRAM)
+    package.handlers[:] = [handler]
+    package.setLevel(logging.INFO)
+    package.propagate = False
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.ERROR)
