@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from gan_explain.checkpoints import Part, load_part
+from gan_explain.segmenter import load_segmenter
 from gan_explain.targets.module import ModuleTarget, TargetConfig, brief, module_target, target_from_part
 from gan_explain.targets.weights import load_torchvision_weights
 from gan_explain.types import CheckpointError, Segmenter, Target, TargetError
@@ -137,6 +138,4 @@ def _segmenter_of(part: Part) -> Segmenter | None:
     name = part.config.get("segmenter")
     if not name or not part.config.get("lungs_only"):
         return None
-    from gan_explain.segmenter import load_segmenter
-
     return load_segmenter(str(name))

@@ -1,0 +1,205 @@
+"""The direction of imports, and habits that no linter knows, read from the source with ast."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "gan_explain"
+
+# From the ground up. A part imports only from lines above its own; inside a package anything goes.
+FLOORS = (
+    ("types",),
+    ("image", "optics", "spectrum", "stats"),
+    ("data", "nets", "render"),
+    ("checkpoints",),
+    ("segmenter",),
+    ("targets",),
+    ("metrics", "attribution"),
+    ("latent",),
+    ("train",),
+    ("evaluate", "audit", "augment", "progression"),
+    ("bench",),
+    ("doctor",),
+    ("cli",),
+    ("__main__",),
+)
+FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
+PRINTING = FLOOR["doctor"]  # from here up: may print and seed
+
+SEEDING = {"np.random.seed", "numpy.random.seed", "random.seed", "torch.seed", "torch.manual_seed", "torch.random.manual_seed"}
+SEEDING |= {"torch.cuda.manual_seed", "torch.cuda.manual_seed_all", "torch.use_deterministic_algorithms"}
+EVERYWHERE = {
+    "pickle.load": "runs code from the file",
+    "pickle.loads": "runs code from the file",
+    "yaml.load": "runs code from the file",
+    "yaml.unsafe_load": "runs code from the file",
+    "torch.jit.load": "runs code from the file",
+    "torch.hub.load": "downloads",
+    "urllib.request.urlopen": "downloads",
+    "torch.hub.load_state_dict_from_url": "downloads",
+}
+BELOW_CLI = {
+    "print": "output belongs to the CLI",
+    "warnings.filterwarnings": "a library filters nobody's warnings",
+    **dict.fromkeys(SEEDING, "seeding belongs to the CLI"),
+}
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` of a name or an attribute chain; "" for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        head = dotted(node.value)
+        return f"{head}.{node.attr}" if head else ""
+    return ""
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every absolute module or name imported anywhere in a file (deferred imports too), with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+def import_violations(source: str, part: str) -> list[str]:
+    """Imports in a file of `part` (a top-level module or package of gan_explain) that do not point down."""
+    if part not in FLOOR:
+        return [f"{part} stands on no floor: add it to FLOORS"]
+    found = []
+    for line, name in imported(ast.parse(source)):
+        pieces = name.split(".")
+        if name.startswith("."):
+            found.append(f"{line}: relative import {name}")
+        elif name.startswith("torchvision.io"):
+            found.append(f"{line}: torchvision.io crashes on a corrupt PNG; use gan_explain.image")
+        elif pieces[0] == "gan_explain" and len(pieces) > 1 and pieces[1] not in (part, "__version__"):
+            if pieces[1] not in FLOOR:
+                found.append(f"{line}: {name} stands on no floor: add it to FLOORS")
+            elif FLOOR[pieces[1]] >= FLOOR[part]:
+                found.append(f"{line}: {part} imports {name}, which is not below it")
+    return found
+
+
+def habit_violations(source: str, part: str) -> list[str]:
+    """Calls in a file of `part` that the habits forbid."""
+    forbidden = EVERYWHERE if FLOOR.get(part, 0) >= PRINTING else EVERYWHERE | BELOW_CLI
+    tree = ast.parse(source)
+    found = [f"{line}: import of {name}: {forbidden[name]}" for line, name in imported(tree) if name in forbidden]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            if isinstance(node, ast.Attribute) and dotted(node).startswith("torchvision.io"):
+                found.append(f"{node.lineno}: torchvision.io crashes on a corrupt PNG; use gan_explain.image")
+            continue
+        name = dotted(node.func)
+        if name in forbidden:
+            found.append(f"{node.lineno}: {name}: {forbidden[name]}")
+        if name == "torch.load" and not any(
+            k.arg == "weights_only" and isinstance(k.value, ast.Constant) and k.value.value is True for k in node.keywords
+        ):
+            found.append(f"{node.lineno}: torch.load without weights_only=True runs code from the file")
+    return found
+
+
+def files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_source_keeps_its_floor_and_habits(path: Path) -> None:
+    source, part = path.read_text(encoding="utf-8"), part_of(path)
+    if part == "__init__":
+        assert [name for _, name in imported(ast.parse(source)) if not name.startswith("__future__")] == []
+        return
+    assert import_violations(source, part) + habit_violations(source, part) == []
+
+
+def test_every_package_folder_has_an_init() -> None:
+    """A folder without one is left out of an installation."""
+    missing = {path.parent for path in files()} - {path.parent for path in PACKAGE.rglob("__init__.py")}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("*.py")), ids=lambda path: path.name)
+def test_scripts_at_the_root_only_call_the_command_line(script: Path) -> None:
+    source = script.read_text(encoding="utf-8")
+    names = {name for _, name in imported(ast.parse(source)) if not name.startswith("__future__")}
+    assert names
+    assert all(name.startswith("gan_explain.cli") for name in names)
+    assert len(source.splitlines()) <= 20
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        ("image", "from gan_explain.nets import unet"),
+        ("types", "import gan_explain.image"),
+        ("data", "from gan_explain.nets.blocks import conv"),
+        ("metrics", "def f():\n    from gan_explain.cli import main"),
+        ("targets", "from gan_explain import train"),
+        ("train", "from gan_explain.brand_new import thing"),
+        ("brand_new", ""),
+        ("nets", "from .blocks import conv"),
+        ("data", "import torchvision.io"),
+        ("data", "from torchvision.io import decode_image"),
+    ],
+)
+def test_an_import_that_does_not_point_down_is_found(part: str, source: str) -> None:
+    assert len(import_violations(source, part)) == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        ("types", "from __future__ import annotations\nimport torch"),
+        ("data", "from gan_explain import image\nfrom gan_explain.data.labels import coarse"),
+        ("cli", "from gan_explain.train.gan import run\nfrom gan_explain import __version__"),
+    ],
+)
+def test_an_import_that_points_down_is_allowed(part: str, source: str) -> None:
+    assert import_violations(source, part) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        ("metrics", "print('hello')"),
+        ("checkpoints", "torch.load(path)"),
+        ("checkpoints", "torch.load(path, weights_only=False)"),
+        ("cli", "import pickle\npickle.load(file)"),
+        ("cli", "from pickle import load"),
+        ("cli", "yaml.load(file)"),
+        ("train", "np.random.seed(0)"),
+        ("train", "torch.manual_seed(0)"),
+        ("train", "from torch import manual_seed"),
+        ("data", "import warnings\nwarnings.filterwarnings('ignore')"),
+        ("data", "import torchvision\ntorchvision.io.decode_image(x)"),
+    ],
+)
+def test_a_bad_habit_is_found(part: str, source: str) -> None:
+    assert habit_violations(source, part)
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        ("cli", "torch.manual_seed(0)\nprint('hello')"),
+        ("train", "torch.Generator().manual_seed(0)"),
+        ("targets", "torch.load(path, weights_only=True)"),
+        ("metrics", "logger.info('print')"),
+    ],
+)
+def test_a_good_habit_is_allowed(part: str, source: str) -> None:
+    assert habit_violations(source, part) == []
