@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import warnings
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,34 +20,59 @@ from torch import Tensor
 
 from gan_explain.types import DataError
 
-MAX_PIXELS = 100_000_000
 FloatImage = NDArray[np.float32]
 Box = tuple[slice, slice]
 
 
-def read_image(path: str | os.PathLike[str]) -> FloatImage:
-    """Read one image file as (H, W) float32 in [0, 1]; 8 and 16 bit, gray, RGB, palette and CMYK; the first frame of many.
-
-    Raises DataError, naming the file, when it does not exist, is no image, is truncated, or has more than 100 million pixels.
-    """
-    path = Path(path)
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image file opened by Pillow, not yet decoded; whatever is wrong with it, then or in the block, becomes a DataError."""
     if not path.is_file():
         raise DataError(f"{path}: no such image file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
-                if file.width * file.height > MAX_PIXELS:
-                    raise DataError(f"{path}: expected at most {MAX_PIXELS} pixels, got {file.width}x{file.height}")
-                return _to_unit(file)
+                yield file
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: expected an image (PNG, JPEG, TIFF), got something else") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path}: expected at most {MAX_PIXELS} pixels ({error})") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, DataError):
-            raise
+        raise DataError(f"{path}: expected at most {Image.MAX_IMAGE_PIXELS} pixels, got more") from error
+    except PermissionError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise DataError(f"{path}: expected a readable image, got: {error}") from error
+
+
+def read_image(path: str | os.PathLike[str]) -> FloatImage:
+    """Read one image file as (H, W) float32 in [0, 1]; 8 and 16 bit, gray, RGB, palette and CMYK; the first frame of many.
+
+    Raises DataError, naming the file, when it does not exist, is no image, is truncated, or has more than 89 million pixels.
+    """
+    with _opened(Path(path)) as file:
+        return _to_unit(file)
+
+
+def check_image(path: str | os.PathLike[str]) -> None:
+    """Raise the DataError that `read_image` would, without decoding where that is needless.
+
+    A PNG whose checksums are right and a JPEG that has its end marker are taken as readable; anything else is decoded.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        if file.format == "JPEG" and _last_bytes(path, 64).rstrip(b"\0").endswith(b"\xff\xd9"):
+            return
+        if file.format == "PNG":
+            with suppress(SyntaxError, OSError, ValueError, struct.error):
+                file.verify()
+                return
+    read_image(path)
+
+
+def _last_bytes(path: Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - count))
+        return file.read()
 
 
 def _to_unit(file: Image.Image) -> FloatImage:
@@ -52,7 +80,7 @@ def _to_unit(file: Image.Image) -> FloatImage:
         array = np.asarray(file, dtype=np.float64)
         return (array.clip(0, 65535) / 65535).astype(np.float32)
     if file.mode == "F":
-        array = np.asarray(file, dtype=np.float32)
+        array = np.nan_to_num(np.asarray(file, dtype=np.float32))
         low, high = float(array.min()), float(array.max())
         return ((array - low) / max(high - low, 1e-12)).astype(np.float32)
     gray = file if file.mode == "L" else file.convert("RGB").convert("L")
@@ -60,8 +88,8 @@ def _to_unit(file: Image.Image) -> FloatImage:
 
 
 def colourfulness(path: str | os.PathLike[str]) -> float:
-    """Mean absolute difference of the colour channels from their mean, in [0, 1]: 0 for gray as RGB, above 0.02 for a photograph."""
-    with Image.open(path) as file:
+    """Mean absolute difference of the colour channels from their mean, in [0, 1]: 0 for gray, above 0.02 for a photograph."""
+    with _opened(Path(path)) as file:
         if file.mode in ("L", "1", "F", "I") or file.mode.startswith("I;16"):
             return 0.0
         small = file.convert("RGB")
@@ -105,7 +133,8 @@ def clip_percentile(array: FloatImage, low: float = 0.5, high: float = 99.5) -> 
     floor, ceiling = np.percentile(array, [low, high])
     if ceiling - floor < 1e-6:
         return np.zeros_like(array)
-    return ((array.clip(floor, ceiling) - floor) / (ceiling - floor)).astype(np.float32)
+    stretched: FloatImage = ((array.clip(floor, ceiling) - floor) / (ceiling - floor)).astype(np.float32)
+    return stretched
 
 
 def resize(images: Tensor, size: int) -> Tensor:

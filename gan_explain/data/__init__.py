@@ -5,21 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 
 from gan_explain.data.dataset import Batch, Dataset, FileReader, Memory
+from gan_explain.data.folders import read_folders
+from gan_explain.data.ieee8023 import read_metadata
 from gan_explain.data.labels import canonical, coarse
-from gan_explain.data.manifest import check_records, read_manifest
+from gan_explain.data.manifest import check_records, read_manifest, write_manifest
+from gan_explain.data.screen import screen
+from gan_explain.data.splits import split_by_patient
 from gan_explain.types import DataError
 
-__all__ = ["Batch", "Dataset", "canonical", "coarse", "open_dataset"]
+__all__ = ["Batch", "Dataset", "canonical", "coarse", "open_dataset", "split_by_patient", "write_manifest"]
 
 
 def open_dataset(
     path: str | Path, *, size: int, seed: int = 0, rejects: Path | None = None, allow_single_class: bool = False
 ) -> Dataset:
-    """Open a folder with a manifest.csv, or a manifest file. DataError names what was expected."""
+    """Open a dataset at `size` x `size` pixels.
+
+    `path` is a manifest file, or a folder with manifest.csv (see `manifest`), metadata.csv (see `ieee8023`) or class folders (see
+    `folders`). `seed` draws the split where the data has none. Files that cannot be read are left out and listed in `rejects`.
+
+    DataError names the file and what was expected: no such path, missing columns, a patient in two splits, no images, one class
+    only (unless allowed), more than 5 % unreadable files.
+    """
     path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such dataset; expected a folder, a manifest CSV or phantom[:OPTIONS]")
+    root = path if path.is_dir() else path.parent
     manifest = path / "manifest.csv" if path.is_dir() else path
-    if not manifest.is_file():
-        raise DataError(f"{manifest}: no such dataset")
-    records = read_manifest(manifest)
-    check_records(records, manifest, allow_single_class)
-    return Dataset(manifest.parent, records, Memory(FileReader(manifest.parent), size))
+    metadata = root / "metadata.csv"
+    if manifest.is_file() and manifest.name != metadata.name:
+        origin, records = manifest, read_manifest(manifest)
+    elif metadata.is_file():
+        origin, records = metadata, read_metadata(metadata, seed)
+    else:
+        origin, records = root, read_folders(root, seed)
+    check_records(records, origin, allow_single_class)
+    return Dataset(root, screen(records, root, rejects), Memory(FileReader(root), size))

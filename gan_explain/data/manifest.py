@@ -17,17 +17,17 @@ REQUIRED = ("path", "label", "patient_id", "split")
 OWN_FIELDS = (*REQUIRED, "source", "mask")
 
 
-def read_table(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a UTF-8 CSV file as stripped text by column.
+def read_table(path: Path, required: Sequence[str], any_case: bool = False) -> list[dict[str, str]]:
+    """Rows of a UTF-8 CSV file as stripped text by column (in lower case with `any_case`).
 
     DataError: not text, no rows, a missing column, a row of another length.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            table = list(csv.reader(file, strict=True))
+            table = list(csv.reader(file))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: expected a UTF-8 CSV file, got: {error}") from error
-    header = [name.strip() for name in table[0]] if table else []
+    header = [name.strip().lower() if any_case else name.strip() for name in table[0]] if table else []
     missing = [name for name in required if name not in header]
     if missing:
         raise DataError(f"{path}: expected columns {','.join(required)}; missing: {', '.join(missing)}")
