@@ -1,0 +1,97 @@
+"""The one look of every picture: colours, font, enlarged frames, the heat of a layer, text on a canvas."""
+
+from __future__ import annotations
+
+import io
+import os
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from gan_explain.image import to_uint8, write_bytes
+from gan_explain.optics import opacity
+
+Rgb = tuple[int, int, int]
+Pixels = NDArray[np.uint8]  # (H, W, 3)
+
+BACKGROUND: Rgb = (14, 17, 22)
+PANEL: Rgb = (21, 25, 32)
+LINE: Rgb = (52, 59, 70)
+MUTED: Rgb = (139, 148, 160)
+TEXT: Rgb = (230, 235, 241)
+ACCENT: Rgb = (255, 159, 64)  # positive, layers
+COOL: Rgb = (94, 190, 224)  # negative, second curve
+FAINTEST = 0.15  # opacity that full colour stands for, at least: a faint layer stays faint
+
+
+@cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """matplotlib's DejaVu Sans, which has Greek letters, at a size in pixels."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
+
+
+def hexadecimal(colour: Rgb) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def enlarge(image: Tensor, side: int) -> Pixels:
+    """(1, H, W) in [0, 1] -> (side, side, 3) gray pixels, bicubic."""
+    small = Image.fromarray(to_uint8(image.squeeze(0)))
+    gray = np.asarray(small.resize((side, side), Image.Resampling.BICUBIC))
+    return np.repeat(gray[:, :, None], 3, axis=2)
+
+
+def smooth(values: Tensor, side: int) -> NDArray[np.float32]:
+    """A (1, H, W) map -> (side, side) float, bicubic."""
+    resized = Image.fromarray(values.squeeze(0).detach().cpu().float().numpy()).resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(resized, dtype=np.float32)
+
+
+@cache
+def _ramp() -> tuple[Pixels, Pixels]:
+    """256 colours each for opacity added (inferno without its black end) and taken away (blue to white)."""
+    positions = np.linspace(0, 1, 256)
+    inferno = matplotlib.colormaps["inferno"](0.3 + 0.65 * positions)[:, :3] * 255
+    cold = np.stack([np.interp(positions, (0, 0.6, 1), levels) for levels in ((20, 60, 200), (70, 150, 235), (190, 220, 255))], 1)
+    return inferno.astype(np.uint8), cold.astype(np.uint8)
+
+
+def heat_scale(layer: Tensor, strength: float) -> float:
+    """The opacity that full colour stands for: the 99.5th percentile of |alpha| at `strength`, at least FAINTEST."""
+    alpha = opacity(layer, strength).abs().flatten()
+    return max(FAINTEST, float(np.percentile(alpha.cpu().numpy(), 99.5)))
+
+
+def overlay(gray: Pixels, alpha: NDArray[np.float32], scale: float) -> Pixels:
+    """Lay a heat map over gray pixels (H, W, 3): alpha (H, W) in (-1, 1), full colour at |alpha| = scale."""
+    share = (np.abs(alpha) / scale).clip(0, 1)
+    index = (share * 255).astype(np.uint8)
+    warm, cold = _ramp()
+    colour = np.where((alpha >= 0)[:, :, None], warm[index], cold[index])
+    weight = (0.85 * share**0.7)[:, :, None]
+    blended: Pixels = (gray * (1 - weight) + colour * weight + 0.5).astype(np.uint8)
+    return blended
+
+
+def canvas(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    picture = Image.new("RGB", (width, height), BACKGROUND)
+    return picture, ImageDraw.Draw(picture)
+
+
+def heat_bar(width: int, height: int) -> Image.Image:
+    """A horizontal colour bar from no opacity to full colour, over mid gray."""
+    values = np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1))
+    return Image.fromarray(overlay(np.full((height, width, 3), 40, np.uint8), values, 1.0))
+
+
+def write_png(picture: Image.Image, path: str | os.PathLike[str]) -> None:
+    """Write a picture without metadata, whole or not at all."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", compress_level=4)
+    write_bytes(path, buffer.getvalue())
