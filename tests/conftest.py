@@ -40,7 +40,7 @@ def offline() -> Iterator[None]:
 def seeded() -> None:
     """Every test starts from the same random state, whatever ran before it."""
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002: what a library draws from it must be the same too
+    np.random.seed(0)  # noqa: NPY002 (libraries draw from it)
     torch.manual_seed(0)
 
 

@@ -46,27 +46,44 @@ def read_weights(path: str | os.PathLike[str], sha256: str | None = None) -> dic
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
-def load_torchvision_weights(arch: str, path: str | os.PathLike[str], sha256: str | None = None) -> nn.Module:
-    """torchvision's `arch` with the weights of a local file, in eval mode; the number of classes is read from its last layer.
+def load_torchvision_weights(
+    arch: str, path: str | os.PathLike[str], sha256: str | None = None, num_classes: int | None = None
+) -> nn.Module:
+    """torchvision's `arch` with the weights of a local file, to be trained on or to become a target.
 
+    The number of classes is read from the file's last layer; another `num_classes` puts a fresh last layer in its place.
     Raises TargetError for an unknown architecture, CheckpointError when the file is unusable or does not fit it.
     """
     if arch not in models.list_models(module=models):
         raise TargetError(f"expected a classification architecture of torchvision (resnet50, vgg16, ...), got {arch!r}")
-    state = read_weights(path, sha256)
+    state = {key: value.float() if value.is_floating_point() else value for key, value in read_weights(path, sha256).items()}
     auxiliary = any(key.startswith(("AuxLogits.", "aux1.")) for key in state)
     options = {"aux_logits": auxiliary, "init_weights": False} if arch in ("inception_v3", "googlenet") else {}
-    with torch.device("meta"):  # shapes only: neither time nor random numbers are spent on weights that get replaced
-        layers = models.get_model(arch, weights=None, **options).named_modules()
-        head = [name for name, layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
-        classes = state.get(f"{head}.weight", torch.empty(0)).shape[0]
-        if classes == 0:
+    with torch.random.fork_rng(devices=[]):  # these weights get replaced: the caller's random numbers are not spent on them
+        network: nn.Module = models.get_model(arch, weights=None, **options)
+        head = _head_name(network)
+        stored = state.get(f"{head}.weight", torch.empty(0)).shape[0]
+        if stored == 0:
             raise CheckpointError(f"{path}: expected weights of {arch} with {head}.weight, got {', '.join(list(state)[:3])}, ...")
-        network: nn.Module = models.get_model(arch, weights=None, num_classes=classes, **options)
-    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+        _resize_head(network, head, stored)
     try:
-        network.load_state_dict(state, assign=True)
+        network.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(f"{path}: weights do not fit {arch}: {' '.join(str(error).split())[:300]}") from error
-    network.requires_grad_(False).eval()
+    _resize_head(network, head, num_classes or stored)
     return network
+
+
+def _head_name(network: nn.Module) -> str:
+    """The name of the last linear or convolutional layer, which gives the logits."""
+    names: list[str] = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    return names[-1]
+
+
+def _resize_head(network: nn.Module, name: str, classes: int) -> None:
+    """Put a fresh last layer in place unless it has `classes` outputs already."""
+    old = network.get_submodule(name)
+    if isinstance(old, nn.Linear) and old.out_features != classes:
+        network.set_submodule(name, nn.Linear(old.in_features, classes))
+    elif isinstance(old, nn.Conv2d) and old.out_channels != classes:
+        network.set_submodule(name, nn.Conv2d(old.in_channels, classes, 1))
