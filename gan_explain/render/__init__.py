@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from gan_explain.render.curves import positive_label, write_curve, write_curves
+from gan_explain.render.saved import load_traversal, save_traversal
 from gan_explain.render.sheet import write_sheet
+from gan_explain.render.strip import write_strip, write_strips
+from gan_explain.render.video import write_film
 
-__all__ = ["write_sheet"]
+__all__ = [
+    "load_traversal",
+    "positive_label",
+    "save_traversal",
+    "write_curve",
+    "write_curves",
+    "write_film",
+    "write_sheet",
+    "write_strip",
+    "write_strips",
+]

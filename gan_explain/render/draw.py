@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from gan_explain.image import to_uint8, write_bytes
 from gan_explain.optics import opacity
+from gan_explain.types import Traversal
 
 Rgb = tuple[int, int, int]
 Pixels = NDArray[np.uint8]  # (H, W, 3)
@@ -53,6 +56,48 @@ def smooth(values: Tensor, side: int) -> NDArray[np.float32]:
     return np.asarray(resized, dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class Axis:
+    """What changes along a traversal: the label of the curve's axis and the symbol before its values."""
+
+    label: str
+    symbol: str
+
+
+STRENGTH = Axis("strength λ", "λ")
+BETWEEN = Axis("from the code of A (t = 0) to the code of B (t = 1)", "t")
+
+
+@dataclass(frozen=True)
+class Heat:
+    """The layer of each frame as opacity: `alpha` (L, 1, H, W) in (-1, 1), `scale`, the opacity of full colour, and `signed`."""
+
+    alpha: Tensor
+    scale: float
+    signed: bool
+
+    def over(self, gray: Pixels, index: int) -> Pixels:
+        return overlay(gray, smooth(self.alpha[index], gray.shape[0]), self.scale)
+
+    @property
+    def low(self) -> str:
+        """The text left of the colour bar."""
+        return f"{-self.scale:.2f}" if self.signed else "0"
+
+
+def heat(traversal: Traversal, axis: Axis) -> Heat:
+    """Opacity along a traversal: 1 - exp(-lambda tau) where strength scales one layer, else what the frames themselves say, their
+    share of the way from the structure to white (or black)."""
+    if axis == STRENGTH:
+        alpha = torch.stack([opacity(traversal.layer, float(s)) for s in traversal.strengths])
+    else:
+        S, gain = traversal.structure[None], traversal.frames - traversal.structure[None]
+        alpha = torch.where(gain >= 0, gain / (1 - S).clamp(min=0.02), gain / S.clamp(min=0.02))
+    alpha = alpha.detach().cpu().float()
+    largest = float(np.percentile(alpha.abs().amax(0).numpy(), 99.5))
+    return Heat(alpha, max(FAINTEST, largest), bool((alpha < -1e-3).any()))
+
+
 @cache
 def _ramp() -> tuple[Pixels, Pixels]:
     """256 colours each for opacity added (inferno without its black end) and taken away (blue to white)."""
@@ -60,12 +105,6 @@ def _ramp() -> tuple[Pixels, Pixels]:
     inferno = matplotlib.colormaps["inferno"](0.3 + 0.65 * positions)[:, :3] * 255
     cold = np.stack([np.interp(positions, (0, 0.6, 1), levels) for levels in ((20, 60, 200), (70, 150, 235), (190, 220, 255))], 1)
     return inferno.astype(np.uint8), cold.astype(np.uint8)
-
-
-def heat_scale(layer: Tensor, strength: float) -> float:
-    """The opacity that full colour stands for: the 99.5th percentile of |alpha| at `strength`, at least FAINTEST."""
-    alpha = opacity(layer, strength).abs().flatten()
-    return max(FAINTEST, float(np.percentile(alpha.cpu().numpy(), 99.5)))
 
 
 def overlay(gray: Pixels, alpha: NDArray[np.float32], scale: float) -> Pixels:
@@ -84,9 +123,9 @@ def canvas(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     return picture, ImageDraw.Draw(picture)
 
 
-def heat_bar(width: int, height: int) -> Image.Image:
-    """A horizontal colour bar from no opacity to full colour, over mid gray."""
-    values = np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1))
+def heat_bar(width: int, height: int, signed: bool = False) -> Image.Image:
+    """A horizontal colour bar from no opacity (`signed`: from full opacity taken away) to full colour, over mid gray."""
+    values = np.tile(np.linspace(-1 if signed else 0, 1, width, dtype=np.float32), (height, 1))
     return Image.fromarray(overlay(np.full((height, width, 3), 40, np.uint8), values, 1.0))
 
 

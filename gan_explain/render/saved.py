@@ -1,0 +1,119 @@
+"""A traversal as files: JSON manifest, lossless 16-bit frames, CSV. What is loaded renders without weights or data."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_explain.image import read_image, write_bytes, write_png16
+from gan_explain.types import DataError, Traversal
+
+SCHEMA_VERSION = 1
+MANIFEST, CURVE, CLASSES = "traversal.json", "response_curve.csv", "classes.csv"
+
+
+def save_traversal(traversal: Traversal, folder: str | os.PathLike[str]) -> None:
+    """Write a traversal into a new or empty folder.
+
+    frames/NNN.png, structure.png and lungs.png (16 bit), response_curve.csv (strength, probability), classes.csv (strength, then
+    each class), layer.npy (1, H, W) and code.npy (d,) float32, traversal.json. FileExistsError where the folder holds anything.
+    Frames on the 16-bit grid (`image.quantize16`) load again to the bit.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder}: expected a new or empty folder for a traversal")
+    (folder / "frames").mkdir(parents=True, exist_ok=True)
+    digits = max(3, len(str(len(traversal.frames) - 1)))
+    for i, frame in enumerate(traversal.frames):
+        write_png16(frame, folder / "frames" / f"{i:0{digits}d}.png")
+    write_png16(traversal.structure, folder / "structure.png")
+    write_png16(traversal.lungs, folder / "lungs.png")
+    strengths = [f"{float(s):.9g}" for s in traversal.strengths]
+    curve = [[s, f"{float(p):.9g}"] for s, p in zip(strengths, traversal.probability, strict=True)]
+    _write_csv(folder / CURVE, ["strength", "probability"], curve)
+    classes = [[s, *(f"{float(p):.9g}" for p in row)] for s, row in zip(strengths, traversal.class_probability, strict=True)]
+    _write_csv(folder / CLASSES, ["strength", *traversal.classes], classes)
+    _write_array(folder / "layer.npy", traversal.layer)
+    _write_array(folder / "code.npy", traversal.code)
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "traversal",
+        "frames": len(traversal.frames),
+        "classes": list(traversal.classes),
+        "positive": list(traversal.positive),
+        "operating_point": traversal.operating_point,
+        "crossing": traversal.crossing,
+        "clamped": traversal.clamped,
+    }
+    write_bytes(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+
+
+def load_traversal(folder: str | os.PathLike[str]) -> Traversal:
+    """Read a traversal that `save_traversal` wrote. DataError, naming the file, when something is missing or damaged."""
+    folder = Path(folder)
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["kind"] != "traversal" or manifest["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"expected a traversal of schema_version {SCHEMA_VERSION}")
+        count, classes = int(manifest["frames"]), tuple(map(str, manifest["classes"]))
+        positive, point = tuple(map(str, manifest["positive"])), float(manifest["operating_point"])
+        clamped = float(manifest["clamped"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: expected the manifest of a traversal, got: {error}") from error
+    frames = sorted((folder / "frames").glob("*.png"))
+    if len(frames) != count:
+        raise DataError(f"{folder / 'frames'}: expected {count} frames, got {len(frames)}")
+    curve = _read_csv(folder / CURVE, ["strength", "probability"], count)
+    by_class = _read_csv(folder / CLASSES, ["strength", *classes], count)
+    return Traversal(
+        frames=torch.stack([torch.from_numpy(read_image(frame))[None] for frame in frames]),
+        strengths=curve[:, 0],
+        probability=curve[:, 1],
+        class_probability=by_class[:, 1:],
+        layer=_read_array(folder / "layer.npy"),
+        structure=torch.from_numpy(read_image(folder / "structure.png"))[None],
+        lungs=torch.from_numpy(read_image(folder / "lungs.png"))[None],
+        code=_read_array(folder / "code.npy"),
+        classes=classes,
+        positive=positive,
+        operating_point=point,
+        clamped=clamped,
+    )
+
+
+def _write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_bytes(path, text.getvalue().encode())
+
+
+def _read_csv(path: Path, header: list[str], count: int) -> Tensor:
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            first, *rows = list(csv.reader(file))
+        if first != header or len(rows) != count:
+            raise ValueError(f"{len(rows)} rows of {','.join(first)}")
+        return torch.tensor([[float(value) for value in row] for row in rows], dtype=torch.float32).view(count, len(header))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path}: expected {count} rows of {','.join(header)}, got: {error}") from error
+
+
+def _write_array(path: Path, values: Tensor) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, values.detach().cpu().float().numpy(), allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
+
+
+def _read_array(path: Path) -> Tensor:
+    try:
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: expected a float32 array, got: {error}") from error

@@ -1,0 +1,172 @@
+"""The film of a traversal: the frame, the frame under its layer, and a point that moves along the response curve."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from gan_explain.image import write_bytes
+from gan_explain.render.curves import draw_curve, positive_label
+from gan_explain.render.draw import (
+    LINE,
+    MUTED,
+    STRENGTH,
+    TEXT,
+    Axis,
+    Heat,
+    Pixels,
+    Rgb,
+    canvas,
+    enlarge,
+    font,
+    heat,
+    heat_bar,
+)
+from gan_explain.render.strip import verdict
+from gan_explain.types import Traversal
+
+logger = logging.getLogger(__name__)
+
+SIDE, MARGIN, HEAD, FOOT, PLOT = 384, 16, 52, 44, 520  # pixels: an image, gaps, text above and below, the plot's width
+HOLD = 0.8  # seconds that the film rests at either end
+
+
+def write_film(
+    traversal: Traversal, folder: str | os.PathLike[str], *, fps: int = 12, axis: Axis = STRENGTH, name: str = "transition"
+) -> list[str]:
+    """Write NAME.mp4 and NAME.gif into a folder; returns the files written. Without a working ffmpeg the GIF alone, with a
+    warning in the log."""
+    folder = Path(folder)
+    frames = list(compose_film(traversal, axis))
+    hold = max(1, round(HOLD * fps))
+    written = []
+    if _write_mp4([frames[0]] * hold + frames[1:-1] + [frames[-1]] * hold, folder / f"{name}.mp4", fps):
+        written.append(f"{name}.mp4")
+    _write_gif(frames, folder / f"{name}.gif", fps)
+    return [*written, f"{name}.gif"]
+
+
+def compose_film(traversal: Traversal, axis: Axis = STRENGTH) -> Iterator[Pixels]:
+    """Yield the pictures (H, W, 3) of the film, one a frame of the traversal; sides are even."""
+    side = max(SIDE, traversal.frames.shape[-1] // 2 * 2)
+    width, height = 4 * MARGIN + 2 * side + PLOT, HEAD + side + FOOT
+    bright = draw_curve(traversal, PLOT, side, axis)
+    pale = draw_curve(traversal, PLOT, side, axis, faint=True)
+    layers = heat(traversal, axis)
+    still = _still(side, width, height, layers)
+    plot_left = 3 * MARGIN + 2 * side
+    for i, frame in enumerate(traversal.frames):
+        strength, p = float(traversal.strengths[i]), float(traversal.probability[i])
+        x, y = bright.points[i]
+        gray = enlarge(frame, side)
+        pixels = still.copy()
+        pixels[HEAD : HEAD + side, MARGIN : MARGIN + side] = gray
+        pixels[HEAD : HEAD + side, 2 * MARGIN + side : 2 * MARGIN + 2 * side] = layers.over(gray, i)
+        plot = pixels[HEAD : HEAD + side, plot_left : plot_left + PLOT]
+        plot[:] = pale.pixels
+        seen = round(x)
+        plot[:, :seen] = bright.pixels[:, :seen]
+        _stamp(plot, x, y, 8.0, TEXT)
+        _stamp(plot, x, y, 5.5, verdict(traversal, p))
+        yield _texts(pixels, traversal, side, f"{axis.symbol} = {strength:.2f}", p)
+
+
+def _still(side: int, width: int, height: int, layers: Heat) -> Pixels:
+    """What stays the same throughout the film: titles, colour bar, borders."""
+    picture, draw = canvas(width, height)
+    for column, title in enumerate(("radiograph", "layer of pathology")):
+        left = MARGIN + column * (side + MARGIN)
+        draw.text((left, 19), title, MUTED, font(16))
+        draw.rectangle((left - 1, HEAD - 1, left + side, HEAD + side), outline=LINE)
+    draw.text((3 * MARGIN + 2 * side + 8, 19), "what the CNN says", MUTED, font(16))
+    bar = heat_bar(140, 8, layers.signed)
+    left, top, text = 2 * MARGIN + side, HEAD + side + 14, f"opacity α  {layers.low}"
+    draw.text((left, top), text, MUTED, font(14))
+    left += round(font(14).getlength(text)) + 8
+    picture.paste(bar, (left, top + 5))
+    draw.text((left + bar.width + 8, top), f"{layers.scale:.2f}", MUTED, font(14))
+    return np.asarray(picture).copy()
+
+
+def _texts(pixels: Pixels, traversal: Traversal, side: int, place: str, p: float) -> Pixels:
+    """Write the numbers of one frame: its strength under the image, probability and verdict under the plot."""
+    picture = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(picture)
+    top = HEAD + side + 11
+    draw.text((MARGIN, top), place, TEXT, font(18, bold=True))
+    left, colour = 3 * MARGIN + 2 * side + 8, verdict(traversal, p)
+    draw.text((left, top), f"{positive_label(traversal.positive)} = {p:.2f}", colour, font(18, bold=True))
+    word = "positive" if p >= traversal.operating_point else "negative"
+    draw.text((left + PLOT - 28, top), word, colour, font(18), anchor="ra")
+    return np.asarray(picture)
+
+
+def _stamp(pixels: Pixels, x: float, y: float, radius: float, colour: Rgb) -> None:
+    """Paint an anti-aliased disc into pixels (H, W, 3), in place."""
+    reach = int(radius) + 2
+    top, left = max(0, int(y) - reach), max(0, int(x) - reach)
+    patch = pixels[top : int(y) + reach + 1, left : int(x) + reach + 1]
+    rows, columns = np.mgrid[top : top + patch.shape[0], left : left + patch.shape[1]]
+    weight = (radius + 0.5 - np.hypot(columns - x, rows - y)).clip(0, 1)[:, :, None]
+    patch[:] = (patch * (1 - weight) + np.asarray(colour) * weight + 0.5).astype(np.uint8)
+
+
+def _write_mp4(frames: list[Pixels], path: Path, fps: int) -> bool:
+    """H.264, yuv420p, no metadata. False, with a warning, where ffmpeg is missing or fails."""
+    height, width = frames[0].shape[:2]
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+    options = ["-preset", "veryfast", "-crf", "18", "-movflags", "+faststart", "-map_metadata", "-1", "-fflags", "+bitexact"]
+    try:
+        import imageio_ffmpeg
+
+        writer = imageio_ffmpeg.write_frames(
+            str(temporary), (width, height), fps=fps, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2,
+            quality=None, ffmpeg_log_level="error", output_params=options,
+        )  # fmt: skip
+        writer.send(None)
+        for frame in frames:
+            writer.send(np.ascontiguousarray(frame))
+        writer.close()
+        temporary.replace(path)
+    except (ImportError, RuntimeError, OSError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        logger.warning("no MP4: ffmpeg does not work here (%s); the GIF shows the same", reason[0])
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def _write_gif(frames: list[Pixels], path: Path, fps: int, width: int = 960) -> None:
+    """A looping GIF with one palette, scaled down to `width`."""
+    height = round(frames[0].shape[0] * width / frames[0].shape[1])
+    small = [Image.fromarray(frame).resize((width, height), Image.Resampling.BOX, reducing_gap=None) for frame in frames]
+    palette = _palette([small[i] for i in sorted({0, len(small) // 2, len(small) - 1})])
+    indexed = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in small]
+    step = round(1000 / fps)
+    rest = round(1000 * HOLD)
+    durations = [rest, *[step] * (len(indexed) - 2), 2 * rest][: len(indexed)]
+    buffer = io.BytesIO()
+    indexed[0].save(
+        buffer, "GIF", save_all=True, append_images=indexed[1:], duration=durations, loop=0, optimize=False, disposal=1
+    )
+    write_bytes(path, buffer.getvalue())
+
+
+def _palette(samples: list[Image.Image], grays: int = 96) -> Image.Image:
+    """A palette of even grays for the radiographs and of the samples' other colours for layers and curves."""
+    pixels = np.concatenate([np.asarray(image).reshape(-1, 3) for image in samples])
+    coloured = pixels[np.ptp(pixels.astype(np.int16), axis=1) > 12]
+    coloured = coloured if len(coloured) else pixels
+    strip = Image.fromarray(np.ascontiguousarray(coloured[None, :: max(1, len(coloured) // 60000)]))
+    chosen = strip.quantize(255 - grays, Image.Quantize.MEDIANCUT).getpalette() or []
+    even = np.linspace(0, 255, grays + 1).round().astype(int).repeat(3).tolist()
+    picture = Image.new("P", (1, 1))
+    picture.putpalette([*even, *chosen][:768])
+    return picture
