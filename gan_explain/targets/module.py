@@ -15,6 +15,7 @@ from gan_explain import image
 from gan_explain.checkpoints import Part, load_into
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.classifier import ClassifierConfig, build
+from gan_explain.segmenter import load_segmenter
 from gan_explain.types import CheckpointError, Segmenter, TargetError
 
 logger = logging.getLogger(__name__)
@@ -194,8 +195,16 @@ def module_target(network: nn.Module, config: TargetConfig, segmenter: Segmenter
     return ModuleTarget(network, segmenter=segmenter, **fields)
 
 
+def named_segmenter(config: TargetConfig) -> Segmenter | None:
+    """The segmenter that a lungs-only configuration names, or None. Raises CheckpointError when it is missing."""
+    return load_segmenter(config.segmenter) if config.lungs_only and config.segmenter else None
+
+
 def target_from_part(part: Part, segmenter: Segmenter | None = None) -> ModuleTarget:
-    """The target stored in a checkpoint part of kind "target". Raises CheckpointError when it is something else."""
+    """The target stored in a checkpoint part of kind "target", with `segmenter` or the one that its configuration names.
+
+    Raises CheckpointError when the part is something else or its segmenter is missing.
+    """
     if part.kind != "target":
         raise CheckpointError(f"checkpoint {part.checkpoint}: expected a part of kind 'target', got {part.kind!r}")
     try:
@@ -204,7 +213,7 @@ def target_from_part(part: Part, segmenter: Segmenter | None = None) -> ModuleTa
     except ValueError as error:
         raise CheckpointError(f"checkpoint {part.checkpoint}: unusable target configuration: {brief(error)}") from error
     load_into(network, part)
-    return module_target(network, config, segmenter)
+    return module_target(network, config, segmenter or named_segmenter(config))
 
 
 def brief(error: ValueError) -> str:

@@ -40,8 +40,11 @@ def probe(target: Target, size: int = 64, tolerance: float = 1e-5) -> None:
     worst = float((logits - alone).abs().max() / logits.abs().max().clamp(min=1))
     if worst > tolerance:
         raise TargetError(f"expected logits independent of the batch (within {tolerance:g}), got a difference of {worst:.2g}")
-    if probability.shape != (n,) or not bool(((probability >= 0) & (probability <= 1)).all()):
+    if probability.shape != (n,):
         raise TargetError(f"expected probabilities ({n},) in [0, 1], got {tuple(probability.shape)}")
+    low, high = float(probability.min()), float(probability.max())
+    if not 0 <= low <= high <= 1:
+        raise TargetError(f"expected probabilities ({n},) in [0, 1], got values from {low:.3g} to {high:.3g}")
     if target.differentiable:
         _probe_gradient(target, images, lungs)
 

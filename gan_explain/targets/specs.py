@@ -14,9 +14,8 @@ import safetensors
 from pydantic import ValidationError
 from torch import nn
 
-from gan_explain.checkpoints import Part, load_part
-from gan_explain.segmenter import load_segmenter
-from gan_explain.targets.module import ModuleTarget, TargetConfig, brief, module_target, target_from_part
+from gan_explain.checkpoints import load_part
+from gan_explain.targets.module import ModuleTarget, TargetConfig, brief, module_target, named_segmenter, target_from_part
 from gan_explain.targets.weights import load_torchvision_weights
 from gan_explain.types import CheckpointError, Segmenter, Target, TargetError
 
@@ -25,7 +24,9 @@ TORCHVISION_SIZES = {"inception_v3": 299}  # all others take 224
 SPECS = "checkpoint:NAME[#PART], torchvision:ARCH#WEIGHTS.safetensors or package.module:factory"
 
 
-def _torchvision_target(rest: str, classes: Sequence[str] | None, positive: Sequence[str] | None) -> ModuleTarget:
+def _torchvision_target(
+    rest: str, classes: Sequence[str] | None, positive: Sequence[str] | None, segmenter: Segmenter | None
+) -> ModuleTarget:
     arch, _, file = rest.partition("#")
     if not arch or not file:
         raise TargetError(f"expected torchvision:ARCH#WEIGHTS.safetensors, got 'torchvision:{rest}'")
@@ -36,7 +37,7 @@ def _torchvision_target(rest: str, classes: Sequence[str] | None, positive: Sequ
         config = TargetConfig.model_validate({**defaults, **stored, "arch": arch})
     except ValidationError as error:
         raise CheckpointError(f"{file}: unusable target configuration: {brief(error)}") from error
-    return module_target(network, _named(config, classes, positive))
+    return module_target(network, _named(config, classes, positive), segmenter or named_segmenter(config))
 
 
 def _stored_config(file: Path) -> dict[str, Any]:
@@ -79,11 +80,13 @@ def _working_directory_importable() -> Iterator[None]:
         sys.path.remove(here)
 
 
-def _factory_target(spec: str, classes: Sequence[str] | None, positive: Sequence[str] | None) -> Target:
+def _factory_target(
+    spec: str, classes: Sequence[str] | None, positive: Sequence[str] | None, segmenter: Segmenter | None
+) -> Target:
     """Import `package.module` (the working directory counts) and call `factory()`, which returns a Target or an nn.Module.
 
-    A module's `classes`, `positive`, `size`, `channels`, `mean`, `std`, `operating_point`, `temperature` are read from its
-    attributes where it has them; `TargetConfig` gives the defaults.
+    A module's attributes named like the fields of `TargetConfig` (classes, positive, size, channels, mean, std, ...) are read
+    where it has them; `TargetConfig` gives the defaults: 224 pixels, 3 channels, pixels in [0, 1] as they are.
     """
     module_name, _, name = spec.partition(":")
     with _working_directory_importable():
@@ -95,12 +98,12 @@ def _factory_target(spec: str, classes: Sequence[str] | None, positive: Sequence
         return made
     if not isinstance(made, nn.Module):
         raise TargetError(f"target {spec}: expected the factory to return an nn.Module or a Target, got {type(made).__name__}")
-    found = {key: getattr(made, key) for key in TargetConfig.model_fields if key != "segmenter" and hasattr(made, key)}
+    found = {key: getattr(made, key) for key in TargetConfig.model_fields if key != "arch" and hasattr(made, key)}
     try:
-        config = TargetConfig.model_validate({**found, "arch": ""})
+        config = TargetConfig.model_validate(found)
     except ValidationError as error:
         raise TargetError(f"target {spec}: {brief(error)}") from error
-    return module_target(made, _named(config, classes, positive))
+    return module_target(made, _named(config, classes, positive), segmenter or named_segmenter(config))
 
 
 def resolve_target(
@@ -119,12 +122,11 @@ def resolve_target(
     scheme, colon, rest = spec.partition(":")
     if scheme == "checkpoint" and rest:
         name, _, part_name = rest.partition("#")
-        part = load_part(name, part_name or "target")
-        target: Target = target_from_part(part, segmenter or _segmenter_of(part))
+        target: Target = target_from_part(load_part(name, part_name or "target"), segmenter)
     elif scheme == "torchvision" and rest:
-        target = _torchvision_target(rest, classes, positive)
+        target = _torchvision_target(rest, classes, positive, segmenter)
     elif colon and rest.isidentifier() and all(piece.isidentifier() for piece in scheme.split(".")):
-        target = _factory_target(spec, classes, positive)
+        target = _factory_target(spec, classes, positive, segmenter)
     else:
         raise TargetError(f"expected a target {SPECS}, got {spec!r}")
     if positive and set(positive) != set(target.positive):
@@ -132,10 +134,3 @@ def resolve_target(
             raise TargetError(f"target {spec}: its positive set is {'+'.join(target.positive)}, not {'+'.join(positive)}")
         target = target.with_positive(positive)
     return target
-
-
-def _segmenter_of(part: Part) -> Segmenter | None:
-    name = part.config.get("segmenter")
-    if not name or not part.config.get("lungs_only"):
-        return None
-    return load_segmenter(str(name))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision import models
 
@@ -36,7 +34,9 @@ def read_weights(path: str | os.PathLike[str], sha256: str | None = None) -> dic
             state: Any = safetensors.torch.load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file makes the unpickler stumble in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: expected a file of tensors (.safetensors or .pth), got: {reason}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
