@@ -17,6 +17,7 @@ class DiscriminatorConfig(Config):
     resolution: int = 128
     cells: int = 2
     width: int = 32
+    fold: int = 4  # pixel-unshuffle factor at the input: 4 is cheap, 2 sees finer texture
 
 
 class Discriminator(nn.Module):
@@ -25,17 +26,19 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         w = config.width
-        widths, size = [w], config.resolution // 4
+        widths, size = [w], config.resolution // config.fold
         while size > 4:
             widths.append(min(2 * widths[-1], 4 * w))
             size //= 2
-        self.stem = conv(16 + 1, w)
+        self.fold = config.fold
+        self.stem = conv(config.fold**2 + 1, w)
         self.same = nn.ModuleList(conv(a, a) for a in widths[:-1])
         self.down = nn.ModuleList(conv(a, b) for a, b in zip(widths, widths[1:], strict=False))
         self.head = nn.Linear(widths[-1] * 16, config.cells)
 
     def forward(self, images: Tensor, lungs: Tensor) -> Tensor:
-        x = torch.cat([F.pixel_unshuffle(images * 2 - 1, 4), F.avg_pool2d(lungs, 4)], dim=1)  # (N, 17, H/4, W/4)
+        x = F.pixel_unshuffle(images * 2 - 1, self.fold)  # (N, 1, H, W) -> (N, fold^2, H/fold, W/fold)
+        x = torch.cat([x, F.avg_pool2d(lungs, self.fold)], dim=1)
         x = F.leaky_relu(self.stem(x), 0.2)
         for same, down in zip(self.same, self.down, strict=True):
             x = (x + F.leaky_relu(same(x), 0.2)) * 0.7

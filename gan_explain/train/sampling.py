@@ -9,20 +9,22 @@ from torch import Tensor
 
 
 class BalancedSampler:
-    """Draws indices so that each distinct key is equally likely, then each index within it; state is one RNG state.
+    """Draws a cell of equal keys, then an index within it; the state is one RNG state.
 
+    Cells are equally likely, but one smaller than `floor` in proportion to its size, so that a handful of images is not worn out.
     Raises ValueError when there is nothing to draw from.
     """
 
-    def __init__(self, keys: Sequence[str], seed: int) -> None:
+    def __init__(self, keys: Sequence[str], seed: int, floor: int = 1) -> None:
         if not keys:
             raise ValueError("expected at least one image to draw from, got none")
         names = sorted(set(keys))
         self.cells = [torch.tensor([i for i, key in enumerate(keys) if key == name]) for name in names]
+        self.weights = torch.tensor([min(1.0, len(cell) / floor) for cell in self.cells])
         self.generator = torch.Generator().manual_seed(seed)
 
     def draw(self, n: int) -> list[int]:
-        which = torch.randint(len(self.cells), (n,), generator=self.generator).tolist()
+        which = torch.multinomial(self.weights, n, replacement=True, generator=self.generator).tolist()
         return [int(cell[int(torch.randint(len(cell), (1,), generator=self.generator))]) for cell in map(self.cells.__getitem__, which)]
 
     def state(self) -> Tensor:

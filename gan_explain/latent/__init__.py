@@ -1,0 +1,1 @@
+"""Walking the latent space: encode an image, choose a pathology, traverse its strength."""

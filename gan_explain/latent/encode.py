@@ -1,0 +1,52 @@
+"""From a radiograph to (structure, code): amortised, refined, or by medXGAN's optimisation as the baseline that it is."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan_explain.nets.synthesis import StructureGenerator
+from gan_explain.optics import compose
+from gan_explain.types import Generator
+
+
+def refine(generator: Generator, image: Tensor, structure: Tensor, code: Tensor, lungs: Tensor, steps: int = 50) -> Tensor:
+    """Improve an encoded code by gradient: minimise L1 of the composed image to `image` over the code alone (Adam).
+
+    image, structure, lungs (1, 1, H, W), code (1, d) -> (1, d); never worse than the code given.
+    """
+    best, least = code, float("inf")
+    current = code.detach().clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([current], 0.05)
+    for _ in range(steps + 1):
+        loss = F.l1_loss(compose(structure, generator.layer(structure, current, lungs)), image)
+        if float(loss) < least:
+            best, least = current.detach().clone(), float(loss)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return best
+
+
+def optimise(
+    synthesis: StructureGenerator, generator: Generator, image: Tensor, lungs: Tensor, steps: int = 1000, seed: int = 0
+) -> tuple[Tensor, Tensor, list[float]]:
+    """medXGAN's encoding (Dravid et al., CVPRW 2022, arXiv 2204.05376): Adam on (z1, z2) to match one image, here in L2.
+
+    image, lungs (1, 1, H, W) -> z1 (1, z_dim), code (1, d), the loss at every step. A baseline: slow, and only as sharp as the
+    structure generator.
+    """
+    random = torch.Generator().manual_seed(seed)
+    z1 = (0.1 * torch.randn(1, synthesis.config.z_dim, generator=random)).to(image).requires_grad_(True)
+    z2 = (0.1 * torch.randn(1, generator.code_dim, generator=random)).to(image).requires_grad_(True)
+    optimizer = torch.optim.Adam([z1, z2], 0.05)
+    history = []
+    for _ in range(steps):
+        structure = synthesis(z1)
+        loss = F.mse_loss(compose(structure, generator.layer(structure, z2, lungs)), image)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(float(loss))
+    return z1.detach(), z2.detach(), history

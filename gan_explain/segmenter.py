@@ -1,0 +1,49 @@
+"""The lung segmenter as a function of images: loaded once, frozen, hard masks out."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from scipy import ndimage
+from torch import Tensor, nn
+
+from gan_explain.checkpoints import load_into, load_part
+from gan_explain.image import resize
+from gan_explain.nets.unet import UNet, UNetConfig
+from gan_explain.types import CheckpointError
+
+
+class LungSegmenter(nn.Module):
+    """(N, 1, H, W) in [0, 1], any size -> lung mask (N, 1, H, W) in {0, 1}: probability above one half, the two largest regions
+    kept, holes filled. Not differentiable by design: a mask is read once from an input and held."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.network(resize(images, self.network.config.resolution))
+        hard = torch.stack([_clean(mask) for mask in logits[:, 0] > 0])[:, None].to(images)
+        return (resize(hard, images.shape[-1]) > 0.5).to(images.dtype)
+
+
+def _clean(mask: Tensor) -> Tensor:
+    labelled, count = ndimage.label(mask.cpu().numpy())
+    if count == 0:
+        return mask
+    sizes = ndimage.sum_labels(mask.cpu().numpy(), labelled, range(1, count + 1))
+    kept = [i + 1 for i in sizes.argsort()[::-1][:2] if sizes[i] > 0.05 * sizes.max()]
+    filled = ndimage.binary_fill_holes(sum(labelled == i for i in kept))
+    return torch.from_numpy(filled)
+
+
+def load_segmenter(name: str | os.PathLike[str] = "lungs128") -> LungSegmenter:
+    """The segmenter of a checkpoint (part "segmenter"). Raises CheckpointError when it is missing or of another kind."""
+    part = load_part(name, "segmenter")
+    if part.kind != "segmenter":
+        raise CheckpointError(f"checkpoint {name}: expected a segmenter, got {part.kind!r}")
+    network = UNet(UNetConfig.model_validate(part.config))
+    load_into(network, part)
+    return LungSegmenter(network).eval()

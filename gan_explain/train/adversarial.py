@@ -1,0 +1,30 @@
+"""The adversarial terms: non-saturating logistic loss (Goodfellow et al., NeurIPS 2014) and the R1 penalty (Mescheder et al., ICML 2018,
+arXiv 1801.04406)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pick(logits: Tensor, cells: Tensor) -> Tensor:
+    """The logit of each image's own cell: (N, cells), (N,) -> (N,)."""
+    return logits.gather(1, cells[:, None])[:, 0]
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Logits (N,), (M,) -> scalar."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def generator_loss(fake: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Logits (N,) -> scalar; `weight` (N,) leaves out images whose cell has no reals to be judged against."""
+    loss = F.softplus(-fake)
+    return loss.mean() if weight is None else (loss * weight).sum() / weight.sum().clamp(min=1)
+
+
+def r1_penalty(real: Tensor, images: Tensor) -> Tensor:
+    """Squared gradient norm of the real logits (N,) at the images (N, 1, H, W)."""
+    (gradient,) = torch.autograd.grad(real.sum(), images, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean()

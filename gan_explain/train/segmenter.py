@@ -1,0 +1,47 @@
+"""Training the lung segmenter: cross-entropy plus soft Dice (Milletari et al., 3DV 2016, arXiv 1606.04797) on human masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan_explain.checkpoints import save_part
+from gan_explain.data import Batch, Dataset
+from gan_explain.nets.unet import UNet, UNetConfig
+from gan_explain.train.loop import LoopConfig, run
+from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
+from gan_explain.types import DataError
+
+
+class SegmenterObjective(nn.Module):
+    """network(images) against masks (N, 1, H, W) in {0, 1}."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, masks: Tensor, batch: Batch) -> dict[str, Tensor]:
+        logits = self.network(images).float()
+        p = logits.sigmoid()
+        overlap = (p * masks).sum((1, 2, 3))
+        dice = 1 - (2 * overlap + 1) / (p.sum((1, 2, 3)) + masks.sum((1, 2, 3)) + 1)
+        return {"cross_entropy": F.binary_cross_entropy_with_logits(logits, masks), "dice": dice.mean()}
+
+
+def train_segmenter(
+    dataset: Dataset, out: Path, network: UNetConfig, config: SupervisedConfig, loop: LoopConfig, *, resume: bool = False
+) -> None:
+    """Train on the records of `dataset` that have a human mask and write the part "segmenter" of checkpoint `out`.
+
+    Raises DataError when no record has a mask.
+    """
+    masked = dataset.split("train").where(lambda record: bool(record.mask) or record.path.startswith("phantom"))
+    if not len(masked):
+        raise DataError("expected training images with lung masks (manifest column `mask`), got none")
+    torch.manual_seed(config.seed)
+    trainer = SupervisedTrainer(SegmenterObjective(UNet(network)), masked, [r.source for r in masked.records], config)
+    run(trainer, loop, out, resume=resume)
+    save_part(out, "segmenter", "segmenter", network.model_dump(mode="json"), trainer.averaged().state_dict(), half=True)

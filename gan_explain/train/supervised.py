@@ -1,0 +1,92 @@
+"""What supervised trainers share: one network, AdamW with a cosine, EMA, a balanced sampler, augmentation, resumable state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_explain.data import Batch, Dataset
+from gan_explain.data.augment import Ranges, draw
+from gan_explain.render.sheet import write_sheet
+from gan_explain.train.distributed import rank, wrap
+from gan_explain.train.loop import Ema, cosine
+from gan_explain.train.sampling import BalancedSampler
+
+
+@dataclass(frozen=True)
+class SupervisedConfig:
+    steps: int = 1500
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    ema: float = 0.99
+    seed: int = 0
+    device: str = "cpu"
+    amp: bool = False
+    ranges: Ranges = Ranges()
+
+
+class SupervisedTrainer:
+    """Trains `objective`, a module whose forward(images, masks, batch) returns named losses, around `objective.network`.
+
+    `keys` (one a record) names the cells that are drawn equally often.
+    """
+
+    def __init__(self, objective: nn.Module, dataset: Dataset, keys: list[str], config: SupervisedConfig) -> None:
+        self.config, self.dataset = config, dataset
+        self.device = torch.device(config.device)
+        self.objective = objective.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: nn.Module = self.objective.network
+        self.loss = wrap(self.objective, self.device)
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
+        self.sampler = BalancedSampler(keys, config.seed + 1000 * rank(), floor=100)
+        self.ema = Ema(self.network, config.ema)
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        self.network.train()
+        batch = self.dataset.batch(self.sampler.draw(self.config.batch_size))
+        augmentation = draw(len(batch.images), self.sampler.generator, self.config.ranges)
+        images, masks = augmentation(batch.images, batch.lungs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * cosine(step, self.config.steps)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.amp):
+            terms: dict[str, Tensor] = self.loss(images.to(self.device), masks.to(self.device), batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()
+        self.optimizer.step()
+        self.ema.update(self.network, step)
+        return {name: value.detach() for name, value in terms.items()}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.shadow,
+            "sampler": self.sampler.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
+        self.sampler.restore(state["sampler"].cpu())
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        return {"network": self.network}
+
+    def sheet(self, path: Path) -> None:
+        """The first training images, as augmented: what the network sees."""
+        batch: Batch = self.dataset.batch(list(range(min(8, len(self.dataset)))))
+        images, masks = draw(len(batch.images), torch.Generator().manual_seed(0), self.config.ranges)(batch.images, batch.lungs)
+        write_sheet([list(images), list(masks)], path)
+
+    def averaged(self) -> nn.Module:
+        """The network with its EMA weights, in eval mode."""
+        self.network.load_state_dict(self.ema.shadow)
+        return self.network.eval()
