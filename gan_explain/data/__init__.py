@@ -9,11 +9,23 @@ from gan_explain.data.folders import read_folders
 from gan_explain.data.ieee8023 import read_metadata
 from gan_explain.data.labels import canonical, coarse
 from gan_explain.data.manifest import check_records, read_manifest, write_manifest
+from gan_explain.data.phantom import Phantom, PhantomSpec, phantom_dataset, render_phantom
 from gan_explain.data.screen import screen
 from gan_explain.data.splits import split_by_patient
 from gan_explain.types import DataError
 
-__all__ = ["Batch", "Dataset", "canonical", "coarse", "open_dataset", "split_by_patient", "write_manifest"]
+__all__ = [
+    "Batch",
+    "Dataset",
+    "Phantom",
+    "PhantomSpec",
+    "canonical",
+    "coarse",
+    "open_dataset",
+    "render_phantom",
+    "split_by_patient",
+    "write_manifest",
+]
 
 
 def open_dataset(
@@ -21,12 +33,16 @@ def open_dataset(
 ) -> Dataset:
     """Open a dataset at `size` x `size` pixels.
 
-    `path` is a manifest file, or a folder with manifest.csv (see `manifest`), metadata.csv (see `ieee8023`) or class folders (see
-    `folders`). `seed` draws the split where the data has none. Files that cannot be read are left out and listed in `rejects`.
+    `path` is `phantom[:NAME=VALUE,...]` (see `phantom`), a manifest file, or a folder with manifest.csv (see `manifest`),
+    metadata.csv (see `ieee8023`) or class folders (see `folders`). `seed` draws phantoms, and the split where there is none. Files that cannot be read are left out and listed in `rejects`.
 
     DataError names the file and what was expected: no such path, missing columns, a patient in two splits, no images, one class
     only (unless allowed), more than 5 % unreadable files.
     """
+    if str(path).partition(":")[0] == "phantom":
+        phantoms = phantom_dataset(PhantomSpec.parse(str(path)), size, seed)
+        check_records(phantoms.records, str(path), allow_single_class)
+        return phantoms
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path}: no such dataset; expected a folder, a manifest CSV or phantom[:OPTIONS]")

@@ -104,7 +104,7 @@ def check_number(text: str, where: str) -> None:
         raise DataError(f"{where}: expected a number, got {text!r}")
 
 
-def check_records(records: Sequence[Record], where: Path, allow_single_class: bool = False) -> None:
+def check_records(records: Sequence[Record], where: Path | str, allow_single_class: bool = False) -> None:
     """DataError for no images, an image listed twice, a patient in two splits, or (unless allowed) a single class."""
     if not records:
         raise DataError(f"{where}: expected images, found none")
