@@ -31,6 +31,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise DataError(f"{path}: no such image file")
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Pillow's remarks on metadata: what counts is whether pixels come out
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
                 yield file
@@ -170,8 +171,9 @@ def prepare_aligned(
 
 
 def prepare_mask(array: FloatImage, size: int) -> Tensor:
-    """A mask as read (same grid as its untrimmed, square image) -> (1, size, size) in {0, 1}."""
-    square = np.ascontiguousarray(center_square(array))
+    """A mask as read (on its image's grid; inside is any value above half of its maximum) -> (1, size, size) in {0, 1}."""
+    inside = (array > array.max() / 2).astype(np.float32)
+    square = np.ascontiguousarray(center_square(inside))
     return (resize(torch.from_numpy(square)[None, None], size)[0] > 0.5).float()
 
 

@@ -34,7 +34,8 @@ def open_dataset(
     """Open a dataset at `size` x `size` pixels.
 
     `path` is `phantom[:NAME=VALUE,...]` (see `phantom`), a manifest file, or a folder with manifest.csv (see `manifest`),
-    metadata.csv (see `ieee8023`) or class folders (see `folders`). `seed` draws phantoms, and the split where there is none. Files that cannot be read are left out and listed in `rejects`.
+    metadata.csv (see `ieee8023`) or class folders (see `folders`). `seed` draws phantoms, and the split where there is none.
+    Files that cannot be read are left out and listed in `rejects`.
 
     DataError names the file and what was expected: no such path, missing columns, a patient in two splits, no images, one class
     only (unless allowed), more than 5 % unreadable files.
