@@ -149,18 +149,24 @@ class ModuleTarget(nn.Module):
         if set(positive) == set(self.positive):
             return self
         logger.info("positive set %s instead of %s: operating point 0.5", "+".join(positive), "+".join(self.positive))
+        changed = {"positive": tuple(positive), "operating_point": 0.5}
+        return module_target(self.network, self.config().model_copy(update=changed), self.segmenter)
+
+    def config(self, arch: str = "", segmenter: str = "") -> TargetConfig:
+        """What rebuilds this adapter around its network; the names of architecture and segmenter are the caller's to give."""
         p = self.prepare
-        return ModuleTarget(
-            self.network,
+        return TargetConfig(
+            arch=arch,
             classes=self.classes,
-            positive=positive,
+            positive=self.positive,
             size=p.size,
             channels=p.channels,
-            mean=p.mean.flatten().tolist(),
-            std=p.std.flatten().tolist(),
+            mean=tuple(p.mean.flatten().tolist()),
+            std=tuple(p.std.flatten().tolist()),
+            operating_point=self.operating_point,
             lungs_only=self.uses_lungs,
-            segmenter=self.segmenter,
             temperature=self.temperature,
+            segmenter=segmenter,
         )
 
 
@@ -173,21 +179,7 @@ def check_positive(classes: Sequence[str], positive: Sequence[str]) -> None:
 
 def target_config(target: ModuleTarget, arch: str, segmenter: str = "") -> dict[str, Any]:
     """The configuration that `target_from_part` rebuilds `target` from; its weights are `target.network.state_dict()`."""
-    p = target.prepare
-    config = TargetConfig(
-        arch=arch,
-        classes=target.classes,
-        positive=target.positive,
-        size=p.size,
-        channels=p.channels,
-        mean=tuple(p.mean.flatten().tolist()),
-        std=tuple(p.std.flatten().tolist()),
-        operating_point=target.operating_point,
-        lungs_only=target.uses_lungs,
-        temperature=target.temperature,
-        segmenter=segmenter,
-    )
-    return config.model_dump(mode="json")
+    return target.config(arch, segmenter).model_dump(mode="json")
 
 
 def module_target(network: nn.Module, config: TargetConfig, segmenter: Segmenter | None = None) -> ModuleTarget:
