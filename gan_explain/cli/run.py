@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
@@ -48,17 +48,19 @@ class Run:
         self._name, self._replaces, self._opened = context.command_path, replaces, False
         self._argv = [str(context.find_root().info_name), *(context.obj if isinstance(context.obj, list) else sys.argv[1:])]
         self._facts: dict[str, Any] = {}
+        self._stack = ExitStack()
         self._started, self._clock = datetime.now(UTC), time.monotonic()
 
     def __enter__(self) -> Run:
-        _log_to_stderr()
         if self.is_main:
             check_folder(self.out, owned=self._replaces, allowed=self.overwrite or self.resume)
-        seed_everything(self.seed)
         self._facts["device"] = str(self.device)
+        seed_everything(self.seed)
+        self._stack.enter_context(_log_to_stderr())
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        self._stack.close()
         if self._opened and self.is_main:
             _write_json(self.out / RUN, self._describe(error, finished=True))
 
@@ -217,12 +219,21 @@ class _Formatter(logging.Formatter):
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
 
 
-def _log_to_stderr() -> None:
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """The package's log on stderr; warnings of other libraries are kept quiet. Everything is put back at the end."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(message)s"))
-    package = logging.getLogger(PROGRAM)
-    package.handlers[:] = [handler]
+    package, others = logging.getLogger(PROGRAM), logging.getLogger("py.warnings")
+    before = package.handlers[:], package.level, package.propagate, others.level
+    package.handlers[:], package.propagate = [handler], False
     package.setLevel(logging.INFO)
-    package.propagate = False
+    others.setLevel(logging.ERROR)
     logging.captureWarnings(True)
-    logging.getLogger("py.warnings").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        package.handlers[:], package.propagate = before[0], before[2]
+        package.setLevel(before[1])
+        others.setLevel(before[3])

@@ -64,8 +64,7 @@ def write_curves(traversals: Sequence[Traversal], path: str | os.PathLike[str], 
     stack = np.stack([_array(each.probability) for each in traversals])
     for row in stack:
         axes.plot(_array(first.strengths), row, color=hexadecimal(ACCENT), lw=1.6, alpha=0.4)
-    label = f"{positive_label(first.positive)}, median of {len(stack)}"
-    axes.plot(_array(first.strengths), np.median(stack, 0), color=hexadecimal(ACCENT), lw=4.4, label=label)
+    axes.plot(_array(first.strengths), np.median(stack, 0), color=hexadecimal(ACCENT), lw=4.4, label=f"median of {len(stack)}")
     _legend(axes, 1.7)
     write_png(Image.fromarray(_pixels(figure)), path)
 

@@ -14,8 +14,12 @@ from PIL import Image, ImageDraw
 from gan_explain.image import write_bytes
 from gan_explain.render.curves import draw_curve, positive_label
 from gan_explain.render.draw import (
+    ACCENT,
+    BACKGROUND,
+    COOL,
     LINE,
     MUTED,
+    PANEL,
     STRENGTH,
     TEXT,
     Axis,
@@ -33,17 +37,26 @@ from gan_explain.types import Traversal
 
 logger = logging.getLogger(__name__)
 
-SIDE, MARGIN, HEAD, FOOT, PLOT = 384, 16, 52, 44, 520  # pixels: an image, gaps, text above and below, the plot's width
+SIDE, MARGIN, HEAD, FOOT = 384, 16, 52, 44  # pixels: an image, gaps, text above and below
+SMALLEST, PLOT = 256, 1.35  # the smallest image that leaves room for the text; the plot's width in images
+LOOK: tuple[Rgb, ...] = (BACKGROUND, PANEL, LINE, MUTED, TEXT, ACCENT, COOL)  # kept exactly in the GIF
 HOLD = 0.8  # seconds that the film rests at either end
 
 
 def write_film(
-    traversal: Traversal, folder: str | os.PathLike[str], *, fps: int = 12, axis: Axis = STRENGTH, name: str = "transition"
+    traversal: Traversal,
+    folder: str | os.PathLike[str],
+    *,
+    fps: int = 12,
+    axis: Axis = STRENGTH,
+    side: int = SIDE,
+    name: str = "transition",
 ) -> list[str]:
-    """Write NAME.mp4 and NAME.gif into a folder; returns the files written. Without a working ffmpeg the GIF alone, with a
-    warning in the log."""
+    """Write NAME.mp4 and NAME.gif into a folder, each image `side` pixels wide; returns the files written.
+
+    Without a working ffmpeg the GIF alone, with a warning in the log. Raises ValueError for a side below 256."""
     folder = Path(folder)
-    frames = list(compose_film(traversal, axis))
+    frames = list(compose_film(traversal, axis, side))
     hold = max(1, round(HOLD * fps))
     written = []
     if _write_mp4([frames[0]] * hold + frames[1:-1] + [frames[-1]] * hold, folder / f"{name}.mp4", fps):
@@ -52,12 +65,14 @@ def write_film(
     return [*written, f"{name}.gif"]
 
 
-def compose_film(traversal: Traversal, axis: Axis = STRENGTH) -> Iterator[Pixels]:
+def compose_film(traversal: Traversal, axis: Axis = STRENGTH, side: int = SIDE) -> Iterator[Pixels]:
     """Yield the pictures (H, W, 3) of the film, one a frame of the traversal; sides are even."""
-    side = max(SIDE, traversal.frames.shape[-1] // 2 * 2)
-    width, height = 4 * MARGIN + 2 * side + PLOT, HEAD + side + FOOT
-    bright = draw_curve(traversal, PLOT, side, axis)
-    pale = draw_curve(traversal, PLOT, side, axis, faint=True)
+    if side < SMALLEST:
+        raise ValueError(f"expected images of at least {SMALLEST} pixels in a film, got {side}")
+    side, plot_width = side // 2 * 2, round(side * PLOT / 2) * 2
+    width, height = 4 * MARGIN + 2 * side + plot_width, HEAD + side + FOOT
+    bright = draw_curve(traversal, plot_width, side, axis)
+    pale = draw_curve(traversal, plot_width, side, axis, faint=True)
     layers = heat(traversal, axis)
     still = _still(side, width, height, layers)
     plot_left = 3 * MARGIN + 2 * side
@@ -68,7 +83,7 @@ def compose_film(traversal: Traversal, axis: Axis = STRENGTH) -> Iterator[Pixels
         pixels = still.copy()
         pixels[HEAD : HEAD + side, MARGIN : MARGIN + side] = gray
         pixels[HEAD : HEAD + side, 2 * MARGIN + side : 2 * MARGIN + 2 * side] = layers.over(gray, i)
-        plot = pixels[HEAD : HEAD + side, plot_left : plot_left + PLOT]
+        plot = pixels[HEAD : HEAD + side, plot_left : plot_left + plot_width]
         plot[:] = pale.pixels
         seen = round(x)
         plot[:, :seen] = bright.pixels[:, :seen]
@@ -103,7 +118,7 @@ def _texts(pixels: Pixels, traversal: Traversal, side: int, place: str, p: float
     left, colour = 3 * MARGIN + 2 * side + 8, verdict(traversal, p)
     draw.text((left, top), f"{positive_label(traversal.positive)} = {p:.2f}", colour, font(18, bold=True))
     word = "positive" if p >= traversal.operating_point else "negative"
-    draw.text((left + PLOT - 28, top), word, colour, font(18), anchor="ra")
+    draw.text((picture.width - MARGIN - 20, top), word, colour, font(18), anchor="ra")
     return np.asarray(picture)
 
 
@@ -165,8 +180,8 @@ def _palette(samples: list[Image.Image], grays: int = 96) -> Image.Image:
     coloured = pixels[np.ptp(pixels.astype(np.int16), axis=1) > 12]
     coloured = coloured if len(coloured) else pixels
     strip = Image.fromarray(np.ascontiguousarray(coloured[None, :: max(1, len(coloured) // 60000)]))
-    chosen = strip.quantize(255 - grays, Image.Quantize.MEDIANCUT).getpalette() or []
+    chosen = strip.quantize(255 - grays - len(LOOK), Image.Quantize.MEDIANCUT).getpalette() or []
     even = np.linspace(0, 255, grays + 1).round().astype(int).repeat(3).tolist()
     picture = Image.new("P", (1, 1))
-    picture.putpalette([*even, *chosen][:768])
+    picture.putpalette([*even, *(level for colour in LOOK for level in colour), *chosen][:768])
     return picture

@@ -1,0 +1,137 @@
+"""The options that name a generator, a target and a segmenter, and radiographs read for them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gan_explain.cli.run import Run
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from gan_explain.segmenter import LungSegmenter
+    from gan_explain.types import Generator, Target
+
+logger = logging.getLogger(__name__)
+
+SMALLEST = 64  # pixels a side that an image must have
+COLOURFUL = 0.05  # mean distance of the colour channels above which an image is taken for a photograph
+LEAST_LUNG = 0.03  # share of the image below which no lungs were found
+SPEC = "CNN: checkpoint:NAME[#PART], torchvision:ARCH#FILE or package.module:factory. [default: the checkpoint's own]"
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Models:
+    """What a command works with, all on one device, frozen."""
+
+    generator: Generator
+    target: Target
+    segmenter: LungSegmenter
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One image as the models see it: image and lungs (1, 1, H, W), and the target's probability of the positive set."""
+
+    name: str
+    image: Tensor
+    lungs: Tensor
+    probability: float
+
+
+def names(value: str | None) -> tuple[str, ...] | None:
+    """ "covid+pneumonia" or "covid,pneumonia" -> ("covid", "pneumonia"); None stays None."""
+    return tuple(part.strip() for part in value.replace("+", ",").split(",") if part.strip()) if value else None
+
+
+def model_options(function: Decorated) -> Decorated:
+    """Add the options that `load_models` takes."""
+    options = [
+        click.option("--checkpoint", default="cxr128", metavar="NAME", help="Generator: a shipped name or a checkpoint folder."),
+        click.option("--confine", type=click.Choice(["lungs", "free"]), default="lungs", help="Where the layer may act."),
+        click.option("--target", metavar="SPEC", help=SPEC),
+        click.option("--positive", metavar="A+B", help="Classes that count as positive. [default: the target's own]"),
+        click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none."),
+        click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def load_models(
+    run: Run, *, checkpoint: str, confine: str, target: str | None, positive: str | None, classes: str | None, segmenter: str
+) -> Models:
+    """Load and check everything that the options name, and note it in run.json.
+
+    Raises CheckpointError and TargetError; the target has passed its contract probe.
+    """
+    from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.targets import probe, resolve_target
+
+    generator: Any = load_generator(checkpoint, confine).to(run.device)
+    lungs = load_segmenter(segmenter).to(run.device)
+    spec = target or f"checkpoint:{checkpoint}"
+    resolved: Any = resolve_target(spec, positive=names(positive), classes=names(classes), segmenter=lungs)
+    if hasattr(resolved, "to"):
+        resolved = resolved.to(run.device)
+    probe(resolved)
+    run.record(
+        checkpoint={"name": checkpoint, "confine": confine, "sha256": read_config(find_checkpoint(checkpoint))["sha256"]},
+        target={
+            "spec": spec,
+            "classes": resolved.classes,
+            "positive": resolved.positive,
+            "operating_point": resolved.operating_point,
+        },
+    )
+    return Models(generator, resolved, lungs, run.device)
+
+
+def read_radiograph(path: Path, models: Models, *, force: bool = False) -> Radiograph:
+    """Read, check and prepare one image file at the generator's resolution, find its lungs, ask the target.
+
+    Raises DataError for what is no radiograph: unreadable, below 64 pixels a side, coloured, or (where the layer is confined to
+    the lungs) without lungs; `force` lets the last two pass.
+    """
+    from gan_explain.image import colourfulness, prepare, read_image
+    from gan_explain.types import DataError
+
+    array = read_image(path)
+    height, width = array.shape
+    if min(height, width) < SMALLEST:
+        raise DataError(f"{path}: expected an image of at least {SMALLEST}x{SMALLEST} pixels, got {width}x{height}")
+    colour = colourfulness(path)
+    if colour > COLOURFUL and not force:
+        raise DataError(f"{path}: expected a gray radiograph, got a colour photograph (--force uses its brightness)")
+    image = prepare(array, models.generator.resolution)[None].to(models.device)
+    lungs = models.segmenter(image)
+    share = float(lungs.mean())
+    if share < LEAST_LUNG and models.generator.confine == "lungs" and not force:
+        raise DataError(f"{path}: expected a frontal chest radiograph, found lungs on {share:.1%} of it (--force goes on)")
+    return Radiograph(path.name, image, lungs, probability(models, image, lungs))
+
+
+def probability(models: Models, image: Tensor, lungs: Tensor) -> float:
+    """The target's probability of the positive set for one image (1, 1, H, W)."""
+    import torch
+
+    with torch.no_grad():
+        return float(models.target.probability(image, lungs if models.target.uses_lungs else None))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,100 @@
+"""A small world for the commands: checkpoints of untrained networks, a target that is known in full, two images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from gan_explain.checkpoints import save_part
+from gan_explain.cli import main
+from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
+from gan_explain.nets.unet import UNet, UNetConfig
+
+SIZE = 64
+BRIGHTNESS = '''
+import torch
+
+class Brightness(torch.nn.Module):
+    """p(covid or pneumonia) is a sigmoid of the mean brightness: 0.5 at 0.6."""
+    classes, positive, size, channels = ("normal", "pneumonia", "covid"), ("covid", "pneumonia"), 64, 1
+    def forward(self, x):
+        z = 20 * (x.mean((1, 2, 3)) - 0.6)
+        return torch.stack([-z, 0 * z - 0.7, 0 * z - 0.7], 1)
+
+class WrongShape(Brightness):
+    def forward(self, x):
+        return super().forward(x)[:, :2]
+
+class NotANumber(Brightness):
+    def forward(self, x):
+        return super().forward(x) * float("nan")
+
+def no_network():
+    return 42
+'''
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny` (both generators, synthesis) and `everywhere`, a segmenter that takes the whole image for lungs."""
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("checkpoints")
+    for confine in ("lungs", "free"):
+        config = GeneratorConfig(resolution=SIZE, confine=confine, width=8, initial_tau=0.6)
+        save_part(root / "tiny", confine, "disentangler", config.model_dump(mode="json"), Disentangler(config).state_dict())
+    synthesis = SynthesisConfig(resolution=SIZE, z_dim=8, width=16)
+    save_part(root / "tiny", "synthesis", "synthesis", synthesis.model_dump(), StructureGenerator(synthesis).state_dict())
+    lungs = UNetConfig(resolution=32, widths=(4, 8))
+    for name, bias in (("everywhere", 1.0), ("nowhere", -1.0)):
+        unet = UNet(lungs)
+        torch.nn.init.zeros_(unet.head.weight)
+        torch.nn.init.constant_(unet.head.bias, bias)  # type: ignore[arg-type]
+        save_part(root / name, "segmenter", "segmenter", lungs.model_dump(mode="json"), unet.state_dict())
+    return root
+
+
+@pytest.fixture
+def world(tmp_path: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory from which the checkpoints and the module `brightness` are found."""
+    monkeypatch.setenv("GAN_EXPLAIN_CHECKPOINTS", str(checkpoints))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "brightness_target.py").write_text(BRIGHTNESS)
+    return tmp_path
+
+
+@pytest.fixture
+def invoke(world: Path) -> Callable[..., Result]:
+    """Run `gan-explain ARGS` in the small world; interpolate gets the tiny models unless it names others."""
+
+    def call(*args: object) -> Result:
+        given = [str(arg) for arg in args]
+        if given[0] == "interpolate":
+            defaults = {"--checkpoint": "tiny", "--segmenter": "everywhere", "--target": "brightness_target:Brightness"}
+            given += [word for pair in defaults.items() if pair[0] not in given for word in pair]
+        return CliRunner().invoke(main, given)
+
+    return call
+
+
+def save_image(path: Path, brightness: float, side: int = 96) -> Path:
+    """An 8-bit ramp over the whole range whose mean is `brightness`."""
+    ramp = np.linspace(0, 1, side) ** (1 / brightness - 1)
+    Image.fromarray((255 * np.tile(ramp, (side, 1)) + 0.5).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def negative(world: Path) -> Path:
+    return save_image(world / "negative.png", 0.4)
+
+
+@pytest.fixture
+def positive(world: Path) -> Path:
+    return save_image(world / "positive.jpg", 0.8)

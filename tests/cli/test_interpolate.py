@@ -1,0 +1,173 @@
+"""`interpolate` from end to end, on untrained networks and a target that is known in full."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from PIL import Image
+
+from gan_explain.cli.patients import strengths_between
+from gan_explain.image import read_image
+from gan_explain.render import load_traversal
+
+Invoke = Callable[..., Result]
+FEW = ("--steps", 5, "--size", 256)
+FILES = {
+    "classes.csv", "code.npy", "frames", "layer.npy", "lungs.png", "response_curve.csv", "response_curve.png", "run.json",
+    "strip.png", "structure.png", "transition.gif", "transition.mp4", "traversal.json",
+}  # fmt: skip
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def brightness_answer(image: np.ndarray) -> float:
+    """The target of the small world, by hand."""
+    z = 20 * (float(image.mean()) - 0.6)
+    e = np.exp([-z, -0.7, -0.7])
+    return float(e[1:].sum() / e.sum())
+
+
+def test_negative_becomes_positive_and_everything_is_written(invoke: Invoke, negative: Path, world: Path) -> None:
+    result = invoke("interpolate", negative, *FEW, "--json", "--out", "film")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    (patient,) = answer["patients"]
+    assert patient["called"] == "negative"
+    assert patient["input_probability"] < 0.5 < patient["probability_at_1"]
+    assert 0 < patient["crossing"] < 1
+    assert names(world / "film") == FILES
+    assert len(list((world / "film" / "frames").iterdir())) == 5
+
+
+def test_charted_probabilities_are_those_of_the_saved_frames(invoke: Invoke, negative: Path, world: Path) -> None:
+    assert invoke("interpolate", negative, *FEW, "--out", "film").exit_code == 0
+    with open(world / "film" / "response_curve.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["strength", "probability"]
+    for i, row in enumerate(rows):
+        path = world / "film" / "frames" / f"{i:03d}.png"
+        with Image.open(path) as file:
+            assert file.mode == "I;16"
+        assert float(row["probability"]) == pytest.approx(brightness_answer(read_image(path)), abs=1e-6)
+    with open(world / "film" / "classes.csv", newline="") as file:
+        classes = list(csv.DictReader(file))
+    assert list(classes[0]) == ["strength", "normal", "pneumonia", "covid"]
+    assert float(classes[2]["pneumonia"]) + float(classes[2]["covid"]) == pytest.approx(float(rows[2]["probability"]), abs=1e-6)
+
+
+def test_first_frame_of_a_negative_is_the_input(invoke: Invoke, negative: Path, world: Path) -> None:
+    assert invoke("interpolate", negative, *FEW, "--out", "film").exit_code == 0
+    t = load_traversal(world / "film")
+    assert (t.frames[0] == t.structure).all()
+    assert t.strengths.tolist() == [0.0, 0.375, 0.75, 1.0, 1.5]
+    assert t.crossing == pytest.approx(json.loads((world / "film" / "traversal.json").read_text())["crossing"])
+
+
+def test_positive_is_healed_and_made_worse(invoke: Invoke, positive: Path, world: Path) -> None:
+    result = invoke("interpolate", positive, *FEW, "--json", "--out", "film")
+    assert result.exit_code == 0, result.stderr
+    (patient,) = json.loads(result.stdout)["patients"]
+    assert patient["called"] == "positive"
+    assert patient["pathology"] == "own"
+    assert patient["probability_at_0"] < patient["input_probability"]
+
+
+def test_no_image_means_one_synthetic_patient_by_seed(invoke: Invoke, world: Path) -> None:
+    assert invoke("interpolate", *FEW, "--out", "a").exit_code == 0
+    assert invoke("interpolate", *FEW, "--out", "b", "--sample", 1).exit_code == 0
+    assert invoke("interpolate", *FEW, "--out", "c", "--seed", 1).exit_code == 0
+    first, second, other = (load_traversal(world / name) for name in "abc")
+    assert (first.frames == second.frames).all()
+    assert not (first.frames == other.frames).all()
+
+
+def test_several_synthetic_patients_have_folders_and_a_sheet(invoke: Invoke, world: Path) -> None:
+    assert invoke("interpolate", "--sample", 2, *FEW, "--out", "many").exit_code == 0
+    assert names(world / "many") == {"sample_000", "sample_001", "sheet.png", "response_curves.png", "run.json"}
+    assert names(world / "many" / "sample_001") == FILES - {"run.json"}
+    assert invoke("interpolate", "--seed", 1, *FEW, "--out", "one").exit_code == 0
+    assert (load_traversal(world / "many" / "sample_001").frames == load_traversal(world / "one").frames).all()
+
+
+def test_pathology_minimal_crosses_at_one(invoke: Invoke, negative: Path) -> None:
+    result = invoke("interpolate", negative, "--pathology", "minimal", "--steps", 31, "--size", 256, "--json")
+    assert result.exit_code == 0, result.stderr
+    (patient,) = json.loads(result.stdout)["patients"]
+    assert patient["pathology"] == "minimal"
+    assert patient["crossing"] == pytest.approx(1, abs=0.051)
+
+
+def test_pathology_from_another_image(invoke: Invoke, negative: Path, positive: Path) -> None:
+    result = invoke("interpolate", negative, "--pathology", f"from:{positive}", *FEW, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["patients"][0]["pathology"] == "from"
+
+
+def test_between_starts_healthy_at_a_negative(invoke: Invoke, negative: Path, positive: Path, world: Path) -> None:
+    result = invoke("interpolate", "--between", negative, positive, *FEW, "--out", "line")
+    assert result.exit_code == 0, result.stderr
+    t = load_traversal(world / "line")
+    assert t.strengths.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert (t.frames[0] == t.structure).all()
+
+
+def test_free_layer(invoke: Invoke, negative: Path) -> None:
+    assert invoke("interpolate", negative, "--confine", "free", *FEW).exit_code == 0
+
+
+def test_run_json_says_how_it_was_made(invoke: Invoke, negative: Path, world: Path) -> None:
+    assert invoke("interpolate", negative, *FEW, "--seed", 7, "--out", "film").exit_code == 0
+    run = json.loads((world / "film" / "run.json").read_text())
+    assert run["exit"] == 0
+    assert run["seed"] == 7
+    assert run["device"] == "cpu"
+    assert run["options"]["steps"] == 5
+    assert run["data"][str(negative)]
+    assert run["checkpoint"]["sha256"]
+    assert run["target"]["positive"] == ["covid", "pneumonia"]
+    assert {"python", "torch", "numpy"} <= set(run["versions"])
+    assert set(run["files"]) == {
+        path.relative_to(world / "film").as_posix() for path in (world / "film").rglob("*") if path.is_file()
+    } - {"run.json"}
+
+
+def test_second_run_replaces_the_first_and_leaves_other_files(invoke: Invoke, negative: Path, world: Path) -> None:
+    assert invoke("interpolate", negative, "--steps", 7, "--size", 256, "--out", "film").exit_code == 0
+    (world / "film" / "note.txt").write_text("mine")
+    assert invoke("interpolate", negative, *FEW, "--out", "film").exit_code == 0
+    assert len(list((world / "film" / "frames").iterdir())) == 5
+    assert (world / "film" / "note.txt").read_text() == "mine"
+
+
+def test_dry_run_writes_nothing(invoke: Invoke, negative: Path, world: Path) -> None:
+    before = names(world)
+    result = invoke("interpolate", negative, *FEW, "--out", "film", "--dry-run")
+    assert result.exit_code == 0, result.stderr
+    assert names(world) - {"__pycache__"} == before
+
+
+def test_without_ffmpeg_there_is_a_gif_and_a_word_about_it(
+    invoke: Invoke, negative: Path, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/does/not/exist")
+    result = invoke("interpolate", negative, *FEW, "--out", "film")
+    assert result.exit_code == 0, result.stderr
+    assert names(world / "film") == FILES - {"transition.mp4"}
+    assert "no MP4" in result.stderr
+
+
+def test_strengths_pass_through_one() -> None:
+    assert 1.0 in strengths_between(0, 1.5, 33)
+    assert strengths_between(0, 1.5, 33).diff().min() > 0
+    assert strengths_between(0, 1.5, 31).tolist() == pytest.approx([0.05 * i for i in range(31)])
+    assert 1.0 in strengths_between(0.99, 1.5, 3)
+    assert strengths_between(0.2, 0.8, 3).tolist() == pytest.approx([0.2, 0.5, 0.8])
+    assert strengths_between(0, 1.5, 2).tolist() == [0, 1.5]
