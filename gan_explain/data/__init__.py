@@ -57,4 +57,6 @@ def open_dataset(
     else:
         origin, records = root, read_folders(root, seed)
     check_records(records, origin, allow_single_class)
-    return Dataset(root, screen(records, root, rejects), Memory(FileReader(root), size))
+    readable = screen(records, root, rejects)
+    check_records(readable, origin, allow_single_class)
+    return Dataset(root, readable, Memory(FileReader(root), size))

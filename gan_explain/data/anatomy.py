@@ -168,8 +168,9 @@ def _body(patient: Patient, x: Field, y: Field) -> Field:
     shoulders = 0.55 * _step(-0.42 - y, 0.55)
     half_width = patient.cage + 0.13 + shoulders
     trunk = np.sqrt(np.clip(1 - (np.abs(x) / half_width) ** 2, 0, None)) ** 0.9
+    neck = 0.8 * (0.34 - np.abs(x))
     slope = y + 1.0 - 0.42 * np.clip(np.abs(x) - 0.25, 0, None) ** 1.5
-    return trunk * (0.55 + 0.45 * _step(y + 0.35, 0.9)) * _round(np.clip((slope + 0.04) / 0.5, 0, 1)) ** 0.7
+    return trunk * (0.55 + 0.45 * _step(y + 0.35, 0.9)) * _round((np.maximum(slope, neck) + 0.04) / 0.5) ** 0.7
 
 
 def _cage(patient: Patient, y: Field) -> Field:
