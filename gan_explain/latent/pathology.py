@@ -43,7 +43,8 @@ def minimal_code(
         frames = compose(many[0], tau, strength.view(-1, 1, 1, 1))
         return positive_probability(target, respond(target, frames, lungs)) >= target.operating_point
 
-    low, high = torch.zeros(candidates), torch.full((candidates,), most)
+    high = torch.full((candidates,), most, device=structure.device)
+    low = torch.zeros_like(high)
     reached = crossed(high)
     if not bool(reached.any()):
         return None

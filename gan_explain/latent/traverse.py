@@ -18,7 +18,7 @@ def frames_of(structure: Tensor, tau: Tensor, strengths: Tensor) -> Tensor:
 
 @torch.no_grad()
 def respond(target: Target, frames: Tensor, lungs: Tensor, batch_size: int = 64) -> Tensor:
-    """Class probabilities (L, K) of frames (L, 1, H, W), all under the one lung mask (1, 1, H, W) that was read from the input."""
+    """Class probabilities (L, K) of frames (L, 1, H, W), all under the one lung mask (1, 1, H, W) read from the input."""
     parts = []
     for chunk in frames.split(batch_size):
         masks = lungs.expand(len(chunk), -1, -1, -1) if target.uses_lungs else None
@@ -55,7 +55,7 @@ def traverse(
 def traverse_between(
     generator: Generator, target: Target, structure: Tensor, codes: tuple[Tensor, Tensor], lungs: Tensor, positions: Tensor
 ) -> Traversal:
-    """Move along the line (1 - s) a + s b between two codes (1, d) on one structure; `strengths` of the result are the positions s.
+    """Move along the line (1 - s) a + s b between two codes (1, d) on one structure; the result's `strengths` are s.
 
     The layer stored is that of b.
     """

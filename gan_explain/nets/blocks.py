@@ -65,7 +65,7 @@ def upsample(x: Tensor, factor: int = 2) -> Tensor:
 
 
 def lung_coordinates(lungs: Tensor, size: int) -> Tensor:
-    """Coordinates relative to the lungs: (N, 1, H, W) mask -> (N, 2, size, size), zero at the mask's centroid, one at one standard
+    """Coordinates relative to the lungs: (N, 1, H, W) mask -> (N, 2, size, size), zero at the mask's centroid, one at a standard
     deviation (clamped to [-3, 3]), so that a place means the same in every patient. An empty mask counts as the whole image."""
     weight = F.adaptive_avg_pool2d(lungs, size) + 1e-4
     axis = torch.linspace(-1, 1, size, device=lungs.device, dtype=lungs.dtype)

@@ -35,6 +35,9 @@ class Discriminator(nn.Module):
         self.same = nn.ModuleList(conv(a, a) for a in widths[:-1])
         self.down = nn.ModuleList(conv(a, b) for a, b in zip(widths, widths[1:], strict=False))
         self.head = nn.Linear(widths[-1] * 16, config.cells)
+        for layer in (self.stem, *self.same, *self.down):
+            nn.init.kaiming_normal_(layer.weight, a=0.2)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor, lungs: Tensor) -> Tensor:
         x = F.pixel_unshuffle(images * 2 - 1, self.fold)  # (N, 1, H, W) -> (N, fold^2, H/fold, W/fold)

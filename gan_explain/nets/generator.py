@@ -6,7 +6,7 @@ Fixed-Point GAN (Siddiquee et al., ICCV 2019, arXiv 1908.06965) add a map to the
 
     1 - x_lambda = (1 - S) exp(-lambda tau(S, c)),      tau(S, c) = s tau_bar(S, u),  s = |c| / sqrt(d),  u = c / s
 
-so that lambda = 0 is S to the bit for any weights, and scaling c scales the layer. tau lives at a quarter of the resolution and is
+so that lambda = 0 is S to the bit for any weights, and scaling c scales the layer. tau lives at a quarter of the resolution, is
 upsampled smoothly, so it cannot carry pixel noise. `lungs` multiplies it by the feathered lung mask; `free` is signed, unmasked.
 """
 
@@ -34,6 +34,7 @@ class GeneratorConfig(Config):
     width: int = 32  # channels at a quarter of the resolution
     residual: float = 0.15  # bound of the removal's own in-lung residual, in brightness; 0 switches it off
     initial_tau: float = 0.1
+    max_tau: float = 1.2  # soft bound of an added layer at strength 1 (alpha 0.70); of a removed one twice that
     labels: tuple[str, ...] = ("covid",)  # labels with a code prior of their own
 
 
@@ -118,19 +119,22 @@ class Disentangler(nn.Module):
         strength = code.square().mean(1).sqrt()  # (N,)
         direction = code / strength.clamp(min=1e-6)[:, None]
         features, _ = self.adding(structure, lungs, direction)
-        return strength[:, None, None, None] * self._thickness(self.tau_added(features), lungs)
+        return strength[:, None, None, None] * self._thickness(self.tau_added(features), lungs, self.config.max_tau)
 
-    def _thickness(self, raw: Tensor, lungs: Tensor) -> Tensor:
-        """(N, 1, H/4, W/4) -> smooth tau (N, 1, H, W), masked and positive when confined to the lungs, signed when free."""
+    def _thickness(self, raw: Tensor, lungs: Tensor, bound: float) -> Tensor:
+        """(N, 1, H/4, W/4) -> smooth tau (N, 1, H, W), masked and positive when confined to the lungs, signed when free.
+
+        The bound is soft, bound (1 - exp(-t / bound)): linear where layers start, and bone stays visible under the densest."""
         sigma = self.config.resolution / 64  # half of a cell of the quarter-resolution grid
-        smooth = gaussian_blur(upsample(F.softplus(raw) if self.confine == "lungs" else raw, 4), sigma)
+        raw = F.softplus(raw) if self.confine == "lungs" else raw
+        smooth = gaussian_blur(upsample(torch.sign(raw) * bound * -torch.expm1(-raw.abs() / bound), 4), sigma)
         return smooth * feather(lungs, sigma) if self.confine == "lungs" else smooth
 
     # -- taking off -----------------------------------------------------------------------------------------------------------
     def remove_and_read(self, images: Tensor, lungs: Tensor) -> tuple[Removal, Tensor, Tensor, Tensor]:
-        """One pass of the removal network: the Removal, code mean (N, d) and log-variance (N, d), and the residual (N, 1, H, W)."""
+        """One pass of the removal network: the Removal, code mean and log-variance (N, d), and the residual (N, 1, H, W)."""
         features, deep = self.removing(images, lungs)
-        tau = self._thickness(self.tau_removed(features), lungs)
+        tau = self._thickness(self.tau_removed(features), lungs, 2 * self.config.max_tau)
         structure, clamped = take_off(images, tau)
         residual = torch.zeros_like(images)
         if self.residual is not None:

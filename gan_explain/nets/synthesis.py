@@ -1,10 +1,10 @@
 """The structure generator: z1 ~ N(0, I) to a COVID-negative radiograph, in two stages under one latent.
 
 A linear stage gives the anatomy at 32 px: its weights start as the principal components of real negatives (Turk & Pentland,
-"Eigenfaces", 1991), so that z1 is their whitened code from the first step. Convolutions then refine it and add octaves of detail as
-residuals (after Denton et al., "Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks", NeurIPS 2015,
-arXiv 1506.05751), trained adversarially and by reconstruction of the real images' own codes. Differs: one latent drives all stages
-and there is no noise input, so z1 alone says everything.
+"Eigenfaces", 1991), so that z1 is their whitened code from the first step. Convolutions then refine it and add octaves of detail
+as residuals (after Denton et al., "Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks", NeurIPS 2015,
+arXiv 1506.05751), trained adversarially and by reconstruction of the real images' own codes. Differs: one latent drives all
+stages and there is no noise input, so z1 alone says everything.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class StructureGenerator(nn.Module):
         for blocks, head in zip(self.octaves, self.to_detail, strict=True):
             image = upsample(image)
             x = torch.cat([upsample(x), image], dim=1)
-            for block in blocks:  # type: ignore[union-attr]
+            for block in blocks:  # type: ignore[union-attr, attr-defined]
                 x = block(x, z)
             image = image + head(x)
         return upsample(image) + F.pixel_shuffle(self.fold(x), 2)

@@ -1,5 +1,5 @@
-"""The adversarial terms: non-saturating logistic loss (Goodfellow et al., NeurIPS 2014) and the R1 penalty (Mescheder et al., ICML 2018,
-arXiv 1801.04406)."""
+"""The adversarial terms: the non-saturating logistic loss (Goodfellow et al., NeurIPS 2014, arXiv 1406.2661) and the R1 penalty
+(Mescheder et al., ICML 2018, arXiv 1801.04406)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Training the disentangling generator against a frozen target.
 
 Two objectives, each a module whose forward returns named losses: the generator's (`GeneratorObjective`) and the discriminator's
-(`DiscriminatorObjective`). A batch holds as many negatives as positives. Negatives are their own structure; positives are healed by the
-removal network and composed again from the code that the encoder reads. See nets/generator.py for the equations.
+(`DiscriminatorObjective`). A batch holds as many negatives as positives. Negatives are their own structure; positives are healed
+by the removal network and composed again from the code that the encoder reads. See nets/generator.py for the equations.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class GanTraining:
     code: float = 0.5
     kl: float = 0.005
     sparsity: float = 0.2
+    blackness: float = 20.0  # keeps healed lungs from going black where the radiograph is not
     variation: float = 2.0
     residual: float = 2.0
     diversity: float = 2.0
@@ -102,7 +103,15 @@ class GeneratorObjective(nn.Module):
         self.threshold = torch.logit(torch.tensor(p)).item()
 
     def forward(
-        self, negatives: Tensor, positives: Tensor, lungs_n: Tensor, lungs_p: Tensor, cells: Tensor, judged: Tensor, draws: Draws, ramp: float
+        self,
+        negatives: Tensor,
+        positives: Tensor,
+        lungs_n: Tensor,
+        lungs_p: Tensor,
+        cells: Tensor,
+        judged: Tensor,
+        draws: Draws,
+        ramp: float,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Images and masks (N|P, 1, H, W); cells (N+P,): where layered negatives and healed positives are judged; judged (N+P,).
 
@@ -153,8 +162,11 @@ class GeneratorObjective(nn.Module):
             "code": config.code * (mean_again - strengths[:, :, 0, 0] * u).square().mean(),
             "kl": config.kl * 0.5 * (mean[n:].square() + log_variance[n:].exp() - log_variance[n:] - 1).mean(0).sum(),
             "sparsity": config.sparsity * share(torch.cat([tau_n, removal.tau[n:]]).abs(), inside).mean(),
+            "blackness": config.blackness * share(F.relu(positives.clamp(max=0.06) - healed), inside_p).mean(),
             "variation": config.variation * variation(torch.cat([tau_n, removal.tau[n:]])).mean(),
-            "residual": ramp * config.residual * (share(residual[n:].abs(), inside_p).mean() + share(residual_again.abs(), inside_n).mean()),
+            "residual": ramp
+            * config.residual
+            * (share(residual[n:].abs(), inside_p) + share(residual_again.abs(), inside_n)).mean(),
             "diversity": config.diversity * likeness(tau_n, tau_other, inside_n, u, draws.others.to(mean)).mean(),
         }
         return losses, fakes.detach()
@@ -194,7 +206,14 @@ class DiscriminatorObjective(nn.Module):
         self.network, self.config = network, config
 
     def forward(
-        self, real: Tensor, real_masks: Tensor, real_cells: Tensor, fake: Tensor, fake_masks: Tensor, fake_cells: Tensor, penalise: bool
+        self,
+        real: Tensor,
+        real_masks: Tensor,
+        real_cells: Tensor,
+        fake: Tensor,
+        fake_masks: Tensor,
+        fake_cells: Tensor,
+        penalise: bool,
     ) -> dict[str, Tensor]:
         real = real.detach().requires_grad_(penalise)
         logits = self.network(torch.cat([real, fake]), torch.cat([real_masks, fake_masks])).float()
@@ -230,13 +249,13 @@ class GanTrainer:
 
         side = [is_positive(r) for r in dataset.records]
         if all(side) or not any(side):
-            raise DataError(f"expected negatives and positives ({'+'.join(target.positive)}) in the training split, got one side only")
+            names = "+".join(target.positive)
+            raise DataError(f"expected negatives and positives ({names}) in the training split, got one side only")
         self.dataset, self.config = dataset, config
         self.device = torch.device(config.device)
         self.negative = [i for i, positive in enumerate(side) if not positive]
         self.positive = [i for i, positive in enumerate(side) if positive]
         self.cells = Cells(dataset.records, is_positive)
-        torch.manual_seed(config.seed)
         self.network = Disentangler(network)
         self.judge = Discriminator(
             DiscriminatorConfig(resolution=network.resolution, cells=len(self.cells.names), width=config.width)
@@ -250,8 +269,9 @@ class GanTrainer:
         keys = [f"{r.source}/{coarse(r.label)}" for r in dataset.records]
         seed = config.seed + 1000 * rank()
         self.samplers = [
-            BalancedSampler([keys[i] for i in self.negative], seed, floor=100), BalancedSampler([keys[i] for i in self.positive], seed + 1, floor=100)
-        ]  # fmt: skip
+            BalancedSampler([keys[i] for i in self.negative], seed, floor=100),
+            BalancedSampler([keys[i] for i in self.positive], seed + 1, floor=100),
+        ]
         self.generator = torch.Generator().manual_seed(seed + 2)
         self.ema = Ema(self.network, config.ema)
 
@@ -272,9 +292,8 @@ class GanTrainer:
         # generator
         self.judge.requires_grad_(False)
         with amp:
-            losses, fakes = self.adding(
-                images[:half], images[half:], masks[:half], masks[half:], cells, judged, draws, min(1.0, step / max(config.ramp, 1))
-            )
+            ramp = min(1.0, step / max(config.ramp, 1))
+            losses, fakes = self.adding(images[:half], images[half:], masks[:half], masks[half:], cells, judged, draws, ramp)
         self.g_optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -342,13 +361,14 @@ class GanTrainer:
         generator = torch.Generator().manual_seed(0)
         count = min(8, len(self.negative), len(self.positive))
         every_n, every_p = len(self.negative) // count, len(self.positive) // count
-        batch = self.dataset.batch(self.negative[:: every_n][:count] + self.positive[:: every_p][:count])
+        batch = self.dataset.batch(self.negative[::every_n][:count] + self.positive[::every_p][:count])
         images, masks = batch.images.to(self.device), batch.lungs.to(self.device)
         n, p, mask_n, mask_p = images[:count], images[count:], masks[:count], masks[count:]
         tau = network.layer(n, network.prior(count, generator, network.config.labels[0]), mask_n)
         removal, mean, _, _ = network.remove_and_read(p, mask_p)
         tau_p = network.layer(removal.structure, mean, mask_p)
-        rows = [n, compose(n, tau), compose(n, tau, 1.5), opacity(tau).abs(), p, removal.structure, opacity(removal.tau).abs(), compose(removal.structure, tau_p), opacity(tau_p).abs()]  # fmt: skip
+        rows = [n, compose(n, tau), compose(n, tau, 1.5), opacity(tau).abs(), p, removal.structure, opacity(removal.tau).abs()]
+        rows += [compose(removal.structure, tau_p), opacity(tau_p).abs()]
         write_sheet([list(row.cpu()) for row in rows], path)
 
 

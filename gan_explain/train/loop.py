@@ -87,11 +87,13 @@ def cosine(step: int, steps: int, warmup: int = 50) -> float:
 def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False) -> None:
     """Train until `config.steps`, writing stats.jsonl, sheets and a resumable state.pt to `out`.
 
-    Raises TrainingDiverged when a loss or weight is not finite (the last good state is kept), Interrupted after SIGTERM or SIGINT.
+    Raises TrainingDiverged when a loss or weight is not finite (the last good state is kept), Interrupted after a signal.
     """
     first = load_state(trainer, out / STATE) if resume else 0
     board = _tensorboard(out) if is_main() else None
-    bar = tqdm(range(first, config.steps), initial=first, total=config.steps, file=sys.stderr, mininterval=5, disable=not is_main())
+    bar = tqdm(
+        range(first, config.steps), initial=first, total=config.steps, file=sys.stderr, mininterval=5, disable=not is_main()
+    )
     started = time.monotonic()
     with _signals() as stop:
         for step in bar:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gan_explain.data import Batch, Dataset
-from gan_explain.types import Segmenter
+from gan_explain.types import Record, Segmenter
+
+
+class Batches(Protocol):
+    """What trainers draw from: a Dataset, or one whose masks are the segmenter's."""
+
+    records: tuple[Record, ...]
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Sequence[int] | None = None) -> Batch: ...
 
 
 class MaskedDataset:
     """A Dataset whose batches carry the segmenter's masks, as a deployed target would see them, in place of human ones.
 
-    Masks are computed on first use and kept as booleans (16 kB an image at 128 px). Without a segmenter the batches' own are kept.
+    Masks are computed on first use and kept as booleans (16 kB an image at 128 px). Without a segmenter the batches keep theirs.
     """
 
     def __init__(self, dataset: Dataset, segmenter: Segmenter | None) -> None:

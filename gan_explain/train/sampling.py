@@ -25,7 +25,8 @@ class BalancedSampler:
 
     def draw(self, n: int) -> list[int]:
         which = torch.multinomial(self.weights, n, replacement=True, generator=self.generator).tolist()
-        return [int(cell[int(torch.randint(len(cell), (1,), generator=self.generator))]) for cell in map(self.cells.__getitem__, which)]
+        places = torch.rand(n, generator=self.generator).tolist()
+        return [int(self.cells[i][int(place * len(self.cells[i]))]) for i, place in zip(which, places, strict=True)]
 
     def state(self) -> Tensor:
         return self.generator.get_state()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,9 +13,10 @@ from torch import Tensor, nn
 from gan_explain.checkpoints import save_part
 from gan_explain.data import Batch, Dataset
 from gan_explain.nets.unet import UNet, UNetConfig
+from gan_explain.stats import patient_bootstrap
 from gan_explain.train.loop import LoopConfig, run
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
-from gan_explain.types import DataError
+from gan_explain.types import DataError, Record, Segmenter
 
 
 class SegmenterObjective(nn.Module):
@@ -31,6 +34,11 @@ class SegmenterObjective(nn.Module):
         return {"cross_entropy": F.binary_cross_entropy_with_logits(logits, masks), "dice": dice.mean()}
 
 
+def has_mask(record: Record) -> bool:
+    """Whether a record comes with a lung mask: a file, or the phantom's own."""
+    return bool(record.mask) or record.source == "phantom"
+
+
 def train_segmenter(
     dataset: Dataset, out: Path, network: UNetConfig, config: SupervisedConfig, loop: LoopConfig, *, resume: bool = False
 ) -> None:
@@ -38,10 +46,27 @@ def train_segmenter(
 
     Raises DataError when no record has a mask.
     """
-    masked = dataset.split("train").where(lambda record: bool(record.mask) or record.path.startswith("phantom"))
+    masked = dataset.split("train").where(has_mask)
     if not len(masked):
         raise DataError("expected training images with lung masks (manifest column `mask`), got none")
-    torch.manual_seed(config.seed)
     trainer = SupervisedTrainer(SegmenterObjective(UNet(network)), masked, [r.source for r in masked.records], config)
     run(trainer, loop, out, resume=resume)
     save_part(out, "segmenter", "segmenter", network.model_dump(mode="json"), trainer.averaged().state_dict(), half=True)
+
+
+def dice_report(segmenter: Segmenter, dataset: Dataset) -> dict[str, object]:
+    """Dice of hard masks against the human ones, per image, patient-bootstrap intervals: {value, low, high, n, by: {SOURCE}}."""
+    masked = dataset.where(has_mask)
+    if not len(masked):
+        return {"value": None, "reason": "no human lung masks"}
+    dice = []
+    for start in range(0, len(masked), 64):
+        batch = masked.batch(range(start, min(start + 64, len(masked))))
+        found = segmenter(batch.images)
+        overlap = (found * batch.lungs).sum((1, 2, 3))
+        dice.append(2 * overlap / (found.sum((1, 2, 3)) + batch.lungs.sum((1, 2, 3))).clamp(min=1))
+    values = torch.cat(dice).numpy()
+    patients = np.array([r.patient_id for r in masked.records])
+    sources = np.array([r.source for r in masked.records])
+    by = {str(s): asdict(patient_bootstrap(values[sources == s], patients[sources == s].tolist())) for s in np.unique(sources)}
+    return {**asdict(patient_bootstrap(values, patients.tolist())), "by": by}

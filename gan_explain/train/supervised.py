@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_explain.data import Batch, Dataset
+from gan_explain.data import Batch
 from gan_explain.data.augment import Ranges, draw
 from gan_explain.render.sheet import write_sheet
 from gan_explain.train.distributed import rank, wrap
 from gan_explain.train.loop import Ema, cosine
+from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
 
 
@@ -37,7 +38,7 @@ class SupervisedTrainer:
     `keys` (one a record) names the cells that are drawn equally often.
     """
 
-    def __init__(self, objective: nn.Module, dataset: Dataset, keys: list[str], config: SupervisedConfig) -> None:
+    def __init__(self, objective: nn.Module, dataset: Batches, keys: list[str], config: SupervisedConfig) -> None:
         self.config, self.dataset = config, dataset
         self.device = torch.device(config.device)
         self.objective = objective.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_explain.checkpoints import save_part
+from gan_explain.data import Dataset, coarse
 from gan_explain.data.augment import Ranges, draw
 from gan_explain.image import resize
 from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
@@ -20,7 +21,7 @@ from gan_explain.render.sheet import write_sheet
 from gan_explain.train.adversarial import discriminator_loss, generator_loss, r1_penalty
 from gan_explain.train.distributed import rank, wrap
 from gan_explain.train.loop import Ema, LoopConfig, cosine, run
-from gan_explain.types import DataError
+from gan_explain.types import DataError, Generator, Segmenter
 
 AUGMENT = Ranges(rotate=4, scale=0.08, shift=0.06, gamma=0.15, contrast=0.15, blur=0, noise=0)
 
@@ -29,12 +30,12 @@ AUGMENT = Ranges(rotate=4, scale=0.08, shift=0.06, gamma=0.15, contrast=0.15, bl
 class SynthesisTraining:
     steps: int = 3000
     batch_size: int = 16
-    learning_rate: float = 1e-3
-    r1: float = 2.0  # weight of R1, applied every `r1_every` steps
+    learning_rate: float = 8e-4  # of the generator
+    judge_rate: float = 4e-4  # of the discriminator
+    r1: float = 0.5  # weight of R1, applied every `r1_every` steps
     r1_every: int = 8
     low: float = 10.0  # weight of L1 at 32 px between G(code of x) and x
-    high: float = 1.0  # weight of L1 at full resolution
-    features: float = 1.0
+    high: float = 2.0  # weight of L1 at full resolution
     width: int = 32  # of the discriminator
     ema: float = 0.995
     seed: int = 0
@@ -75,7 +76,6 @@ class SynthesisTrainer:
             raise DataError(f"expected more than {network.z_dim} negatives to train the structure generator, got {len(real)}")
         self.config, self.real = config, real
         self.device = torch.device(config.device)
-        torch.manual_seed(config.seed)
         self.network = StructureGenerator(network)
         self.network.start_from(real)
         self.judge = Discriminator(DiscriminatorConfig(resolution=network.resolution, cells=1, width=config.width, fold=2))
@@ -83,16 +83,16 @@ class SynthesisTrainer:
             module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = wrap(SynthesisObjective(self.network, self.judge, config), self.device, unused=True)
         self.judging = wrap(self.judge, self.device)
-        self.g_optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, betas=(0.0, 0.99))
-        self.d_optimizer = torch.optim.Adam(self.judge.parameters(), config.learning_rate, betas=(0.0, 0.99))
+        self.g_optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, betas=(0.5, 0.99))
+        self.d_optimizer = torch.optim.Adam(self.judge.parameters(), config.judge_rate, betas=(0.5, 0.99))
         self.generator = torch.Generator().manual_seed(config.seed + 1000 * rank())
         self.ema = Ema(self.network, config.ema)
 
     def step(self, step: int) -> dict[str, Tensor]:
         config, n = self.config, self.config.batch_size // 2
-        for optimizer in (self.g_optimizer, self.d_optimizer):
+        for optimizer, rate in ((self.g_optimizer, config.learning_rate), (self.d_optimizer, config.judge_rate)):
             for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * cosine(step, config.steps)
+                group["lr"] = rate * cosine(step, config.steps)
         index = torch.randint(len(self.real), (2 * n,), generator=self.generator)
         real = self.real[index].to(self.device)
         jitter = 0.3 * torch.randn(n, self.network.config.z_dim, generator=self.generator).to(self.device)
@@ -108,7 +108,8 @@ class SynthesisTrainer:
             shown, _ = draw(2 * n, torch.Generator().manual_seed(seed + 1), AUGMENT)(real, torch.ones_like(real))
             false, _ = draw(2 * n, torch.Generator().manual_seed(seed + 2), AUGMENT)(fake, torch.ones_like(fake))
             shown.requires_grad_(step % config.r1_every == 0)
-            logits = self.judging(torch.cat([shown, false]), torch.ones(4 * n, *shown.shape[1:], device=self.device))[:, 0].float()
+            both = torch.cat([shown, false])
+            logits = self.judging(both, torch.ones_like(both))[:, 0].float()
         terms = {"discriminator": discriminator_loss(logits[: 2 * n], logits[2 * n :])}
         if shown.requires_grad:
             terms["r1"] = config.r1 * r1_penalty(logits[: 2 * n], shown)
@@ -162,6 +163,19 @@ class SynthesisTrainer:
         drawn = network(z)
         rows = [real, network(network.encode(real)), drawn[:8], drawn[8:]]
         write_sheet([list(row.cpu()) for row in rows], path)
+
+
+@torch.no_grad()
+def structures(dataset: Dataset, generator: Generator | None = None, segmenter: Segmenter | None = None) -> Tensor:
+    """Structure images to train on, (N, 1, H, W): the dataset's normals, and the others healed where a generator is given."""
+    normal = dataset.where(lambda record: coarse(record.label) == "normal")
+    parts = [normal.batch().images]
+    if generator is not None and segmenter is not None:
+        ill = dataset.where(lambda record: coarse(record.label) != "normal")
+        for start in range(0, len(ill), 64):
+            images = ill.batch(range(start, min(start + 64, len(ill)))).images
+            parts.append(generator.remove(images, segmenter(images)).structure)
+    return torch.cat(parts)
 
 
 def train_synthesis(

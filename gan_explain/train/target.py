@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from gan_explain.checkpoints import save_part
 from gan_explain.data import Batch, Dataset
 from gan_explain.data.labels import coarse
-from gan_explain.metrics.classification import classification_report
 from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.stats import best_operating_point
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig, load_torchvision_weights
@@ -83,10 +82,10 @@ def train_target(
     """
     classes = dataset_classes(dataset, options.group)
     if len(classes) < 2 or not set(options.positive) < set(classes):
-        raise DataError(f"expected at least two classes and the positive set among them, got {classes}, positive {options.positive}")
+        came = f"classes {', '.join(classes)}, positive {'+'.join(options.positive)}"
+        raise DataError(f"expected at least two classes and the positive set among them, got {came}")
     channels = 3 if options.arch in THREE_CHANNELS else 1
     classifier = ClassifierConfig(arch=options.arch, classes=len(classes), channels=channels)
-    torch.manual_seed(config.seed)
     network = build(classifier)
     if options.weights is not None:
         network = load_torchvision_weights(options.arch, options.weights, num_classes=len(classes))
@@ -128,12 +127,3 @@ def predict(target: ModuleTarget, dataset: MaskedDataset, batch_size: int = 64) 
         p.append(target.probability(batch.images, batch.lungs if target.uses_lungs else None))
         positive += [label in target.positive or coarse(label) in target.positive for label in batch.labels]
     return torch.cat(p), torch.tensor(positive)
-
-
-def report(target: ModuleTarget, dataset: Dataset, segmenter: Segmenter | None, *, n_boot: int = 1000) -> dict[str, dict[str, object]]:
-    """Accuracy and its relatives on a (split of a) dataset, with patient-bootstrap intervals, per source."""
-    masked = MaskedDataset(dataset, segmenter if target.uses_lungs else None)
-    p, positive = predict(target, masked)
-    patients = [r.patient_id for r in dataset.records]
-    sources = [r.source for r in dataset.records]
-    return classification_report(p.numpy(), positive.numpy(), patients, sources, target.operating_point, n_boot=n_boot)

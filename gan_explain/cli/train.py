@@ -1,0 +1,311 @@
+"""`gan-explain train segmenter|target|gan|synthesis`, and train_gan.py: everything in checkpoints/ is made by these commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gan_explain.cli.common import Run, command
+
+if TYPE_CHECKING:
+    from gan_explain.data import Dataset
+    from gan_explain.train.loop import LoopConfig
+    from gan_explain.train.supervised import SupervisedConfig
+
+DATA = click.option("--data", default="phantom", help="Folder or manifest CSV, or phantom[:n=400,...].")
+INCLUDE = click.option("--include", multiple=True, metavar="[SOURCE:]LABEL", help="Use these records only; may be repeated.")
+AMP = click.option("--amp", is_flag=True, help="bfloat16 autocast (CUDA).")
+INTERVAL = click.option("--save-every", default=200, help="Steps between resumable states and sample sheets.")
+
+
+def _open(run: Run, data: str, size: int, include: Sequence[str]) -> Dataset:
+    from gan_explain.data import coarse, open_dataset
+    from gan_explain.types import DataError
+
+    rejects = None if run.dry_run or not run.is_main else run.out / "rejects.csv"
+    dataset = open_dataset(data, size=size, seed=run.seed, rejects=rejects)
+    if include:
+        wanted = [each.rpartition(":")[::2] for each in include]
+        dataset = dataset.where(
+            lambda r: any((not s or r.source == s) and label in (r.label, coarse(r.label)) for s, label in wanted)
+        )
+        if not len(dataset):
+            raise DataError(f"{data}: no record fits --include {' '.join(include)}")
+    run.record(data=dataset.fingerprint(), records=len(dataset))
+    return dataset
+
+
+def _supervised(run: Run, steps: int, batch_size: int, learning_rate: float, amp: bool, **more: Any) -> SupervisedConfig:
+    from gan_explain.train.supervised import SupervisedConfig
+
+    return SupervisedConfig(
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=run.seed, device=str(run.device), amp=amp, **more
+    )
+
+
+def _loop(steps: int, save_every: int) -> LoopConfig:
+    from gan_explain.train.loop import LoopConfig
+
+    return LoopConfig(steps=steps, save_every=save_every, sheet_every=save_every)
+
+
+@command("segmenter", out="runs/lungs", resume=True)
+@DATA
+@INCLUDE
+@click.option("--resolution", default=128, type=click.IntRange(32, 1024), help="Side of the images, in pixels.")
+@click.option("--steps", default=900, type=click.IntRange(1))
+@click.option("--batch-size", default=24, type=click.IntRange(1))
+@click.option("--learning-rate", default=3e-3)
+@AMP
+@INTERVAL
+def segmenter(
+    run: Run,
+    data: str,
+    include: Sequence[str],
+    resolution: int,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    amp: bool,
+    save_every: int,
+) -> dict[str, object]:
+    """Train the lung segmenter on the images that have a human lung mask; prints Dice on the test split."""
+    from gan_explain.data.augment import Ranges
+    from gan_explain.nets.unet import UNetConfig
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.train.distributed import process_group
+    from gan_explain.train.segmenter import dice_report, train_segmenter
+
+    dataset = _open(run, data, resolution, include)
+    if run.dry_run:
+        return {"records": len(dataset)}
+    config = _supervised(run, steps, batch_size, learning_rate, amp, ranges=Ranges(rotate=12, scale=0.2, shift=0.08))
+    with process_group(run.device):
+        train_segmenter(
+            dataset, run.folder, UNetConfig(resolution=resolution), config, _loop(steps, save_every), resume=run.resume
+        )
+    return _print(run, {"dice": dice_report(load_segmenter(run.folder), dataset.split("test"))})
+
+
+@command("target", out="runs/target", resume=True)
+@DATA
+@INCLUDE
+@click.option(
+    "--arch",
+    default="small",
+    help="small, small_vgg, small_inception, small_dense, resnet18, resnet50, vgg16, vgg16_bn, efficientnet_b0.",
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="Local torchvision weights to start from (safetensors or .pth).")
+@click.option("--resolution", default=128, type=click.IntRange(32, 1024))
+@click.option("--positive", default="covid", help="The positive set: covid, or a union such as covid+pneumonia.")
+@click.option("--lungs-only", is_flag=True, help="Blank the outside of the lungs and standardise inside.")
+@click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
+@click.option("--keep-labels", is_flag=True, help="Keep bacterial, viral and other pneumonia apart.")
+@click.option("--part", default="target", help="Name of the part in the checkpoint.")
+@click.option("--steps", default=1500, type=click.IntRange(1))
+@click.option("--batch-size", default=32, type=click.IntRange(2))
+@click.option("--learning-rate", default=2e-3)
+@AMP
+@INTERVAL
+def target(
+    run: Run,
+    data: str,
+    include: Sequence[str],
+    arch: str,
+    weights: Path | None,
+    resolution: int,
+    positive: str,
+    lungs_only: bool,
+    segmenter_name: str,
+    keep_labels: bool,
+    part: str,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    amp: bool,
+    save_every: int,
+) -> dict[str, object]:
+    """Train a CNN to explain, or an independent judge; prints its measures and opacity probe on the test split."""
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.train.distributed import process_group
+    from gan_explain.train.target import TargetOptions, train_target
+
+    dataset = _open(run, data, resolution, include)
+    lungs = load_segmenter(segmenter_name)
+    options = TargetOptions(
+        arch=arch, size=resolution, group=not keep_labels, positive=tuple(positive.split("+")), lungs_only=lungs_only,
+        segmenter_name=segmenter_name, weights=weights, part=part,
+    )  # fmt: skip
+    if run.dry_run:
+        return {"records": len(dataset)}
+    config = _supervised(run, steps, batch_size, learning_rate, amp)
+    with process_group(run.device):
+        trained = train_target(dataset, lungs, run.folder, options, config, _loop(steps, save_every), resume=run.resume)
+    from gan_explain.evaluate import report_target
+
+    return _print(run, report_target(trained, dataset.split("test"), lungs, seed=run.seed))
+
+
+PRESETS = {
+    "cpu": {"steps": 1500, "batch_size": 16, "width": 32},
+    "gpu": {"steps": 20000, "batch_size": 64, "width": 64},
+}
+
+
+@command("gan", out="runs/gan", resume=True)
+@DATA
+@INCLUDE
+@click.option("--target", "target_spec", required=True, help="checkpoint:NAME[#PART], torchvision:ARCH#FILE or module:factory.")
+@click.option("--positive", help="The target's positive set, where its own is another: covid+pneumonia.")
+@click.option("--resolution", default=128, type=click.IntRange(64, 512), help="Side of the images: 64 to 512, a multiple of 32.")
+@click.option("--confine", type=click.Choice(["lungs", "free"]), default="lungs", help="Where the layer may be.")
+@click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
+@click.option(
+    "--preset", type=click.Choice(sorted(PRESETS)), default="cpu", help="Steps, batch and width of the machine at hand."
+)
+@click.option("--steps", type=click.IntRange(1), help="Instead of the preset's.")
+@click.option("--batch-size", type=click.IntRange(4), help="Instead of the preset's; half negatives, half positives.")
+@click.option("--width", type=click.IntRange(8), help="Instead of the preset's: channels at a quarter of the resolution.")
+@click.option("--learning-rate", default=1e-3)
+@click.option("--code-dim", default=16, type=click.IntRange(1))
+@click.option(
+    "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A loss weight of train.gan.GanTraining, say adversarial=0.4."
+)
+@AMP
+@INTERVAL
+def train_gan(
+    run: Run,
+    data: str,
+    include: Sequence[str],
+    target_spec: str,
+    positive: str | None,
+    resolution: int,
+    confine: str,
+    segmenter_name: str,
+    preset: str,
+    steps: int | None,
+    batch_size: int | None,
+    width: int | None,
+    learning_rate: float,
+    code_dim: int,
+    overrides: Sequence[str],
+    amp: bool,
+    save_every: int,
+) -> dict[str, object]:
+    """Train the disentangling GAN for a target; writes the part `lungs` or `free` of checkpoint --out.
+
+    Runs in several processes under torchrun unchanged.
+    """
+    from gan_explain.data import coarse
+    from gan_explain.nets.generator import GeneratorConfig
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.targets import probe, resolve_target
+    from gan_explain.train.distributed import process_group
+    from gan_explain.train.gan import GanTraining, train_gan
+    from gan_explain.train.masks import MaskedDataset
+
+    if resolution % 32:
+        raise click.UsageError(f"--resolution {resolution}: expected a multiple of 32")
+    chosen = {**PRESETS[preset], **{k: v for k, v in (("steps", steps), ("batch_size", batch_size), ("width", width)) if v}}
+    explained = resolve_target(target_spec, positive=tuple(positive.split("+")) if positive else None)
+    probe(explained)
+    dataset = _open(run, data, resolution, include).split("train")
+    labels = sorted({coarse(r.label) for r in dataset.records} & set(explained.positive)) or list(explained.positive)
+    labels.sort(key=lambda label: label != "covid")  # covid first: the prior that is drawn from unless another is asked for
+    network = GeneratorConfig(
+        resolution=resolution, confine=confine, width=chosen["width"], code_dim=code_dim, labels=tuple(labels)
+    )
+    config = GanTraining(
+        steps=chosen["steps"], batch_size=chosen["batch_size"], learning_rate=learning_rate, seed=run.seed,
+        device=str(run.device), amp=amp, **_weights(overrides),
+    )  # fmt: skip
+    if run.dry_run:
+        return {"records": len(dataset), "steps": config.steps}
+    if isinstance(explained, _module()):
+        explained.to(run.device)
+    masked = MaskedDataset(dataset, load_segmenter(segmenter_name))
+    with process_group(run.device):
+        train_gan(masked, explained, run.folder, network, config, _loop(config.steps, save_every), resume=run.resume)
+    run.say(
+        f"wrote part {confine!r} to {run.folder}; next: gan-explain evaluate --checkpoint {run.folder} --target {target_spec}"
+    )
+    return {"checkpoint": run.folder, "part": confine}
+
+
+@command("synthesis", out="runs/synthesis", resume=True)
+@DATA
+@INCLUDE
+@click.option("--checkpoint", help="Checkpoint whose lungs generator heals positives, to train on those too.")
+@click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
+@click.option("--resolution", default=128, type=click.Choice([64, 128, 256, 512]))
+@click.option("--width", default=64, type=click.IntRange(16))
+@click.option("--z-dim", default=48, type=click.IntRange(2))
+@click.option("--steps", default=1600, type=click.IntRange(1))
+@click.option("--batch-size", default=16, type=click.IntRange(4))
+@AMP
+@INTERVAL
+def synthesis(
+    run: Run,
+    data: str,
+    include: Sequence[str],
+    checkpoint: str | None,
+    segmenter_name: str,
+    resolution: int,
+    width: int,
+    z_dim: int,
+    steps: int,
+    batch_size: int,
+    amp: bool,
+    save_every: int,
+) -> dict[str, object]:
+    """Train the generator of synthetic patients, z1 to lungs, on negatives (and healed positives)."""
+    from gan_explain.checkpoints import load_generator
+    from gan_explain.nets.synthesis import SynthesisConfig
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.train.synthesis import SynthesisTraining, structures, train_synthesis
+
+    dataset = _open(run, data, resolution, include).split("train")
+    generator = load_generator(checkpoint) if checkpoint else None
+    if run.dry_run:
+        return {"records": len(dataset)}
+    real = structures(dataset, generator, load_segmenter(segmenter_name) if generator else None)
+    network = SynthesisConfig(resolution=resolution, width=width, z_dim=z_dim)
+    config = SynthesisTraining(steps=steps, batch_size=batch_size, seed=run.seed, device=str(run.device), amp=amp)
+    train_synthesis(real, run.folder, network, config, _loop(steps, save_every), resume=run.resume)
+    run.say(f"wrote part 'synthesis' to {run.folder}")
+    return {"checkpoint": run.folder, "structures": len(real)}
+
+
+def _weights(overrides: Sequence[str]) -> dict[str, float]:
+    """NAME=VALUE pairs -> numbers of GanTraining; UsageError names what is allowed."""
+    from dataclasses import fields
+
+    from gan_explain.train.gan import GanTraining
+
+    allowed = {f.name for f in fields(GanTraining) if f.type == "float"}
+    found: dict[str, float] = {}
+    for each in overrides:
+        name, _, value = each.partition("=")
+        try:
+            if name not in allowed:
+                raise ValueError(name)
+            found[name] = float(value)
+        except ValueError:
+            raise click.UsageError(f"--set {each}: expected NAME=NUMBER with a name of {', '.join(sorted(allowed))}") from None
+    return found
+
+
+def _module() -> type:
+    from torch import nn
+
+    return nn.Module
+
+
+def _print(run: Run, measures: dict[str, Any]) -> dict[str, object]:
+    from gan_explain.metrics.classification import format_table
+
+    run.say(format_table(measures))
+    return {"measures": measures}
