@@ -1,0 +1,50 @@
+"""What every evaluation reads: batches with the lungs found once, on the target's device, and what counts as positive."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from gan_explain.data import Batch, Dataset, coarse
+from gan_explain.types import Record, Segmenter, Target
+
+
+def device_of(part: object) -> torch.device:
+    """Where a network's tensors lie; the CPU for anything that has none."""
+    if not isinstance(part, nn.Module):
+        return torch.device("cpu")
+    tensors = [*part.parameters(), *part.buffers()]
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+def is_positive(record: Record, target: Target) -> bool:
+    """Whether a record's label, as it is or in the three-class view, belongs to the target's positive set."""
+    return record.label in target.positive or coarse(record.label) in target.positive
+
+
+def seed_of(patient: str, seed: int) -> int:
+    """A seed that stays with a patient, whatever the order of the data: 0 to 2^63 - 1."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{patient}".encode()).digest()[:8], "little") >> 1
+
+
+def read_batches(dataset: Dataset, segmenter: Segmenter, device: torch.device, batch_size: int) -> Iterator[Batch]:
+    """Batches in the dataset's order, images and lungs (the segmenter's) on `device`."""
+    for start in range(0, len(dataset), batch_size):
+        batch = dataset.batch(range(start, min(start + batch_size, len(dataset))))
+        images = batch.images.to(device)
+        yield replace(batch, images=images, lungs=segmenter(images).to(images))
+
+
+def masks_for(target: Target, lungs: Tensor) -> Tensor | None:
+    """The lungs for a target that reads them, None for one that does not."""
+    return lungs if target.uses_lungs else None
+
+
+@torch.no_grad()
+def ask(target: Target, images: Tensor, lungs: Tensor) -> Tensor:
+    """Probability of the positive set (N,), float32 on the CPU."""
+    return target.probability(images, masks_for(target, lungs)).float().cpu()
