@@ -32,11 +32,11 @@ __all__ = ["HELP", "Command", "Group", "Run", "ThresholdError", "command", "json
 HELP = {"help_option_names": ["-h", "--help"], "show_default": True}
 
 
-def command(name: str, *, out: str, resume: bool = False) -> Callable[[Callable[..., Any]], Command]:
+def command(name: str, *, out: str | None, resume: bool = False) -> Callable[[Callable[..., Any]], Command]:
     """Make a click command of `function(run, **options) -> mapping | None`, with the shared options.
 
-    `out` is the default output folder. With `resume` (training) a folder in use needs --resume or --overwrite; without, an
-    earlier result of ours is replaced.
+    `out` is the default output folder; None leaves it to the command to have an option "out". With `resume` (training) a folder
+    in use needs --resume or --overwrite; without, an earlier result of ours is replaced.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
@@ -59,10 +59,8 @@ def command(name: str, *, out: str, resume: bool = False) -> Callable[[Callable[
     return decorate
 
 
-def _shared(out: str, resume: bool) -> list[Callable[[Any], Any]]:
-    folder = click.Path(path_type=Path)
+def _shared(out: str | None, resume: bool) -> list[Callable[[Any], Any]]:
     options = [
-        click.option("--out", type=folder, default=out, help="Output folder."),
         click.option("--overwrite", is_flag=True, help="Write into a folder that holds other files."),
         click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Seed of everything random."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="auto: CUDA if there is any."),
@@ -70,5 +68,7 @@ def _shared(out: str, resume: bool) -> list[Callable[[Any], Any]]:
         click.option("--dry-run", is_flag=True, help="Check everything, write nothing."),
     ]
     if resume:
-        options.insert(2, click.option("--resume", is_flag=True, help="Continue the run in the output folder."))
+        options.insert(0, click.option("--resume", is_flag=True, help="Continue the run in the output folder."))
+    if out is not None:
+        options.insert(0, click.option("--out", type=click.Path(path_type=Path), default=out, help="Output folder."))
     return options

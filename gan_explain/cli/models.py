@@ -37,6 +37,7 @@ class Models:
     target: Target
     segmenter: LungSegmenter
     device: torch.device
+    label: str = "covid"  # whose codes the prior draws
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def load_models(
             "operating_point": resolved.operating_point,
         },
     )
-    return Models(generator, resolved, lungs, run.device)
+    return Models(generator, resolved, lungs, run.device, generator.config.labels[0])
 
 
 def read_radiograph(path: Path, models: Models, *, force: bool = False) -> Radiograph:

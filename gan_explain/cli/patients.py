@@ -47,11 +47,11 @@ def _code(
     if reference is not None:
         return reference, "from"
     if pathology == "minimal":
-        code = minimal_code(models.generator, models.target, structure, lungs, seed)
+        code = minimal_code(models.generator, models.target, structure, lungs, seed, label=models.label)
         if code is not None:
             return code, "minimal"
         logger.warning("no pathology that was tried crosses the operating point: showing one of the prior")
-    return prior_code(models.generator, seed).to(models.device), "prior"
+    return prior_code(models.generator, seed, models.label).to(models.device), "prior"
 
 
 def of_radiograph(

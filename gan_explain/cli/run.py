@@ -37,7 +37,7 @@ class Run:
 
     def __init__(self, context: click.Context, options: dict[str, Any], *, replaces: bool) -> None:
         self._written = {key: value for key, value in options.items()}  # noqa: C416
-        self.out: Path = options.pop("out")
+        self._out: Path | None = options.pop("out")
         self.seed: int = options.pop("seed")
         self.resume: bool = options.pop("resume", False)
         self.overwrite: bool = options.pop("overwrite")
@@ -52,8 +52,8 @@ class Run:
         self._started, self._clock = datetime.now(UTC), time.monotonic()
 
     def __enter__(self) -> Run:
-        if self.is_main:
-            check_folder(self.out, owned=self._replaces, allowed=self.overwrite or self.resume)
+        if self.is_main and self._out is not None:
+            check_folder(self._out, owned=self._replaces, allowed=self.overwrite or self.resume)
         self._facts["device"] = str(self.device)
         seed_everything(self.seed)
         self._stack.enter_context(_log_to_stderr())
@@ -63,6 +63,17 @@ class Run:
         self._stack.close()
         if self._opened and self.is_main:
             _write_json(self.out / RUN, self._describe(error, finished=True))
+
+    @property
+    def out(self) -> Path:
+        """The output folder that was asked for."""
+        assert self._out is not None
+        return self._out
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything is to be written: there is an output folder and this is no dry run."""
+        return self._out is not None and not self.dry_run
 
     @cached_property
     def device(self) -> torch.device:
@@ -83,7 +94,7 @@ class Run:
             raise RuntimeError("a dry run writes nothing: return before the folder is asked for")
         if not self._opened and self.is_main:
             self.out.mkdir(parents=True, exist_ok=True)
-            if self.resume and (earlier := read_run(self.out)):
+            if earlier := read_run(self.out):
                 self._facts["earlier"] = [*earlier.pop("earlier", []), earlier]
             _write_json(self.out / RUN, self._describe(None, finished=False))
             self._opened = True

@@ -83,7 +83,7 @@ def invoke(world: Path) -> Callable[..., Result]:
     return call
 
 
-def save_image(path: Path, brightness: float, side: int = 96) -> Path:
+def draw_ramp(path: Path, brightness: float, side: int = 96) -> Path:
     """An 8-bit ramp over the whole range whose mean is `brightness`."""
     ramp = np.linspace(0, 1, side) ** (1 / brightness - 1)
     Image.fromarray((255 * np.tile(ramp, (side, 1)) + 0.5).astype(np.uint8)).save(path)
@@ -92,9 +92,15 @@ def save_image(path: Path, brightness: float, side: int = 96) -> Path:
 
 @pytest.fixture
 def negative(world: Path) -> Path:
-    return save_image(world / "negative.png", 0.4)
+    return draw_ramp(world / "negative.png", 0.4)
 
 
 @pytest.fixture
 def positive(world: Path) -> Path:
-    return save_image(world / "positive.jpg", 0.8)
+    return draw_ramp(world / "positive.jpg", 0.8)
+
+
+@pytest.fixture
+def save_image() -> Callable[..., Path]:
+    """draw_ramp(path, brightness, side=96)."""
+    return draw_ramp

@@ -1,0 +1,91 @@
+"""`gan-explain data`: what a dataset holds, and any dataset (the phantom too) written as a folder with a manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gan_explain.cli import common
+
+if TYPE_CHECKING:
+    from gan_explain.data import Dataset
+
+
+@common.command("data", out=None)
+@click.argument("path", default="phantom")
+@click.option(
+    "--export", "out", type=click.Path(path_type=Path), metavar="DIR", help="Write images, masks and manifest.csv here."
+)
+@click.option("--size", type=click.IntRange(32, 2048), default=128, help="Side of the exported images, in pixels.")
+def data(run: common.Run, path: str, size: int) -> dict[str, object]:
+    """Count what the dataset at PATH holds, per split, source and label; check that it can be used.
+
+    PATH is a folder, a manifest CSV or phantom[:n=400,...]. Files that cannot be read are named, and with --export listed in
+    rejects.csv.
+    """
+    from gan_explain.data import open_dataset
+
+    if run.writes:
+        with run.staging() as folder:
+            dataset = open_dataset(path, size=size, seed=run.seed, rejects=folder / "rejects.csv")
+            run.record(data=dataset.fingerprint())
+            export(dataset, folder)
+    else:
+        dataset = open_dataset(path, size=size, seed=run.seed)
+    counts = count(dataset)
+    run.say(_table(counts))
+    patients = len({record.patient_id for record in dataset.records})
+    run.say(f"{len(dataset)} images of {patients} patients; fingerprint {dataset.fingerprint()[:16]}")
+    rows = [{"split": a, "source": b, "label": c, "images": n} for (a, b, c), n in sorted(counts.items())]
+    return {"images": len(dataset), "patients": patients, "fingerprint": dataset.fingerprint(), "counts": rows}
+
+
+def count(dataset: Dataset) -> Counter[tuple[str, str, str]]:
+    """Images by (split, source, label)."""
+    return Counter((record.split, record.source, record.label) for record in dataset.records)
+
+
+def export(dataset: Dataset, folder: Path) -> None:
+    """Write every image as prepared (16-bit PNG), its masks (8-bit PNG), severity and manifest.csv into a folder."""
+    from PIL import Image
+
+    from gan_explain.data import write_manifest
+    from gan_explain.image import to_uint8, write_png16
+
+    for kind in ("images", "masks", "lesions"):
+        (folder / kind).mkdir()
+    records = []
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        name, extra = f"{i:05d}.png", dict(sample.record.extra)
+        write_png16(sample.image, folder / "images" / name)
+        for mask, kind in ((sample.lungs, "masks"), (sample.lesion, "lesions")):
+            if mask is not None:
+                Image.fromarray(to_uint8(mask[0])).save(folder / kind / name)
+        extra.pop("lesion", None)
+        if sample.lesion is not None:
+            extra["lesion"] = f"lesions/{name}"
+        if sample.severity is not None:
+            extra["severity"] = f"{sample.severity:.6g}"
+        mask_path = f"masks/{name}" if sample.lungs is not None else ""
+        records.append(replace(sample.record, path=f"images/{name}", mask=mask_path, extra=extra))
+    write_manifest(records, folder / "manifest.csv")
+
+
+def _table(counts: Counter[tuple[str, str, str]]) -> str:
+    """Counts as text: a row for each source and label, a column for each split."""
+    from gan_explain.types import SPLITS
+
+    rows = sorted({(source, label) for _, source, label in counts})
+    text = [["source", "label", *SPLITS]]
+    text += [[source or "-", label, *(str(counts[split, source, label]) for split in SPLITS)] for source, label in rows]
+    text.append(["total", "", *(str(sum(n for (s, _, _), n in counts.items() if s == split)) for split in SPLITS)])
+    widths = [max(len(row[i]) for row in text) for i in range(5)]
+    return "\n".join(
+        "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in text
+    )

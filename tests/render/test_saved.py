@@ -1,0 +1,76 @@
+"""Traversals as files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_explain.render import load_traversal, save_traversal
+from gan_explain.types import DataError, Traversal
+
+
+def test_round_trip_to_the_bit(traversal: Traversal, tmp_path: Path) -> None:
+    save_traversal(traversal, tmp_path / "t")
+    again = load_traversal(tmp_path / "t")
+    for field in fields(traversal):
+        before, after = getattr(traversal, field.name), getattr(again, field.name)
+        if isinstance(before, torch.Tensor):
+            assert torch.equal(before, after), field.name
+        else:
+            assert before == after, field.name
+    assert again.crossing == traversal.crossing == pytest.approx(0.6)
+
+
+def test_columns_of_the_curve(traversal: Traversal, tmp_path: Path) -> None:
+    save_traversal(traversal, tmp_path)
+    lines = (tmp_path / "response_curve.csv").read_text().splitlines()
+    assert lines[0] == "strength,probability"
+    assert lines[4] == "0.75,0.5"
+    assert (tmp_path / "classes.csv").read_text().splitlines()[0] == "strength,normal,pneumonia,covid"
+
+
+def test_folder_in_use_is_refused(traversal: Traversal, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(FileExistsError, match="new or empty"):
+        save_traversal(traversal, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.slow
+def test_frames_sort_beyond_a_thousand(traversal: Traversal, tmp_path: Path) -> None:
+    strengths = torch.linspace(0, 1, 1001)
+    frames = torch.linspace(0, 1, 1001).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    p = torch.zeros(1001, 3)
+    save_traversal(replace(traversal, frames=frames, strengths=strengths, probability=p[:, 0], class_probability=p), tmp_path)
+    assert load_traversal(tmp_path).frames[:, 0, 0, 0].diff().min() > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["traversal.json", "response_curve.csv", "classes.csv", "layer.npy", "structure.png", "frames/003.png"]
+)
+def test_damaged_file_is_named(traversal: Traversal, tmp_path: Path, name: str) -> None:
+    save_traversal(traversal, tmp_path)
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=Path(name).name):
+        load_traversal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["traversal.json", "code.npy", "frames/003.png"])
+def test_missing_file_is_named(traversal: Traversal, tmp_path: Path, name: str) -> None:
+    save_traversal(traversal, tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(DataError, match=Path(name).parts[0]):
+        load_traversal(tmp_path)
+
+
+def test_newer_schema_is_refused(traversal: Traversal, tmp_path: Path) -> None:
+    save_traversal(traversal, tmp_path)
+    manifest = json.loads((tmp_path / "traversal.json").read_text())
+    (tmp_path / "traversal.json").write_text(json.dumps({**manifest, "schema_version": 99}))
+    with pytest.raises(DataError, match="schema_version 1"):
+        load_traversal(tmp_path)
