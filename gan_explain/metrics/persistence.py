@@ -1,0 +1,46 @@
+"""Which flips survive what happens to files: 8-bit save, JPEG, a little blur, a small shift."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gan_explain.image import gaussian_blur, to_uint8
+
+Disturbance = Callable[[Tensor], Tensor]
+
+
+def eight_bit(images: Tensor) -> Tensor:
+    """Images (N, 1, H, W) in [0, 1], rounded to the 256 levels of an 8-bit PNG."""
+    return torch.from_numpy(to_uint8(images).astype(np.float32) / 255).to(images)
+
+
+def jpeg(images: Tensor, quality: int = 90) -> Tensor:
+    """Images (N, 1, H, W) in [0, 1], encoded as JPEG and decoded, in memory."""
+    decoded = []
+    for array in to_uint8(images)[:, 0]:
+        buffer = io.BytesIO()
+        Image.fromarray(array).save(buffer, format="JPEG", quality=quality)
+        with Image.open(buffer) as file:
+            decoded.append(np.asarray(file, dtype=np.float32) / 255)
+    return torch.from_numpy(np.stack(decoded))[:, None].to(images)
+
+
+def blur(images: Tensor, sigma: float = 1.0) -> Tensor:
+    """Gaussian blur of 1 pixel."""
+    return gaussian_blur(images, sigma)
+
+
+def shift(images: Tensor, pixels: int = 2) -> Tensor:
+    """Moved to the right; the left edge is repeated."""
+    edge = images[..., :1].expand(*images.shape[:-1], pixels)
+    return torch.cat([edge, images[..., :-pixels]], dim=-1)
+
+
+DISTURBANCES: dict[str, Disturbance] = {"png8": eight_bit, "jpeg90": jpeg, "blur": blur, "shift": shift}
+MOVES = frozenset({"shift"})  # those that move the lungs with the image

@@ -1,0 +1,36 @@
+"""Whether the anatomy stays: the lungs that a segmenter finds before and after."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def dice(a: Tensor, b: Tensor) -> Tensor:
+    """Dice of masks (N, 1, H, W) in {0, 1} -> (N,); 1 for two empty ones."""
+    a, b = a.flatten(1), b.flatten(1)
+    total = a.sum(1) + b.sum(1)
+    return torch.where(total > 0, 2 * (a * b).sum(1) / total.clamp(min=1), torch.ones_like(total))
+
+
+def thoracic_width(lungs: Tensor) -> Tensor:
+    """Columns from the outer border of one lung to that of the other, as a share of the image: (N, 1, H, W) -> (N,)."""
+    columns = lungs.amax((1, 2)) > 0.5  # (N, W)
+    place = torch.arange(columns.shape[1], device=lungs.device).expand_as(columns)
+    right = torch.where(columns, place, -1).amax(1)
+    left = torch.where(columns, place, columns.shape[1]).amin(1)
+    return (right - left + 1).clamp(min=0).to(lungs.dtype) / columns.shape[1]
+
+
+def structure(before: Tensor, after: Tensor) -> dict[str, Tensor]:
+    """Lung masks (N, 1, H, W) found before and after -> "dice", and the relative drifts "area_drift" and "width_drift", (N,);
+    drifts are NaN where no lungs were found before."""
+    return {
+        "dice": dice(before, after),
+        "area_drift": _drift(before.flatten(1).mean(1), after.flatten(1).mean(1)),
+        "width_drift": _drift(thoracic_width(before), thoracic_width(after)),
+    }
+
+
+def _drift(before: Tensor, after: Tensor) -> Tensor:
+    return torch.where(before > 0, (after - before).abs() / before.clamp(min=1e-12), torch.nan)

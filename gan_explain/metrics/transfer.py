@@ -1,0 +1,51 @@
+"""Transfer: do independently trained networks see what moved the target? Noise made against one network does not transfer.
+
+The null is projected gradient descent (Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018,
+arXiv 1706.06083), here in L2 with normalised gradient steps, at the very norm that each counterfactual has.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from gan_explain.types import Target
+
+
+def positive_logit(target: Target, images: Tensor, lungs: Tensor | None) -> Tensor:
+    """log(p / (1 - p)) of the positive set, from the logits, so that it neither saturates nor ties: (N, 1, H, W) -> (N,)."""
+    logits = target.logits(images, lungs).float()
+    chosen = torch.tensor([name in target.positive for name in target.classes], device=logits.device)
+    return logits[:, chosen].logsumexp(1) - logits[:, ~chosen].logsumexp(1)
+
+
+def turned_positive(before: ArrayLike, after: ArrayLike, operating_point: float) -> NDArray[np.bool_]:
+    """(N,) bool: negative before and positive after, under a judge's own operating point."""
+    return np.asarray((np.asarray(before) < operating_point) & (np.asarray(after) >= operating_point))
+
+
+def pgd(target: Target, images: Tensor, lungs: Tensor | None, norms: Tensor, steps: int = 20) -> Tensor:
+    """Images (N, 1, H, W) in [0, 1] at L2 distance `norms` (N,) that raise the target's positive logit.
+
+    A step is 2.5 norm / steps along the normalised gradient, projected onto the ball and onto [0, 1]; the end is stretched back
+    to the full norm as far as [0, 1] lets it. Needs a differentiable target.
+    """
+    norms = norms.view(-1, 1, 1, 1)
+    delta = torch.zeros_like(images)
+    for _ in range(steps):
+        leaf = (images + delta).detach().requires_grad_(True)
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(positive_logit(target, leaf, lungs).sum(), leaf)
+        delta = delta + 2.5 * norms / steps * gradient / _length(gradient)
+        delta = delta * (norms / _length(delta)).clamp(max=1)
+        delta = (images + delta).clamp(0, 1) - images
+    for _ in range(5):
+        delta = (images + delta * norms / _length(delta)).clamp(0, 1) - images
+    delta = delta * (norms / _length(delta)).clamp(max=1)
+    return (images + delta).clamp(0, 1)
+
+
+def _length(x: Tensor) -> Tensor:
+    return x.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
