@@ -1,0 +1,89 @@
+"""`gan-explain evaluate`: the measures of a generator against its target on one split, as a table and as JSON."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gan_explain.cli import common
+from gan_explain.cli.models import load_models, model_options
+from gan_explain.cli.table import format_measures
+
+if TYPE_CHECKING:
+    from gan_explain.data import Dataset
+    from gan_explain.nets.synthesis import StructureGenerator
+
+logger = logging.getLogger(__name__)
+
+
+@common.command("evaluate", out="out/evaluate")
+@click.option("--data", required=True, help="Folder, manifest CSV or phantom[:n=400,...].")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", help="Split to measure on.")
+@click.option("--judges", multiple=True, metavar="SPEC", help="Independent CNN for transfer, as for --target; may be repeated.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Measure on N images drawn by --seed, for a quick look.")
+@model_options
+def evaluate(
+    run: common.Run, data: str, split: str, judges: Sequence[str], limit: int | None, **models_named: Any
+) -> dict[str, Any]:
+    """Measure how a generator's counterfactuals move its target: flip rates, monotonicity, proximity, realism, transfer and more.
+
+    Every measure is taken per sample, then over all and per source, with a patient-bootstrap interval of 95 %. What cannot be
+    measured is null, with the reason.
+    """
+    from gan_explain.data import open_dataset
+    from gan_explain.evaluate import evaluate as measure
+    from gan_explain.targets import probe, resolve_target
+    from gan_explain.types import DataError
+
+    models = load_models(run, **models_named)
+    jury = {}
+    for spec in judges:
+        judge: Any = resolve_target(spec, positive=models.target.positive, segmenter=models.segmenter)
+        jury[spec] = judge.to(run.device) if hasattr(judge, "to") else judge
+        probe(jury[spec])
+    dataset = open_dataset(data, size=models.generator.resolution, seed=run.seed).split(split)
+    if not len(dataset):
+        raise DataError(f"{data}: no images in split {split!r}")
+    if limit is not None:
+        dataset = draw(dataset, limit, run.seed)
+    run.record(data=dataset.fingerprint(), images=len(dataset))
+    if run.dry_run:
+        run.say(f"dry run: {len(dataset)} images, {len(jury)} judges; nothing measured")
+        return {"images": len(dataset), "judges": list(jury)}
+    synthesis = _synthesis(models_named["checkpoint"])
+    result = measure(
+        models.generator,
+        models.target,
+        dataset,
+        models.segmenter,
+        judges=jury,
+        synthesis=synthesis.to(run.device) if synthesis is not None else None,
+        seed=run.seed,
+    )
+    with run.staging() as folder:
+        result.save(folder)
+    run.say(format_measures(result.measures))
+    run.say(f"{len(dataset)} images; written to {run.out}")
+    return {"measures": result.measures}
+
+
+def draw(dataset: Dataset, count: int, seed: int) -> Dataset:
+    """At most `count` records of a dataset, drawn by seed, in their order."""
+    import torch
+
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count].tolist()
+    kept = {dataset.records[i].path for i in order}
+    return dataset.where(lambda record: record.path in kept)
+
+
+def _synthesis(checkpoint: str) -> StructureGenerator | None:
+    """The checkpoint's generator of synthetic patients, None where it has none."""
+    from gan_explain.checkpoints import find_checkpoint, load_synthesis, read_config
+
+    if "synthesis" not in read_config(find_checkpoint(checkpoint))["parts"]:
+        logger.info("checkpoint %s has no synthetic patients: their measures are null", checkpoint)
+        return None
+    return load_synthesis(checkpoint)
