@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,9 +145,11 @@ def _reference(pathology: str | None, models: Models, force: bool) -> Tensor | N
 
 def _write(patients: list[Patient], folder: Path, axis: Axis, fps: int, size: int) -> None:
     """All files of the result: one patient in the folder itself, several in sample_NNN with a sheet of all."""
+    from tqdm import tqdm
+
     from gan_explain import render
 
-    for i, patient in enumerate(patients):
+    for i, patient in enumerate(tqdm(patients, unit="patient", file=sys.stderr, disable=len(patients) == 1)):
         into = folder if len(patients) == 1 else folder / f"sample_{i:03d}"
         render.save_traversal(patient.traversal, into)
         render.write_curve(patient.traversal, into / "response_curve.png", axis)

@@ -105,6 +105,7 @@ class Run:
         """A folder beside the output folder; on success its files, and run.json, are moved there, else nothing is left of it.
 
         The files of an earlier run that its run.json names are taken away first; others stay."""
+        made = [path for path in self.out.parents if not path.exists()]  # innermost first
         self.out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", dir=self.out.parent))
         try:
@@ -114,6 +115,9 @@ class Run:
             _publish(temporary, self.out, [*files, RUN])
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+            for path in made:
+                if path.is_dir() and not any(path.iterdir()):
+                    path.rmdir()
 
     def record(self, **facts: Any) -> None:
         """Add facts (a data hash, a checkpoint's SHA-256) to run.json."""

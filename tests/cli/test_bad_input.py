@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import struct
 import subprocess
@@ -163,6 +164,14 @@ def test_output_folder_holds_other_files(refused: Callable[..., str], negative: 
     (world / "mine").mkdir()
     (world / "mine" / "thesis.txt").touch()
     assert "--overwrite" in refused(USAGE, "interpolate", negative, "--out", "mine")
+
+
+def test_full_disk_leaves_nothing(refused: Callable[..., str], negative: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("gan_explain.render.saved.write_bytes", full)
+    assert "No space left" in refused(RESOURCES, "interpolate", negative, "--out", "deep/below/film")
 
 
 # -- checkpoints and targets --------------------------------------------------------------------------------------------------
