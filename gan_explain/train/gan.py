@@ -161,7 +161,7 @@ class GeneratorObjective(nn.Module):
             "fixed_point": ramp * config.fixed_point * share(removal.tau[:n].abs() + residual[:n].abs(), inside_n).mean(),
             "code": config.code * (mean_again - strengths[:, :, 0, 0] * u).square().mean(),
             "kl": config.kl * 0.5 * (mean[n:].square() + log_variance[n:].exp() - log_variance[n:] - 1).mean(0).sum(),
-            "sparsity": config.sparsity * share(torch.cat([tau_n, removal.tau[n:]]).abs(), inside).mean(),
+            "sparsity": config.sparsity * share(cost(torch.cat([tau_n, removal.tau[n:]])), inside).mean(),
             "blackness": config.blackness * share(F.relu(positives.clamp(max=0.06) - healed), inside_p).mean(),
             "variation": config.variation * variation(torch.cat([tau_n, removal.tau[n:]])).mean(),
             "residual": ramp
@@ -176,6 +176,11 @@ class GeneratorObjective(nn.Module):
         logits = target.logits(images, lungs).float()
         chosen = torch.tensor([name in target.positive for name in target.classes], device=logits.device)
         return torch.logsumexp(logits[:, chosen], 1) - torch.logsumexp(logits[:, ~chosen], 1) - self.threshold
+
+
+def cost(tau: Tensor) -> Tensor:
+    """What a layer costs a pixel, |tau| + 2 tau^2: dense spots cost more than wide haze."""
+    return tau.abs() + 2 * tau.square()
 
 
 def variation(tau: Tensor) -> Tensor:
