@@ -1,0 +1,77 @@
+"""How well a target tells the positive set: accuracy and its relatives at the operating point, AUROC, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gan_explain.metrics.aggregate import Measure, by_source, format_table
+from gan_explain.stats import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Interval,
+    Patients,
+    auroc,
+    balanced_accuracy,
+    expected_calibration_error,
+    patient_bootstrap,
+    patient_bootstrap_indices,
+)
+
+__all__ = ["classification_report", "format_table"]
+
+
+def classification_report(
+    probability: ArrayLike,
+    positive: ArrayLike,
+    patients: Patients,
+    sources: Sequence[str],
+    threshold: float,
+    *,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> dict[str, Measure]:
+    """Measures of the calls probability >= threshold against the truth; all arguments (N,).
+
+    accuracy, balanced_accuracy (mean of sensitivity and specificity), sensitivity, specificity, auroc, ece (15 bins), each with
+    a patient-bootstrap interval, over all and by source. What a source leaves undefined (no positives, say) is null there.
+    Raises ValueError where a probability is not finite or the lengths differ.
+    """
+    p: FloatArray = np.asarray(probability, dtype=np.float64)
+    truth: BoolArray = np.asarray(positive, dtype=bool)
+    who = np.asarray(patients, dtype=object)
+    if not len(p) == len(truth) == len(who) == len(sources) or not np.isfinite(p).all():
+        raise ValueError(f"expected finite (N,) arrays of one length, got {len(p)}, {len(truth)}, {len(who)}, {len(sources)}")
+    calls = p >= threshold
+    right = (calls == truth).astype(np.float64)
+
+    def share_right(among: BoolArray) -> Callable[[IntArray], Interval]:
+        """The share of right calls among some of the samples."""
+
+        def interval(index: IntArray) -> Interval:
+            chosen = index[among[index]]
+            return patient_bootstrap(right[chosen], who[chosen], n_boot=n_boot, seed=seed)
+
+        return interval
+
+    def jointly(statistic: Callable[[IntArray], float]) -> Callable[[IntArray], Interval]:
+        """A statistic of several arrays."""
+
+        def interval(index: IntArray) -> Interval:
+            return patient_bootstrap_indices(who[index], lambda chosen: statistic(index[chosen]), n_boot, seed)
+
+        return interval
+
+    both = "needs positives and negatives"
+    measures: dict[str, tuple[Callable[[IntArray], Interval], str]] = {
+        "accuracy": (share_right(np.ones_like(truth)), "no samples"),
+        "balanced_accuracy": (jointly(lambda i: balanced_accuracy(calls[i], truth[i])), both),
+        "sensitivity": (share_right(truth), "no positives"),
+        "specificity": (share_right(~truth), "no negatives"),
+        "auroc": (jointly(lambda i: auroc(p[i], truth[i])), both),
+        "ece": (jointly(lambda i: expected_calibration_error(p[i], truth[i])), "no samples"),
+    }
+    return {name: by_source(interval, sources, reason) for name, (interval, reason) in measures.items()}
