@@ -1,219 +1,145 @@
-"""Statistics of measures: patient-bootstrap intervals, monotonicity, permutation tests, discrimination and calibration.
+"""Statistics of per-sample measures: patient bootstrap, ranks, curves, operating points. Arrays in, numbers out.
 
-Arrays in, numbers out. N samples of P patients; samples of one patient are not independent, so patients are what is resampled.
+Samples of one patient are not independent, so intervals resample patients (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993,
+cluster form). Non-finite values are dropped and `n` counts what was left.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
+from scipy import stats
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
-BoolArray = NDArray[np.bool_]
-Patients = Sequence[Hashable] | NDArray[Any]
-
-CELLS = 4_000_000  # resampling weights held in memory at a time
+Floats = NDArray[np.float64]
+Statistic = Callable[[NDArray[np.int64]], float]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A statistic of n samples and its bootstrap percentile interval; all NaN where it is undefined."""
+    """A value with its percentile-bootstrap interval and the number of samples; NaN where there are none."""
 
     value: float
     low: float
     high: float
     n: int
 
-    @property
-    def defined(self) -> bool:
-        return math.isfinite(self.value)
-
 
 def patient_bootstrap(
     values: ArrayLike,
-    patients: Patients,
-    statistic: Callable[[FloatArray], Any] = np.mean,
+    patients: Sequence[str],
+    statistic: Callable[[Floats], float] = np.mean,  # type: ignore[assignment]
+    *,
     n_boot: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Interval:
-    """Interval of statistic(values) under resampling of patients: values (N,), patients (N,).
-
-    Values that are not finite are dropped; `n` counts those that remain. With the mean, a resample is a multinomial weight for
-    each patient, and all of them are one matrix product.
-    """
-    array = np.asarray(values, dtype=np.float64).reshape(-1)
-    codes = _patient_codes(patients, len(array))
-    finite = np.isfinite(array)
-    array, codes = array[finite], codes[finite]
-    if statistic is not np.mean:
-        return _bootstrap(codes, lambda index: float(statistic(array[index])), n_boot, seed, confidence)
+    """Interval of `statistic` of values (N,) over resampled patients; fast for the mean."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != (len(patients),):
+        raise ValueError(f"expected one value a patient entry ({len(patients)},), got {array.shape}")
+    kept = np.isfinite(array)
+    array, names = array[kept], np.asarray(patients)[kept]
     if not len(array):
-        return Interval(math.nan, math.nan, math.nan, 0)
-    _, codes = np.unique(codes, return_inverse=True)
-    sums, counts = np.bincount(codes, weights=array), np.bincount(codes)  # (P,)
-    rng, count = np.random.default_rng(seed), len(counts)
-    chunk = max(1, CELLS // count)
-    means: list[FloatArray] = []
-    for start in range(0, n_boot, chunk):
-        weights = rng.multinomial(count, np.full(count, 1 / count), size=min(chunk, n_boot - start))  # (chunk, P)
-        means.append((weights @ sums) / (weights @ counts))
-    return _interval(float(array.mean()), np.concatenate(means), len(array), confidence)
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    if statistic is not np.mean:
+        return bootstrap_indices(lambda i: float(statistic(array[i])), list(names), n_boot=n_boot, seed=seed, confidence=confidence)
+    _, which = np.unique(names, return_inverse=True)
+    sums, counts = np.bincount(which, array), np.bincount(which).astype(np.float64)
+    draws = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n_boot)
+    return _interval(float(array.mean()), (draws @ sums) / (draws @ counts), len(array), confidence)
 
 
-def patient_bootstrap_indices(
-    patients: Patients, statistic: Callable[[IntArray], float], n_boot: int = 1000, seed: int = 0, confidence: float = 0.95
+def bootstrap_indices(
+    statistic: Statistic, patients: Sequence[str], *, n_boot: int = 1000, seed: int = 0, confidence: float = 0.95
 ) -> Interval:
-    """The same for a statistic of several arrays at once: it gets the indices (n,) of a resample of patients (N,)."""
-    return _bootstrap(_patient_codes(patients, len(patients)), statistic, n_boot, seed, confidence)
+    """Interval of a function of sample indices (an AUROC, a correlation): patients are resampled, their samples go along.
+
+    Resamples on which the statistic is not finite (one class only, say) are left out.
+    """
+    names = np.asarray(patients)
+    unique, which = np.unique(names, return_inverse=True)
+    members = [np.flatnonzero(which == i) for i in range(len(unique))]
+    random = np.random.default_rng(seed)
+    drawn = np.array(
+        [statistic(np.concatenate([members[i] for i in random.integers(len(unique), size=len(unique))])) for _ in range(n_boot)]
+    )
+    return _interval(statistic(np.arange(len(names))), drawn[np.isfinite(drawn)], len(names), confidence)
 
 
 def paired_bootstrap(
-    a: ArrayLike, b: ArrayLike, patients: Patients, n_boot: int = 1000, seed: int = 0, confidence: float = 0.95
+    a: ArrayLike, b: ArrayLike, patients: Sequence[str], *, n_boot: int = 1000, seed: int = 0, confidence: float = 0.95
 ) -> Interval:
-    """Interval of mean(a - b) of paired samples a, b (N,); a pair of which either is not finite is dropped."""
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if first.shape != second.shape:
-        raise ValueError(f"expected pairs of one shape, got {first.shape} and {second.shape}")
-    return patient_bootstrap(first - second, patients, n_boot=n_boot, seed=seed, confidence=confidence)
+    """Interval of mean(a - b) for two measures (N,) of the same samples."""
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    return patient_bootstrap(difference, patients, n_boot=n_boot, seed=seed, confidence=confidence)
 
 
-def _patient_codes(patients: Patients, count: int) -> IntArray:
-    """Patients (N,) -> integers (N,), equal where the patient is."""
-    if len(patients) != count:
-        raise ValueError(f"expected a patient for each of {count} values, got {len(patients)}")
-    numbers: dict[Hashable, int] = {}
-    return np.fromiter((numbers.setdefault(patient, len(numbers)) for patient in patients), dtype=np.intp, count=count)
-
-
-def _bootstrap(codes: IntArray, statistic: Callable[[IntArray], float], n_boot: int, seed: int, confidence: float) -> Interval:
-    n = len(codes)
-    if not n:
-        return Interval(math.nan, math.nan, math.nan, 0)
-    order = np.argsort(codes, kind="stable")
-    counts = np.unique(codes, return_counts=True)[1]
-    starts = np.cumsum(counts) - counts
-    rng = np.random.default_rng(seed)
-    resampled = np.empty(n_boot)
-    for i in range(n_boot):
-        drawn = rng.integers(0, len(counts), len(counts))
-        lengths = counts[drawn]
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        resampled[i] = statistic(order[np.repeat(starts[drawn], lengths) + within])
-    return _interval(float(statistic(np.arange(n))), resampled, n, confidence)
-
-
-def _interval(value: float, resampled: FloatArray, n: int, confidence: float) -> Interval:
-    """Percentiles of the resamples in which the statistic is defined (a resample may lack a class)."""
-    resampled = resampled[np.isfinite(resampled)]
-    if not math.isfinite(value) or not len(resampled):
-        return Interval(value, math.nan, math.nan, n)
-    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
+def _interval(value: float, drawn: Floats, n: int, confidence: float) -> Interval:
+    if not len(drawn):
+        return Interval(value, float("nan"), float("nan"), n)
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(value, float(low), float(high), n)
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> float:
-    """Spearman's rho of (N,) and (N,), ties at their mean rank; pairs that are not finite dropped; NaN if either is constant."""
-    first, second = np.asarray(x, dtype=np.float64).reshape(-1), np.asarray(y, dtype=np.float64).reshape(-1)
-    if first.shape != second.shape:
-        raise ValueError(f"expected pairs, got {first.shape} and {second.shape}")
-    finite = np.isfinite(first) & np.isfinite(second)
-    if finite.sum() < 2:
-        return math.nan
-    a, b = rankdata(first[finite]), rankdata(second[finite])
-    a, b = a - a.mean(), b - b.mean()
-    scale = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / scale if scale else math.nan
+    """Spearman's rank correlation of x and y (N,); NaN when one of them is constant."""
+    a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(stats.spearmanr(a, b).statistic)
 
 
-def violation_mass(responses: ArrayLike) -> FloatArray:
-    """sum max(0, -dr) / sum |dr| of response curves (..., L) -> (...): 0 never falls, 1 never rises; 0 for a flat curve."""
-    steps = np.diff(np.asarray(responses, dtype=np.float64), axis=-1)
-    travelled = np.abs(steps).sum(-1)
-    return np.asarray(np.maximum(0, -steps).sum(-1) / np.where(travelled > 0, travelled, 1))
+def violation_mass(response: ArrayLike) -> float:
+    """Share of a curve's movement (L,) that goes down: sum of max(0, -dr) over sum of |dr|; NaN for a flat curve."""
+    steps = np.diff(np.asarray(response, dtype=np.float64))
+    moved = np.abs(steps).sum()
+    return float(np.maximum(0, -steps).sum() / moved) if moved > 0 else float("nan")
 
 
-def permutation_test(a: ArrayLike, b: ArrayLike, patients: Patients, n_permutations: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p of mean(a - b) = 0 for paired a, b (N,): a and b change places in whole patients at a time.
-
-    p = (1 + count of permutations at least as extreme) / (1 + permutations): never 0. NaN without any finite pair.
-    """
-    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    codes = _patient_codes(patients, len(difference))
-    finite = np.isfinite(difference)
-    if not finite.any():
-        return math.nan
-    _, codes = np.unique(codes[finite], return_inverse=True)
-    sums = np.bincount(codes, weights=difference[finite])  # (P,)
-    rng, observed, extreme = np.random.default_rng(seed), abs(float(sums.sum())), 0
-    chunk = max(1, CELLS // len(sums))
-    for start in range(0, n_permutations, chunk):
-        signs = rng.integers(0, 2, (min(chunk, n_permutations - start), len(sums))) * 2 - 1
-        extreme += int((np.abs(signs @ sums) >= observed * (1 - 1e-12)).sum())
-    return (1 + extreme) / (1 + n_permutations)
+def permutation_test(a: ArrayLike, b: ArrayLike, *, n: int = 2000, seed: int = 0) -> float:
+    """Two-sided p-value of a difference in means of two independent groups (one value a patient), by shuffling the groups."""
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    both = np.concatenate([x, y])
+    random = np.random.default_rng(seed)
+    observed = abs(x.mean() - y.mean())
+    shuffled = np.array([(lambda s: abs(s[: len(x)].mean() - s[len(x) :].mean()))(random.permutation(both)) for _ in range(n)])
+    return float((1 + (shuffled >= observed - 1e-12).sum()) / (n + 1))
 
 
 def auroc(score: ArrayLike, positive: ArrayLike) -> float:
-    """Area under the ROC curve of scores (N,): P(score of a positive > that of a negative) + P(equal) / 2; NaN without both."""
-    scores, truth = _scored(score, positive)
-    count = int(truth.sum())
-    if count in (0, len(truth)):
-        return math.nan
-    ranks = rankdata(scores)
-    return float((ranks[truth].sum() - count * (count + 1) / 2) / (count * (len(truth) - count)))
+    """Area under the ROC curve from ranks (ties count half); NaN with one class only."""
+    ranks = stats.rankdata(np.asarray(score, dtype=np.float64))
+    is_positive = np.asarray(positive, dtype=bool)
+    n, m = int(is_positive.sum()), int((~is_positive).sum())
+    return float((ranks[is_positive].sum() - n * (n + 1) / 2) / (n * m)) if n and m else float("nan")
 
 
-def balanced_accuracy(predicted: ArrayLike, positive: ArrayLike) -> float:
-    """Mean of sensitivity and specificity of calls (N,) bool against (N,) bool; NaN without both classes."""
-    calls, truth = np.asarray(predicted, dtype=bool), np.asarray(positive, dtype=bool)
-    if truth.all() or not truth.any():
-        return math.nan
-    return float((calls[truth].mean() + (~calls[~truth]).mean()) / 2)
+def balanced_accuracy(called: ArrayLike, positive: ArrayLike) -> float:
+    """Mean of sensitivity and specificity; NaN with one class only."""
+    yes, truth = np.asarray(called, dtype=bool), np.asarray(positive, dtype=bool)
+    return float((yes[truth].mean() + (~yes[~truth]).mean()) / 2) if truth.any() and not truth.all() else float("nan")
 
 
 def expected_calibration_error(p: ArrayLike, positive: ArrayLike, bins: int = 15) -> float:
-    """sum_b n_b / N |mean p - share of positives| over equal-width bins of the positive set's probability p (N,) in [0, 1].
-
-    Guo et al., On Calibration of Modern Neural Networks, arXiv 1706.04599; theirs bins the confidence of the predicted class,
-    here it is the probability that stands on every axis.
-    """
-    probability, truth = _scored(p, positive)
+    """Mean distance of p from the observed frequency over equal-width bins, weighted by their size (Guo et al., ICML 2017)."""
+    probability, truth = np.asarray(p, dtype=np.float64), np.asarray(positive, dtype=np.float64)
     if not len(probability):
-        return math.nan
-    index = np.minimum((probability * bins).astype(np.intp), bins - 1)
-    gap = np.bincount(index, weights=probability - truth, minlength=bins)
+        return float("nan")
+    which = np.minimum((probability * bins).astype(int), bins - 1)
+    gap = np.bincount(which, probability, bins) - np.bincount(which, truth, bins)
     return float(np.abs(gap).sum() / len(probability))
 
 
 def best_operating_point(p: ArrayLike, positive: ArrayLike) -> float:
-    """p*: the threshold of best balanced accuracy (positive at or above it), midway in the gap between two neighbouring p.
-
-    The widest gap where several are best; 0.5 where all p are equal. Raises ValueError without both classes.
-    """
-    probability, truth = _scored(p, positive)
-    if truth.all() or not truth.any():
-        raise ValueError("an operating point needs positives and negatives, got one of them only")
-    levels, index = np.unique(probability, return_inverse=True)
-    if len(levels) < 2:
+    """The threshold of best balanced accuracy (at or above it is positive): the middle of the widest best gap between scores."""
+    score, truth = np.asarray(p, dtype=np.float64), np.asarray(positive, dtype=bool)
+    distinct = np.unique(score)
+    if len(distinct) < 2:
         return 0.5
-    below_positive = np.cumsum(np.bincount(index, weights=truth))[:-1]  # (levels - 1,) below each cut
-    below_negative = np.cumsum(np.bincount(index, weights=~truth))[:-1]
-    balanced = (1 - below_positive / truth.sum() + below_negative / (~truth).sum()) / 2
-    gaps = np.diff(levels)
-    best = int(np.argmax(np.where(balanced >= balanced.max() - 1e-12, gaps, -1)))
-    return float(levels[best] + gaps[best] / 2)
-
-
-def _scored(score: ArrayLike, positive: ArrayLike) -> tuple[FloatArray, BoolArray]:
-    scores, truth = np.asarray(score, dtype=np.float64).reshape(-1), np.asarray(positive, dtype=bool).reshape(-1)
-    if scores.shape != truth.shape:
-        raise ValueError(f"expected a truth for each of {len(scores)} scores, got {len(truth)}")
-    finite = np.isfinite(scores)
-    return scores[finite], truth[finite]
+    middles, gaps = (distinct[1:] + distinct[:-1]) / 2, np.diff(distinct)
+    quality = np.array([balanced_accuracy(score >= t, truth) for t in middles])
+    best = np.flatnonzero(quality >= quality.max() - 1e-12)
+    return float(middles[best[np.argmax(gaps[best])]])

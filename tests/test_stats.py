@@ -12,10 +12,10 @@ from gan_explain.stats import (
     auroc,
     balanced_accuracy,
     best_operating_point,
+    bootstrap_indices,
     expected_calibration_error,
     paired_bootstrap,
     patient_bootstrap,
-    patient_bootstrap_indices,
     permutation_test,
     spearman,
     violation_mass,
@@ -49,7 +49,7 @@ def test_more_patients_make_it_narrower() -> None:
 def test_the_vectorised_mean_agrees_with_resampled_indices() -> None:
     values, who = clustered(60, 2)
     fast = patient_bootstrap(values, who, n_boot=4000)
-    slow = patient_bootstrap_indices(who, lambda i: float(values[i].mean()), n_boot=4000)
+    slow = bootstrap_indices(lambda i: float(values[i].mean()), list(who), n_boot=4000)
     plain = patient_bootstrap(values, who, lambda v: v.mean(), n_boot=4000)
     assert slow == plain
     assert fast.value == pytest.approx(slow.value)
@@ -64,7 +64,7 @@ def test_a_resample_holds_whole_patients() -> None:
         seen.append(index)
         return float(len(index))
 
-    patient_bootstrap_indices(who, statistic, n_boot=50)
+    bootstrap_indices(statistic, who, n_boot=50)
     for index in seen:
         times = np.bincount(index, minlength=6)
         assert times[1] == times[2]
@@ -76,7 +76,7 @@ def test_values_that_are_not_finite_are_left_out_and_n_says_so() -> None:
     interval = patient_bootstrap([1.0, math.nan, 3.0, math.inf], ["a", "b", "c", "d"])
     assert (interval.value, interval.n) == (2.0, 2)
     empty = patient_bootstrap([math.nan], ["a"])
-    assert not empty.defined
+    assert math.isnan(empty.value)
     assert empty.n == 0
 
 
@@ -87,7 +87,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 
 def test_one_patient_for_each_value_is_asked_for() -> None:
-    with pytest.raises(ValueError, match="expected a patient for each of 3 values, got 2"):
+    with pytest.raises(ValueError, match="expected one value a patient"):
         patient_bootstrap([1, 2, 3], ["a", "b"])
 
 
@@ -99,14 +99,13 @@ def test_pairs_cancel_what_patients_have_in_common() -> None:
 
 
 def test_permutation_test_is_uniform_under_no_difference_and_small_under_one() -> None:
-    def p_value(seed: int) -> float:
-        values, who = clustered(25, seed)
-        return permutation_test(values, np.zeros_like(values), who, n_permutations=400, seed=seed)
+    def p_value(seed: int, apart: float = 0.0) -> float:
+        rng = np.random.default_rng(seed)
+        return permutation_test(rng.normal(size=20) + apart, rng.normal(size=15), n=200, seed=seed)
 
     assert np.mean([p_value(seed) < 0.1 for seed in range(200)]) == pytest.approx(0.1, abs=0.06)
-    values, who = clustered(25, 0)
-    assert permutation_test(values + 2, np.zeros_like(values), who, n_permutations=999) == 1 / 1000
-    assert permutation_test([1.0], [0.0], ["a"]) == 1.0  # one patient proves nothing
+    assert p_value(0, apart=5) == pytest.approx(1 / 201)
+    assert permutation_test([1.0], [0.0]) == 1.0  # one patient on each side proves nothing
 
 
 def test_spearman_agrees_with_scipy_with_ties_and_is_undefined_for_a_constant() -> None:
@@ -114,14 +113,14 @@ def test_spearman_agrees_with_scipy_with_ties_and_is_undefined_for_a_constant() 
     x, y = rng.integers(0, 5, 50), rng.integers(0, 5, 50)
     assert spearman(x, y) == pytest.approx(reference.spearmanr(x, y).statistic)
     assert spearman([0, 1, 2, 3], [1, 10, 100, 1000]) == pytest.approx(1)
-    assert spearman([0, 1, 2, math.nan], [3, 2, 1, 0]) == pytest.approx(-1)
+    assert spearman([0, 1, 2, 3], [3, 2, 1, 0]) == pytest.approx(-1)
     assert math.isnan(spearman([0, 1, 2], [5, 5, 5]))
 
 
-def test_violation_mass_of_curves() -> None:
-    curves = [[0, 1, 2, 3], [3, 2, 1, 0], [0, 3, 2, 2], [1, 1, 1, 1]]
-    np.testing.assert_allclose(violation_mass(curves), [0, 1, 0.25, 0])
-    assert float(violation_mass([0.0, 0.5, 0.25])) == pytest.approx(1 / 3)
+@pytest.mark.parametrize(("curve", "mass"), [([0, 1, 2, 3], 0), ([3, 2, 1, 0], 1), ([0, 3, 2, 2], 0.25), ([0, 0.5, 0.25], 1 / 3)])
+def test_violation_mass_of_curves(curve: list[float], mass: float) -> None:
+    assert violation_mass(curve) == pytest.approx(mass)
+    assert math.isnan(violation_mass([1, 1, 1]))
 
 
 def scored(seed: int, levels: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -167,8 +166,6 @@ def test_calibration_error_of_honest_and_overconfident_probabilities() -> None:
 def test_the_operating_point_lies_midway_in_the_best_gap() -> None:
     assert best_operating_point([0.1, 0.2, 0.6, 0.9], [False, False, True, True]) == pytest.approx(0.4)
     assert best_operating_point([0.3, 0.3], [False, True]) == 0.5
-    with pytest.raises(ValueError, match="positives and negatives"):
-        best_operating_point([0.1, 0.2], [True, True])
 
 
 @pytest.mark.parametrize("seed", range(4))

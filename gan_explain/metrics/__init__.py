@@ -1,1 +1,1 @@
-"""What is measured, one measure a file: tensors in, one number for each sample out; `aggregate` makes intervals of them."""
+"""Measures, one a file: tensors in, one number a sample out. Aggregation and intervals live in `gan_explain.evaluate`."""

@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from gan_explain.stats import IntArray, Interval, Patients, patient_bootstrap
+from gan_explain.stats import Interval, patient_bootstrap
 
+Indices = NDArray[np.int64]
 Measure = dict[str, object]  # {"value", "low", "high", "n"[, "reason"], "by": {SOURCE: the same}}
 
 
 def measure(
     values: ArrayLike,
-    patients: Patients,
+    patients: Sequence[str],
     sources: Sequence[str],
     *,
     statistic: Callable[[Any], Any] = np.mean,
@@ -27,13 +28,13 @@ def measure(
     """A statistic of values (N,), over all and by source. Values that are not finite are left out; `n` says how many remain."""
     array, who = np.asarray(values, dtype=np.float64), np.asarray(patients, dtype=object)
 
-    def interval(index: IntArray) -> Interval:
-        return patient_bootstrap(array[index], who[index], statistic, n_boot, seed)
+    def interval(index: Indices) -> Interval:
+        return patient_bootstrap(array[index], list(who[index]), statistic, n_boot=n_boot, seed=seed)
 
     return by_source(interval, sources, reason)
 
 
-def by_source(interval: Callable[[IntArray], Interval], sources: Sequence[str], reason: str = "undefined") -> Measure:
+def by_source(interval: Callable[[Indices], Interval], sources: Sequence[str], reason: str = "undefined") -> Measure:
     """interval(indices of samples) over all samples and within each source; where it is undefined, `reason` is given."""
     names = np.asarray(sources, dtype=object)
     whole = entry(interval(np.arange(len(names))), reason)
@@ -43,7 +44,7 @@ def by_source(interval: Callable[[IntArray], Interval], sources: Sequence[str], 
 
 def entry(interval: Interval, reason: str = "undefined") -> Measure:
     """An interval as JSON: NaN never leaves, it becomes null with its reason."""
-    if not interval.defined:
+    if not math.isfinite(interval.value):
         return null(reason)
     low, high = ((x if math.isfinite(x) else None) for x in (interval.low, interval.high))
     return {"value": interval.value, "low": low, "high": high, "n": interval.n}

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from gan_explain.metrics.aggregate import Measure, by_source, format_table
+from gan_explain.metrics.aggregate import Indices, Measure, by_source, format_table
 from gan_explain.stats import (
-    BoolArray,
-    FloatArray,
-    IntArray,
+    Floats,
     Interval,
-    Patients,
     auroc,
     balanced_accuracy,
+    bootstrap_indices,
     expected_calibration_error,
     patient_bootstrap,
-    patient_bootstrap_indices,
 )
 
 __all__ = ["classification_report", "format_table"]
@@ -27,7 +24,7 @@ __all__ = ["classification_report", "format_table"]
 def classification_report(
     probability: ArrayLike,
     positive: ArrayLike,
-    patients: Patients,
+    patients: Sequence[str],
     sources: Sequence[str],
     threshold: float,
     *,
@@ -40,33 +37,34 @@ def classification_report(
     a patient-bootstrap interval, over all and by source. What a source leaves undefined (no positives, say) is null there.
     Raises ValueError where a probability is not finite or the lengths differ.
     """
-    p: FloatArray = np.asarray(probability, dtype=np.float64)
-    truth: BoolArray = np.asarray(positive, dtype=bool)
+    p: Floats = np.asarray(probability, dtype=np.float64)
+    truth: NDArray[np.bool_] = np.asarray(positive, dtype=bool)
     who = np.asarray(patients, dtype=object)
     if not len(p) == len(truth) == len(who) == len(sources) or not np.isfinite(p).all():
         raise ValueError(f"expected finite (N,) arrays of one length, got {len(p)}, {len(truth)}, {len(who)}, {len(sources)}")
     calls = p >= threshold
     right = (calls == truth).astype(np.float64)
 
-    def share_right(among: BoolArray) -> Callable[[IntArray], Interval]:
+    def share_right(among: NDArray[np.bool_]) -> Callable[[Indices], Interval]:
         """The share of right calls among some of the samples."""
 
-        def interval(index: IntArray) -> Interval:
+        def interval(index: Indices) -> Interval:
             chosen = index[among[index]]
-            return patient_bootstrap(right[chosen], who[chosen], n_boot=n_boot, seed=seed)
+            return patient_bootstrap(right[chosen], list(who[chosen]), n_boot=n_boot, seed=seed)
 
         return interval
 
-    def jointly(statistic: Callable[[IntArray], float]) -> Callable[[IntArray], Interval]:
+    def jointly(statistic: Callable[[Indices], float]) -> Callable[[Indices], Interval]:
         """A statistic of several arrays."""
 
-        def interval(index: IntArray) -> Interval:
-            return patient_bootstrap_indices(who[index], lambda chosen: statistic(index[chosen]), n_boot, seed)
+        def interval(index: Indices) -> Interval:
+            names = list(who[index])
+            return bootstrap_indices(lambda chosen: statistic(index[chosen]), names, n_boot=n_boot, seed=seed)
 
         return interval
 
     both = "needs positives and negatives"
-    measures: dict[str, tuple[Callable[[IntArray], Interval], str]] = {
+    measures: dict[str, tuple[Callable[[Indices], Interval], str]] = {
         "accuracy": (share_right(np.ones_like(truth)), "no samples"),
         "balanced_accuracy": (jointly(lambda i: balanced_accuracy(calls[i], truth[i])), both),
         "sensitivity": (share_right(truth), "no positives"),
