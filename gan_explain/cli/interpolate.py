@@ -153,7 +153,8 @@ def _write(patients: list[Patient], folder: Path, axis: Axis, fps: int, size: in
         into = folder if len(patients) == 1 else folder / f"sample_{i:03d}"
         render.save_traversal(patient.traversal, into)
         render.write_curve(patient.traversal, into / "response_curve.png", axis)
-        render.write_strip(patient.traversal, into / "strip.png", axis=axis, original=patient.original)
+        original = None if patient.original is None else (patient.original, patient.input)
+        render.write_strip(patient.traversal, into / "strip.png", axis=axis, original=original)
         render.write_film(patient.traversal, into, fps=fps, axis=axis, side=size)
     if len(patients) > 1:
         traversals = [patient.traversal for patient in patients]

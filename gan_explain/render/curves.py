@@ -91,7 +91,7 @@ def draw_curve(traversal: Traversal, width: int, height: int, axis: Axis = STREN
 def _frame(width: int, height: int, traversal: Traversal, axis: Axis, scale: float) -> tuple[Figure, Axes]:
     figure = Figure((width / _DPI, height / _DPI), dpi=_DPI, facecolor=hexadecimal(BACKGROUND))
     left, bottom = 66 * scale / width, 56 * scale / height
-    axes = figure.add_axes((left, bottom, 1 - left - 20 * scale / width, 1 - bottom - 16 * scale / height))
+    axes = figure.add_axes((left, bottom, 1 - left - 20 * scale / width, 1 - bottom - 34 * scale / height))
     axes.set_facecolor(hexadecimal(PANEL))
     size = 10.0 * scale
     axes.set_xlabel(axis.label, color=hexadecimal(TEXT), fontsize=size, labelpad=6 * scale)
@@ -134,20 +134,24 @@ def _crossing(axes: Axes, traversal: Traversal, axis: Axis, scale: float, alpha:
     right = at < low + 0.75 * (high - low)
     axes.annotate(
         f"{axis.symbol}* = {at:.2f}",
-        (at, -0.02),
-        xytext=((6 if right else -6) * scale, 6 * scale),
+        (at, point),
+        xytext=((9 if right else -9) * scale, -7 * scale),
         textcoords="offset points",
         ha="left" if right else "right",
-        va="bottom",
+        va="top",
         color=colour,
         fontsize=9.5 * scale,
     )
 
 
 def _legend(axes: Axes, scale: float) -> None:
-    axes.legend(
-        loc="upper left", frameon=False, fontsize=9 * scale, labelcolor=hexadecimal(TEXT), handlelength=1.6, borderaxespad=0.6
-    )
+    legend = axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2, borderpad=0.2,
+        fontsize=9.5 * scale, labelcolor=hexadecimal(TEXT), handlelength=1.6, columnspacing=1.6,
+    )  # fmt: skip
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1)
 
 
 def _pixels(figure: Figure) -> Pixels:

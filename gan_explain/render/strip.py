@@ -53,11 +53,11 @@ def write_strip(
     axis: Axis = STRENGTH,
     columns: int = 7,
     side: int = 224,
-    original: Tensor | None = None,
+    original: tuple[Tensor, float] | None = None,
 ) -> None:
     """One patient: frames above, their layers below, strength and probability between.
 
-    `original` (1, H, W), the radiograph as it came where that is not a frame, stands first.
+    `original`, the radiograph as it came (1, H, W) and its probability, stands first where it is not a frame itself.
     """
     chosen = pick(traversal, columns)
     first = 1 if original is not None else 0
@@ -65,8 +65,8 @@ def write_strip(
     width = 2 * MARGIN + (len(chosen) + first) * (side + GAP) - GAP
     picture, draw = canvas(width, head + 2 * side + caption + foot)
     if original is not None:
-        picture.paste(Image.fromarray(enlarge(original, side)), (MARGIN, head))
-        draw.text((MARGIN + side // 2, head + side + 12), "input", MUTED, font(15), anchor="ma")
+        picture.paste(Image.fromarray(enlarge(original[0], side)), (MARGIN, head))
+        _caption(draw, MARGIN, head + side + 13, side, "input", original[1], verdict(traversal, original[1]))
     layers = heat(traversal, axis)
     for column, i in enumerate(chosen, first):
         left, strength, p = MARGIN + column * (side + GAP), float(traversal.strengths[i]), float(traversal.probability[i])

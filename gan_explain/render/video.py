@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from gan_explain.image import write_bytes
 from gan_explain.render.curves import draw_curve, positive_label
@@ -97,15 +97,15 @@ def _still(side: int, width: int, height: int, layers: Heat) -> Pixels:
     picture, draw = canvas(width, height)
     for column, title in enumerate(("radiograph", "layer of pathology")):
         left = MARGIN + column * (side + MARGIN)
-        draw.text((left, 19), title, MUTED, font(16))
+        draw.text((left, 19), title, MUTED, _font(side, 16))
         draw.rectangle((left - 1, HEAD - 1, left + side, HEAD + side), outline=LINE)
-    draw.text((3 * MARGIN + 2 * side + 8, 19), "what the CNN says", MUTED, font(16))
+    draw.text((3 * MARGIN + 2 * side + 8, 19), "what the CNN says", MUTED, _font(side, 16))
     bar = heat_bar(140, 8, layers.signed)
     left, top, text = 2 * MARGIN + side, HEAD + side + 14, f"opacity α  {layers.low}"
-    draw.text((left, top), text, MUTED, font(14))
-    left += round(font(14).getlength(text)) + 8
+    draw.text((left, top), text, MUTED, _font(side, 14))
+    left += round(_font(side, 14).getlength(text)) + 8
     picture.paste(bar, (left, top + 5))
-    draw.text((left + bar.width + 8, top), f"{layers.scale:.2f}", MUTED, font(14))
+    draw.text((left + bar.width + 8, top), f"{layers.scale:.2f}", MUTED, _font(side, 14))
     return np.asarray(picture).copy()
 
 
@@ -114,12 +114,19 @@ def _texts(pixels: Pixels, traversal: Traversal, side: int, place: str, p: float
     picture = Image.fromarray(pixels)
     draw = ImageDraw.Draw(picture)
     top = HEAD + side + 11
-    draw.text((MARGIN, top), place, TEXT, font(18, bold=True))
+    draw.text((MARGIN, top), place, TEXT, _font(side, 18, bold=True))
     left, colour = 3 * MARGIN + 2 * side + 8, verdict(traversal, p)
-    draw.text((left, top), f"{positive_label(traversal.positive)} = {p:.2f}", colour, font(18, bold=True))
-    word = "positive" if p >= traversal.operating_point else "negative"
-    draw.text((picture.width - MARGIN - 20, top), word, colour, font(18), anchor="ra")
+    answer, word = f"{positive_label(traversal.positive)} = {p:.2f}", "positive" if p >= traversal.operating_point else "negative"
+    draw.text((left, top), answer, colour, _font(side, 18, bold=True))
+    right, plain = picture.width - MARGIN - 20, _font(side, 18)
+    if left + _font(side, 18, bold=True).getlength(answer) + 16 < right - plain.getlength(word):
+        draw.text((right, top), word, colour, plain, anchor="ra")
     return np.asarray(picture)
+
+
+def _font(side: int, size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """A font that shrinks with images below the usual size, as do the places for it."""
+    return font(max(10, round(size * min(1.0, side / SIDE))), bold)
 
 
 def _stamp(pixels: Pixels, x: float, y: float, radius: float, colour: Rgb) -> None:

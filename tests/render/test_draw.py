@@ -131,7 +131,7 @@ def test_strip_shows_the_frames(traversal: Traversal, tmp_path: Path) -> None:
 
 def test_strip_with_the_original_first(traversal: Traversal, tmp_path: Path) -> None:
     original = torch.full((1, SIDE, SIDE), 0.9)
-    write_strip(traversal, tmp_path / "strip.png", columns=3, side=64, original=original)
+    write_strip(traversal, tmp_path / "strip.png", columns=3, side=64, original=(original, 0.7))
     assert (read(tmp_path / "strip.png")[22:86, 20:84] == enlarge(original, 64)).all()
 
 
