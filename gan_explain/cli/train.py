@@ -242,9 +242,11 @@ def train_gan(
 @click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
 @click.option("--resolution", default=128, type=click.Choice([64, 128, 256, 512]))
 @click.option("--width", default=64, type=click.IntRange(16))
-@click.option("--z-dim", default=48, type=click.IntRange(2))
-@click.option("--steps", default=1600, type=click.IntRange(1))
-@click.option("--batch-size", default=16, type=click.IntRange(4))
+@click.option("--z-dim", default=64, type=click.IntRange(2))
+@click.option("--steps", default=1800, type=click.IntRange(1))
+@click.option(
+    "--batch-size", default=8, type=click.IntRange(2), help="Of the detail stage; the anatomy stage takes three times as many."
+)
 @AMP
 @INTERVAL
 def synthesis(
@@ -273,7 +275,9 @@ def synthesis(
         return {"records": len(dataset)}
     real = structures(dataset, generator, load_segmenter(segmenter_name) if generator else None)
     network = SynthesisConfig(resolution=resolution, width=width, z_dim=z_dim)
-    config = SynthesisTraining(steps=steps, batch_size=batch_size, seed=run.seed, device=str(run.device), amp=amp)
+    config = SynthesisTraining(
+        steps=steps, batch_size=batch_size, low_batch=3 * batch_size, seed=run.seed, device=str(run.device), amp=amp
+    )
     train_synthesis(real, run.folder, network, config, _loop(steps, save_every), resume=run.resume)
     run.say(f"wrote part 'synthesis' to {run.folder}")
     return {"checkpoint": run.folder, "structures": len(real)}

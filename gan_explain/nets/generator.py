@@ -34,7 +34,7 @@ class GeneratorConfig(Config):
     width: int = 32  # channels at a quarter of the resolution
     residual: float = 0.15  # bound of the removal's own in-lung residual, in brightness; 0 switches it off
     initial_tau: float = 0.1
-    max_tau: float = 1.2  # soft bound of an added layer at strength 1 (alpha 0.70); of a removed one twice that
+    max_tau: float = 3.0  # soft bound of an added layer at strength 1; of a removed one twice that
     labels: tuple[str, ...] = ("covid",)  # labels with a code prior of their own
 
 
@@ -124,7 +124,7 @@ class Disentangler(nn.Module):
     def _thickness(self, raw: Tensor, lungs: Tensor, bound: float) -> Tensor:
         """(N, 1, H/4, W/4) -> smooth tau (N, 1, H, W), masked and positive when confined to the lungs, signed when free.
 
-        The bound is soft, bound (1 - exp(-t / bound)): linear where layers start, and bone stays visible under the densest."""
+        The bound is soft, bound (1 - exp(-t / bound)): nearly linear over the range of real opacities."""
         sigma = self.config.resolution / 64  # half of a cell of the quarter-resolution grid
         raw = F.softplus(raw) if self.confine == "lungs" else raw
         smooth = gaussian_blur(upsample(torch.sign(raw) * bound * -torch.expm1(-raw.abs() / bound), 4), sigma)

@@ -1,10 +1,10 @@
-"""The structure generator: z1 ~ N(0, I) to a COVID-negative radiograph, in two stages under one latent.
+"""The structure generator: z1 ~ N(0, I) to a COVID-negative radiograph, in two stages that are trained apart.
 
-A linear stage gives the anatomy at 32 px: its weights start as the principal components of real negatives (Turk & Pentland,
-"Eigenfaces", 1991), so that z1 is their whitened code from the first step. Convolutions then refine it and add octaves of detail
-as residuals (after Denton et al., "Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks", NeurIPS 2015,
-arXiv 1506.05751), trained adversarially and by reconstruction of the real images' own codes. Differs: one latent drives all
-stages and there is no noise input, so z1 alone says everything.
+Denton et al., "Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks", NeurIPS 2015, arXiv 1506.05751.
+The first stage draws the anatomy at 32 px: a linear map whose weights start as the principal components of real negatives (Turk
+& Pentland, "Eigenfaces", 1991), so that z1 is their whitened code from the first step, plus convolutions. The second adds the octaves
+of detail to a small image and learns from real pairs of small and large (Ledig et al., "SRGAN", CVPR 2017, arXiv 1609.04802).
+Differs: two stages instead of one an octave, and no noise inputs, so z1 alone says everything.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from gan_explain.image import resize
 from gan_explain.nets.blocks import Config, ConvAct, conv, upsample
 
-LOW = 32  # side of the linear stage
+LOW = 32  # side of the first stage
 SEED = 8  # grid on which z1 is written as a map
 
 
 class SynthesisConfig(Config):
     resolution: int = 128  # a power of two times 32
-    z_dim: int = 48
-    width: int = 64  # channels at 32 px; halved with each octave, never below 16
+    z_dim: int = 64
+    low_width: int = 48  # channels of the anatomy stage
+    width: int = 64  # channels of the detail stage at 32 px; halved with each octave, never below 16
 
 
 class StructureGenerator(nn.Module):
@@ -32,59 +33,92 @@ class StructureGenerator(nn.Module):
     def __init__(self, config: SynthesisConfig) -> None:
         super().__init__()
         self.config = config
-        w, z = config.width, config.z_dim
+        self.anatomy = Anatomy(config)
+        self.detail = Detail(config)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The whitened linear code of real images: (N, 1, H, W) -> (N, z_dim), about N(0, I) over the training negatives."""
+        return self.anatomy.encode(resize(images, LOW))
+
+    def forward(self, z: Tensor) -> Tensor:
+        structure: Tensor = self.detail(self.anatomy(z).clamp(0, 1)).clamp(0, 1)
+        return structure
+
+
+class Anatomy(nn.Module):
+    """z1 (N, z_dim) -> (N, 1, 32, 32), not clamped: a linear map plus a convolutional correction."""
+
+    def __init__(self, config: SynthesisConfig) -> None:
+        super().__init__()
+        w, z = config.low_width, config.z_dim
         self.linear = nn.Linear(z, LOW * LOW)
         self.write = nn.Linear(z, w * SEED * SEED)
-        self.anatomy = nn.ModuleList([ConvAct(w, w, z), ConvAct(w + 1, w, z), ConvAct(w, w, z)])
-        self.to_low = conv(w, 1)
-        self.octaves, self.to_detail = nn.ModuleList(), nn.ModuleList()
-        size, cin = LOW, w
-        while size < config.resolution // 2:  # the last octave is folded into channels
-            size *= 2
-            cout = max(cin // 2, 16)
-            self.octaves.append(nn.ModuleList([ConvAct(cin + 1, cout, z), ConvAct(cout, cout, z), ConvAct(cout, cout, z)]))
-            self.to_detail.append(conv(cout, 1))
-            cin = cout
-        self.fold = conv(cin, 4)
-        for head in (self.to_low, self.fold, *self.to_detail):
-            nn.init.normal_(head.weight, std=0.01)  # type: ignore[arg-type]
-            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+        self.blocks = nn.ModuleList([ConvAct(w, w, z), ConvAct(w, w, z), ConvAct(w + 1, w, z), ConvAct(w, w, z)])
+        self.head = _small(conv(w, 1))
         self.register_buffer("encoder", torch.zeros(z, LOW * LOW))
         self.register_buffer("centre", torch.zeros(LOW * LOW))
         self.encoder: Tensor
         self.centre: Tensor
 
     @torch.no_grad()
-    def start_from(self, images: Tensor) -> None:
-        """Set the linear stage to the principal components of real negatives (N, 1, H, W), N > z_dim."""
-        low = resize(images, LOW).flatten(1)
-        centre = low.mean(0)
-        _, scale, basis = torch.linalg.svd(low - centre, full_matrices=False)
-        z = self.config.z_dim
-        deviation = scale[:z] / (len(low) - 1) ** 0.5  # standard deviation along each component
+    def start_from(self, low: Tensor) -> None:
+        """Set the linear map to the principal components of small real negatives (N, 1, 32, 32), N > z_dim."""
+        flat = low.flatten(1)
+        centre = flat.mean(0)
+        _, scale, basis = torch.linalg.svd(flat - centre, full_matrices=False)
+        z = len(self.encoder)
+        deviation = scale[:z] / (len(flat) - 1) ** 0.5  # standard deviation along each component
         self.linear.weight.copy_((basis[:z] * deviation[:, None]).T)
         self.linear.bias.copy_(centre)
         self.encoder.copy_(basis[:z] / deviation[:, None])
         self.centre.copy_(centre)
 
-    def encode(self, images: Tensor) -> Tensor:
-        """The whitened linear code of real images: (N, 1, H, W) -> (N, z_dim), about N(0, I) over the training negatives."""
-        return (resize(images, LOW).flatten(1) - self.centre) @ self.encoder.T
-
-    def unclamped(self, z: Tensor) -> Tensor:
-        """z1 (N, z_dim) -> (N, 1, H, W) before clamping to [0, 1], for training."""
-        low = self.linear(z).view(-1, 1, LOW, LOW)
-        x = upsample(self.write(z).view(-1, self.config.width, SEED, SEED), 2)  # (N, w, 16, 16)
-        x = upsample(self.anatomy[0](x, z), 2)  # (N, w, 32, 32)
-        x = self.anatomy[2](self.anatomy[1](torch.cat([x, low], dim=1), z), z)
-        image = low + self.to_low(x)
-        for blocks, head in zip(self.octaves, self.to_detail, strict=True):
-            image = upsample(image)
-            x = torch.cat([upsample(x), image], dim=1)
-            for block in blocks:  # type: ignore[union-attr, attr-defined]
-                x = block(x, z)
-            image = image + head(x)
-        return upsample(image) + F.pixel_shuffle(self.fold(x), 2)
+    def encode(self, low: Tensor) -> Tensor:
+        """(N, 1, 32, 32) -> (N, z_dim)."""
+        return (low.flatten(1) - self.centre) @ self.encoder.T
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.unclamped(z).clamp(0, 1)
+        low = self.linear(z).view(-1, 1, LOW, LOW)
+        x = self.write(z).view(-1, self.head.in_channels, SEED, SEED)
+        x = upsample(self.blocks[0](x, z))  # (N, w, 16, 16)
+        x = upsample(self.blocks[1](x, z))  # (N, w, 32, 32)
+        x = self.blocks[3](self.blocks[2](torch.cat([x, low], dim=1), z), z)
+        corrected: Tensor = low + self.head(x)
+        return corrected
+
+
+class Detail(nn.Module):
+    """(N, 1, 32, 32) in [0, 1] -> (N, 1, H, W), not clamped: a residual on the smoothly enlarged image."""
+
+    def __init__(self, config: SynthesisConfig) -> None:
+        super().__init__()
+        self.resolution = config.resolution
+        w = config.width
+        self.stem = nn.ModuleList([ConvAct(1, w), ConvAct(w, w), ConvAct(w, w)])
+        self.octaves = nn.ModuleList()
+        size, cin = LOW, w
+        while size < config.resolution:
+            size, cout = size * 2, max(cin // 2, 16)
+            self.octaves.append(nn.ModuleList([conv(cin, cout), *([conv(cout, cout)] if size < 128 else [])]))
+            cin = cout
+        self.head = _small(conv(cin, 1))
+
+    def forward(self, low: Tensor) -> Tensor:
+        x = self.stem[0](low * 2 - 1)
+        for block in list(self.stem)[1:]:
+            x = x + block(x)
+        for layers in self.octaves:
+            x = upsample(x)
+            for layer in layers:  # type: ignore[union-attr, attr-defined]
+                x = F.leaky_relu(layer(x), 0.2)
+        smooth = F.interpolate(low, (self.resolution, self.resolution), mode="bicubic", align_corners=False)
+        image: Tensor = smooth + self.head(x)
+        return image
+
+
+def _small(layer: nn.Conv2d) -> nn.Conv2d:
+    """A head that starts near zero, so that a residual starts as none."""
+    nn.init.normal_(layer.weight, std=0.01)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -179,8 +179,8 @@ class GeneratorObjective(nn.Module):
 
 
 def cost(tau: Tensor) -> Tensor:
-    """What a layer costs a pixel, |tau| + 2 tau^2: dense spots cost more than wide haze."""
-    return tau.abs() + 2 * tau.square()
+    """What a layer costs a pixel, |tau| + 3 tau^2: dense spots cost more than wide haze."""
+    return tau.abs() + 3 * tau.square()
 
 
 def variation(tau: Tensor) -> Tensor:

@@ -28,126 +28,175 @@ AUGMENT = Ranges(rotate=4, scale=0.08, shift=0.06, gamma=0.15, contrast=0.15, bl
 
 @dataclass(frozen=True)
 class SynthesisTraining:
-    steps: int = 3000
-    batch_size: int = 16
-    learning_rate: float = 8e-4  # of the generator
-    judge_rate: float = 4e-4  # of the discriminator
-    r1: float = 0.5  # weight of R1, applied every `r1_every` steps
+    """A step is `low_steps` updates of the anatomy stage on `low_batch` small images, then one of the detail stage."""
+
+    steps: int = 1800
+    batch_size: int = 8  # of the detail stage
+    low_batch: int = 24
+    low_steps: int = 2
+    learning_rate: float = 8e-4  # of the generators
+    judge_rate: float = 4e-4  # of the discriminators
+    r1: float = 0.5  # weight of R1, applied every `r1_every` updates
     r1_every: int = 8
-    low: float = 10.0  # weight of L1 at 32 px between G(code of x) and x
-    high: float = 2.0  # weight of L1 at full resolution
-    width: int = 32  # of the discriminator
-    ema: float = 0.995
+    linear: float = 3.0  # weight of L1 between the anatomy of a real image's code and that image
+    pixels: float = 10.0  # weight of L1 between detailed small images and their large originals
+    adversarial: float = 0.1  # weight of the adversary in the detail stage
+    width: int = 24  # of the discriminators
+    ema: float = 0.998
     seed: int = 0
     device: str = "cpu"
     amp: bool = False
 
 
-class SynthesisObjective(nn.Module):
-    """forward(real, z) -> named generator losses; half of z are codes of `real`, half are drawn from the prior.
+class StageObjective(nn.Module):
+    """forward(inputs, real) -> named losses of one stage: `pixels` holds the first len(real) outputs to `real` in L1; the
+    adversary judges all, augmented (Zhao et al., "Differentiable Augmentation", NeurIPS 2020, arXiv 2006.10738)."""
 
-    Reconstruction holds the coded half to their images; the adversary judges all.
-    """
-
-    def __init__(self, network: StructureGenerator, judge: nn.Module, config: SynthesisTraining) -> None:
+    def __init__(self, network: nn.Module, judge: nn.Module, name: str, pixels: float, adversarial: float) -> None:
         super().__init__()
-        self.network, self.config = network, config
+        self.network, self.name, self.pixels, self.adversarial = network, name, pixels, adversarial
         self._judge = [judge]  # not a submodule: this objective does not train it
 
-    def forward(self, real: Tensor, z: Tensor, seed: int) -> dict[str, Tensor]:
-        raw = self.network.unclamped(z)
+    def forward(self, inputs: Tensor, real: Tensor, seed: int) -> tuple[dict[str, Tensor], Tensor]:
+        raw = self.network(inputs)
         fake = raw.clamp(0, 1)
-        n = len(real)
-        shown, _ = draw(len(fake), torch.Generator().manual_seed(seed), AUGMENT)(fake, torch.ones_like(fake))
+        shown = _augment(fake, seed)
         logits = self._judge[0](shown, torch.ones_like(shown))[:, 0]
-        return {
-            "adversarial": generator_loss(logits),
-            "low": self.config.low * F.l1_loss(resize(fake[:n], LOW), resize(real, LOW)),
-            "high": self.config.high * F.l1_loss(fake[:n], real),
-            "range": 10 * (raw - fake).square().mean(),
+        losses = {
+            f"{self.name}_adversarial": self.adversarial * generator_loss(logits),
+            f"{self.name}_pixels": self.pixels * F.l1_loss(raw[: len(real)], real),
+            f"{self.name}_range": 10 * (raw - fake).square().mean(),
         }
+        return losses, fake.detach()
 
 
-class SynthesisTrainer:
-    """Trains on real (N, 1, H, W), held in memory."""
+class Stage:
+    """One generator against one discriminator, each with its optimiser."""
 
-    def __init__(self, real: Tensor, network: SynthesisConfig, config: SynthesisTraining) -> None:
-        if len(real) <= network.z_dim:
-            raise DataError(f"expected more than {network.z_dim} negatives to train the structure generator, got {len(real)}")
-        self.config, self.real = config, real
-        self.device = torch.device(config.device)
-        self.network = StructureGenerator(network)
-        self.network.start_from(real)
-        self.judge = Discriminator(DiscriminatorConfig(resolution=network.resolution, cells=1, width=config.width, fold=2))
-        for module in (self.network, self.judge):
-            module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.objective = wrap(SynthesisObjective(self.network, self.judge, config), self.device, unused=True)
-        self.judging = wrap(self.judge, self.device)
-        self.g_optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, betas=(0.5, 0.99))
-        self.d_optimizer = torch.optim.Adam(self.judge.parameters(), config.judge_rate, betas=(0.5, 0.99))
-        self.generator = torch.Generator().manual_seed(config.seed + 1000 * rank())
-        self.ema = Ema(self.network, config.ema)
+    def __init__(self, network: nn.Module, judge: Discriminator, objective: StageObjective, config: SynthesisTraining) -> None:
+        device = torch.device(config.device)
+        for module in (network, judge):
+            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network, self.judge, self.config, self.name = network, judge, config, objective.name
+        self.objective, self.judging = wrap(objective, device), wrap(judge, device)
+        self.g_optimizer = torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.5, 0.99))
+        self.d_optimizer = torch.optim.Adam(judge.parameters(), config.judge_rate, betas=(0.5, 0.99))
+        self.updates = 0
 
-    def step(self, step: int) -> dict[str, Tensor]:
-        config, n = self.config, self.config.batch_size // 2
-        for optimizer, rate in ((self.g_optimizer, config.learning_rate), (self.d_optimizer, config.judge_rate)):
+    def update(self, inputs: Tensor, held: Tensor, real: Tensor, seed: int, rate: float) -> dict[str, Tensor]:
+        """One update of each. `inputs` go through the generator, whose first outputs are held to `held`; `real` are the reals."""
+        config, kind = self.config, real.device.type
+        for optimizer, top in ((self.g_optimizer, config.learning_rate), (self.d_optimizer, config.judge_rate)):
             for group in optimizer.param_groups:
-                group["lr"] = rate * cosine(step, config.steps)
-        index = torch.randint(len(self.real), (2 * n,), generator=self.generator)
-        real = self.real[index].to(self.device)
-        jitter = 0.3 * torch.randn(n, self.network.config.z_dim, generator=self.generator).to(self.device)
-        prior = torch.randn(n, self.network.config.z_dim, generator=self.generator).to(self.device)
-        codes = self.network.encode(real[:n])
-        z = torch.cat([codes, torch.where(torch.arange(n, device=self.device)[:, None] % 4 == 0, codes + jitter, prior)])
-        seed = int(torch.randint(2**31, (), generator=self.generator))
-
-        # discriminator
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.amp):
-            with torch.no_grad():
-                fake = self.network(z)
-            shown, _ = draw(2 * n, torch.Generator().manual_seed(seed + 1), AUGMENT)(real, torch.ones_like(real))
-            false, _ = draw(2 * n, torch.Generator().manual_seed(seed + 2), AUGMENT)(fake, torch.ones_like(fake))
-            shown.requires_grad_(step % config.r1_every == 0)
-            both = torch.cat([shown, false])
-            logits = self.judging(both, torch.ones_like(both))[:, 0].float()
-        terms = {"discriminator": discriminator_loss(logits[: 2 * n], logits[2 * n :])}
-        if shown.requires_grad:
-            terms["r1"] = config.r1 * r1_penalty(logits[: 2 * n], shown)
-        self.d_optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
-        self.d_optimizer.step()
-
+                group["lr"] = top * rate
         # generator
         self.judge.requires_grad_(False)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.amp):
-            losses: dict[str, Tensor] = self.objective(real[:n], z, seed)
+        with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
+            losses, fake = self.objective(inputs, held, seed)
         self.g_optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         self.g_optimizer.step()
         self.judge.requires_grad_(True)
+
+        # discriminator
+        shown, false = _augment(real, seed + 1), _augment(fake, seed + 2)
+        penalise = self.updates % config.r1_every == 0
+        shown.requires_grad_(penalise)
+        both = torch.cat([shown, false])
+        with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
+            logits = self.judging(both, torch.ones_like(both))[:, 0].float()
+        terms = {f"{self.name}_discriminator": discriminator_loss(logits[: len(real)], logits[len(real) :])}
+        if penalise:
+            terms[f"{self.name}_r1"] = config.r1 * r1_penalty(logits[: len(real)], shown)
+        self.d_optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()
+        self.d_optimizer.step()
+        self.updates += 1
+        return {name: value.detach() for name, value in {**losses, **terms}.items()}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "judge": self.judge.state_dict(),
+            "g_optimizer": self.g_optimizer.state_dict(),
+            "d_optimizer": self.d_optimizer.state_dict(),
+            "updates": self.updates,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.judge.load_state_dict(state["judge"])
+        self.g_optimizer.load_state_dict(state["g_optimizer"])
+        self.d_optimizer.load_state_dict(state["d_optimizer"])
+        self.updates = int(state["updates"])
+
+
+def _augment(images: Tensor, seed: int) -> Tensor:
+    """Every image by a transform of its own; differentiable."""
+    augmented, _ = draw(len(images), torch.Generator().manual_seed(seed), AUGMENT)(images, torch.ones_like(images))
+    return augmented
+
+
+class SynthesisTrainer:
+    """Trains both stages on real (N, 1, H, W), held in memory. The detail stage sees small real images, never the first's."""
+
+    def __init__(self, real: Tensor, network: SynthesisConfig, config: SynthesisTraining) -> None:
+        if len(real) <= network.z_dim:
+            raise DataError(f"expected more than {network.z_dim} negatives to train the structure generator, got {len(real)}")
+        self.config, self.real, self.small = config, real, resize(real, LOW).clamp(0, 1)
+        self.device = torch.device(config.device)
+        self.network = StructureGenerator(network)
+        self.network.anatomy.start_from(self.small)
+        self.network.to(self.device)
+        self.stages = [
+            self._stage(self.network.anatomy, "anatomy", LOW, 1, config.linear, 1.0),
+            self._stage(self.network.detail, "detail", network.resolution, 2, config.pixels, config.adversarial),
+        ]
+        self.generator = torch.Generator().manual_seed(config.seed + 1000 * rank())
+        self.ema = Ema(self.network, config.ema)
+
+    def _stage(self, network: nn.Module, name: str, side: int, fold: int, pixels: float, adversarial: float) -> Stage:
+        judge = Discriminator(DiscriminatorConfig(resolution=side, cells=1, width=self.config.width, fold=fold))
+        return Stage(network, judge, StageObjective(network, judge, name, pixels, adversarial), self.config)
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        config, terms = self.config, {}
+        rate = cosine(step, config.steps)
+        for _ in range(config.low_steps):
+            index, seed = self._draw(config.low_batch)
+            small = self.small[index].to(self.device)
+            coded = small[: config.low_batch // 4]  # a quarter are codes of real images, the rest is drawn from the prior
+            prior = torch.randn(config.low_batch - len(coded), self.network.config.z_dim, generator=self.generator)
+            z = torch.cat([self.network.anatomy.encode(coded), prior.to(self.device)])
+            terms.update(self.stages[0].update(z, coded, small, seed, rate))
+        index, seed = self._draw(config.batch_size)
+        real = self.real[index].to(self.device)
+        small = resize(real, LOW)
+        small = (small + 0.02 * torch.randn(small.shape, generator=self.generator).to(self.device)).clamp(0, 1)
+        terms.update(self.stages[1].update(small, real, real, seed, rate))
         self.ema.update(self.network, step)
-        return {name: value.detach() for name, value in {**terms, **losses}.items()}
+        return terms
+
+    def _draw(self, n: int) -> tuple[Tensor, int]:
+        index = torch.randint(len(self.real), (n,), generator=self.generator)
+        return index, int(torch.randint(2**31, (), generator=self.generator))
 
     def state(self) -> dict[str, Any]:
         return {
             "network": self.network.state_dict(),
-            "judge": self.judge.state_dict(),
-            "g_optimizer": self.g_optimizer.state_dict(),
-            "d_optimizer": self.d_optimizer.state_dict(),
+            "stages": [stage.state() for stage in self.stages],
             "ema": self.ema.shadow,
             "generator": self.generator.get_state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
-        self.judge.load_state_dict(state["judge"])
-        self.g_optimizer.load_state_dict(state["g_optimizer"])
-        self.d_optimizer.load_state_dict(state["d_optimizer"])
+        for stage, saved in zip(self.stages, state["stages"], strict=True):
+            stage.restore(saved)
         self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
         self.generator.set_state(state["generator"].cpu())
 
     def networks(self) -> Mapping[str, nn.Module]:
-        return {"generator": self.network, "discriminator": self.judge}
+        judges = {f"{stage.name}_discriminator": stage.judge for stage in self.stages}
+        return {"generator": self.network, **judges}
 
     def averaged(self) -> StructureGenerator:
         """A copy of the generator with its EMA weights, in eval mode."""
@@ -157,11 +206,11 @@ class SynthesisTrainer:
 
     @torch.no_grad()
     def sheet(self, path: Path) -> None:
-        """Real negatives, their reconstructions, and two rows drawn from the prior."""
+        """Real negatives, detail added to their small versions, their codes' images, and two rows drawn from the prior."""
         network, real = self.averaged(), self.real[:8].to(self.device)
         z = torch.randn(16, network.config.z_dim, generator=torch.Generator().manual_seed(1)).to(self.device)
         drawn = network(z)
-        rows = [real, network(network.encode(real)), drawn[:8], drawn[8:]]
+        rows = [real, network.detail(resize(real, LOW)), network(network.encode(real)), drawn[:8], drawn[8:]]
         write_sheet([list(row.cpu()) for row in rows], path)
 
 
