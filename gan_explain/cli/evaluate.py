@@ -10,10 +10,8 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.models import load_models, model_options
-from gan_explain.cli.table import format_measures
 
 if TYPE_CHECKING:
-    from gan_explain.data import Dataset
     from gan_explain.nets.synthesis import StructureGenerator
 
 logger = logging.getLogger(__name__)
@@ -35,6 +33,7 @@ def evaluate(
     """
     from gan_explain.data import open_dataset
     from gan_explain.evaluate import evaluate as measure
+    from gan_explain.metrics.aggregate import format_table
     from gan_explain.targets import probe, resolve_target
     from gan_explain.types import DataError
 
@@ -47,12 +46,11 @@ def evaluate(
     dataset = open_dataset(data, size=models.generator.resolution, seed=run.seed).split(split)
     if not len(dataset):
         raise DataError(f"{data}: no images in split {split!r}")
-    if limit is not None:
-        dataset = draw(dataset, limit, run.seed)
-    run.record(data=dataset.fingerprint(), images=len(dataset))
+    count = min(len(dataset), limit or len(dataset))
+    run.record(data=dataset.fingerprint(), images=count)
     if run.dry_run:
-        run.say(f"dry run: {len(dataset)} images, {len(jury)} judges; nothing measured")
-        return {"images": len(dataset), "judges": list(jury)}
+        run.say(f"dry run: {count} images, {len(jury)} judges; nothing measured")
+        return {"images": count, "judges": list(jury)}
     synthesis = _synthesis(models_named["checkpoint"])
     result = measure(
         models.generator,
@@ -62,21 +60,13 @@ def evaluate(
         judges=jury,
         synthesis=synthesis.to(run.device) if synthesis is not None else None,
         seed=run.seed,
+        limit=limit,
     )
     with run.staging() as folder:
         result.save(folder)
-    run.say(format_measures(result.measures))
-    run.say(f"{len(dataset)} images; written to {run.out}")
+    run.say(format_table(result.measures))
+    run.say(f"{count} images; written to {run.out}")
     return {"measures": result.measures}
-
-
-def draw(dataset: Dataset, count: int, seed: int) -> Dataset:
-    """At most `count` records of a dataset, drawn by seed, in their order."""
-    import torch
-
-    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count].tolist()
-    kept = {dataset.records[i].path for i in order}
-    return dataset.where(lambda record: record.path in kept)
 
 
 def _synthesis(checkpoint: str) -> StructureGenerator | None:
