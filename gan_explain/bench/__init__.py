@@ -1,0 +1,1 @@
+"""Benchmarks: functions that measure, called by the scripts in benchmarks/."""
