@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -20,12 +21,15 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gan_explain.image import write_bytes
+from gan_explain.nets.blocks import Config
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.types import CheckpointError
 
 SCHEMA_VERSION = 1
 WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.json", "card.md"
+Configured = TypeVar("Configured", bound=Config)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,14 @@ def read_config(directory: Path) -> dict[str, Any]:
     path = directory / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        if config["schema_version"] != SCHEMA_VERSION or not isinstance(config["parts"], dict):
-            raise ValueError(f"expected schema_version {SCHEMA_VERSION}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if config["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema_version {config['schema_version']}, this version reads {SCHEMA_VERSION}")
+        parts = {name: {"kind": part["kind"], "config": dict(part["config"])} for name, part in config["parts"].items()}
+        return {"schema_version": SCHEMA_VERSION, "sha256": str(config["sha256"]), "parts": parts}
+    except KeyError as error:
+        raise CheckpointError(f"{path}: expected a checkpoint configuration, got one without {error}") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: expected a checkpoint configuration, got: {error}") from error
-    return dict(config)
 
 
 def _read_weights(directory: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -111,7 +118,7 @@ def save_part(
 ) -> None:
     """Add or replace one part of a checkpoint folder, keeping the others; `half` stores floating tensors in 16 bits.
 
-    The weights are written to a temporary and renamed, then the configuration: a reader never sees half a file.
+    Both files are written before either takes its place: a reader never sees half a file, a full disk leaves the old ones.
     """
     directory = Path(directory)
     tensors: dict[str, Tensor] = {}
@@ -127,34 +134,45 @@ def save_part(
     data = safetensors.torch.save(tensors)
     written = {"schema_version": SCHEMA_VERSION, "sha256": hashlib.sha256(data).hexdigest(), "parts": parts}
     directory.mkdir(parents=True, exist_ok=True)
-    write_bytes(directory / WEIGHTS, data)
-    write_bytes(directory / CONFIG, (json.dumps(written, indent=2, sort_keys=True) + "\n").encode())
+    with tempfile.TemporaryDirectory(prefix=".new.", dir=directory) as temporary:
+        write_bytes(Path(temporary) / WEIGHTS, data)
+        write_bytes(Path(temporary) / CONFIG, (json.dumps(written, indent=2, sort_keys=True) + "\n").encode())
+        for name in (WEIGHTS, CONFIG):
+            (Path(temporary) / name).replace(directory / name)
 
 
 def load_into(network: nn.Module, part: Part) -> None:
-    """Load a part's tensors into a network; raises CheckpointError when names or shapes do not fit."""
+    """Load a part's tensors into a network and freeze it; raises CheckpointError when names or shapes do not fit."""
     try:
         network.load_state_dict(dict(part.state))
     except RuntimeError as error:
-        raise CheckpointError(f"checkpoint {part.checkpoint}: weights do not fit the configuration: {error}") from error
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"checkpoint {part.checkpoint}: weights do not fit the configuration: {reason}") from error
     network.requires_grad_(False).eval()
+
+
+def load_network(
+    name: str | os.PathLike[str], part: str, kind: str, config: type[Configured], network: Callable[[Configured], Network]
+) -> Network:
+    """The network of a checkpoint's part, frozen. Raises CheckpointError, also when the part is of another kind than `kind` or
+    its configuration is unusable."""
+    found = load_part(name, part)
+    if found.kind != kind:
+        raise CheckpointError(f"checkpoint {name}: expected part {part!r} to be of kind {kind!r}, got {found.kind!r}")
+    try:
+        built = network(config.model_validate(found.config))
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"checkpoint {name}: part {part!r}: unusable configuration: {reason}") from error
+    load_into(built, found)
+    return built
 
 
 def load_generator(name: str | os.PathLike[str], confine: str = "lungs") -> Disentangler:
     """The disentangling generator of a checkpoint, frozen; `confine` is "lungs" or "free"."""
-    part = load_part(name, confine)
-    if part.kind != "disentangler":
-        raise CheckpointError(f"checkpoint {name}: expected part {confine!r} to be a disentangler, got {part.kind!r}")
-    network = Disentangler(GeneratorConfig.model_validate(part.config))
-    load_into(network, part)
-    return network
+    return load_network(name, confine, "disentangler", GeneratorConfig, Disentangler)
 
 
 def load_synthesis(name: str | os.PathLike[str]) -> StructureGenerator:
     """The structure generator (z1 to lungs) of a checkpoint, frozen."""
-    part = load_part(name, "synthesis")
-    if part.kind != "synthesis":
-        raise CheckpointError(f"checkpoint {name}: expected part 'synthesis' to be of that kind, got {part.kind!r}")
-    network = StructureGenerator(SynthesisConfig.model_validate(part.config))
-    load_into(network, part)
-    return network
+    return load_network(name, "synthesis", "synthesis", SynthesisConfig, StructureGenerator)

@@ -8,10 +8,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import load_into, load_part
+from gan_explain.checkpoints import load_network
 from gan_explain.image import resize
 from gan_explain.nets.unet import UNet, UNetConfig
-from gan_explain.types import CheckpointError
 
 
 class LungSegmenter(nn.Module):
@@ -41,9 +40,4 @@ def _clean(mask: Tensor) -> Tensor:
 
 def load_segmenter(name: str | os.PathLike[str] = "lungs128") -> LungSegmenter:
     """The segmenter of a checkpoint (part "segmenter"). Raises CheckpointError when it is missing or of another kind."""
-    part = load_part(name, "segmenter")
-    if part.kind != "segmenter":
-        raise CheckpointError(f"checkpoint {name}: expected a segmenter, got {part.kind!r}")
-    network = UNet(UNetConfig.model_validate(part.config))
-    load_into(network, part)
-    return LungSegmenter(network).eval()
+    return LungSegmenter(load_network(name, "segmenter", "segmenter", UNetConfig, UNet)).eval()

@@ -88,7 +88,8 @@ class Disentangler(nn.Module):
         if config.resolution % 32 or config.resolution < 32:
             raise ValueError(f"expected a resolution that is a multiple of 32, got {config.resolution}")
         self.config = config
-        self.code_dim, self.resolution, self.confine = config.code_dim, config.resolution, config.confine
+        self.code_dim, self.resolution = config.code_dim, config.resolution
+        self.confine: str = config.confine
         self.adding = _Backbone(config, config.code_dim)
         self.removing = _Backbone(config, 0)
         self.tau_added = conv(self.adding.width, 1)
