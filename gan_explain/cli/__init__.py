@@ -14,7 +14,7 @@ from gan_explain.cli.common import HELP, Group
     lazy={
         "interpolate": ("gan_explain.cli.interpolate:interpolate", "A radiograph from negative to positive, and the response."),
         "evaluate": ("gan_explain.cli.evaluate:evaluate", "Measure a generator against a target on a split."),
-        "train": ("gan_explain.cli:train", "Train a segmenter, a target, a GAN or synthetic patients."),
+        "train": ("gan_explain.cli:train_group", "Train a segmenter, a target, a GAN or synthetic patients."),
         "data": ("gan_explain.cli.data:data", "What a dataset holds; write the phantom as files."),
     },
 )
@@ -28,6 +28,7 @@ def main() -> None:
 
 
 @click.group(
+    "train",
     cls=Group,
     context_settings=HELP,
     lazy={
@@ -37,5 +38,5 @@ def main() -> None:
         "synthesis": ("gan_explain.cli.train:synthesis", "Synthetic structure images: z1 to lungs."),
     },
 )
-def train() -> None:
+def train_group() -> None:
     """Train a part of a checkpoint."""

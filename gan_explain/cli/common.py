@@ -25,7 +25,8 @@ from typing import Any
 import click
 
 from gan_explain.cli.exits import Command, Group, ThresholdError
-from gan_explain.cli.run import Run, jsonable
+from gan_explain.cli.folder import jsonable
+from gan_explain.cli.run import Run
 
 __all__ = ["HELP", "Command", "Group", "Run", "ThresholdError", "command", "jsonable"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
@@ -10,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gan_explain.cli.exits import OK, error_line, exit_code
+from gan_explain.cli.folder import PROGRAM, RUN, check_folder, jsonable, missing, publish, read_run, remove_empty, write_json
 
 if TYPE_CHECKING:
     import torch
 
-RUN, PROGRAM, SCHEMA_VERSION = "run.json", "gan_explain", 1
+SCHEMA_VERSION = 1
 PACKAGES = ("gan_explain", "torch", "torchvision", "numpy", "pillow", "scipy", "matplotlib", "imageio-ffmpeg")
 
 
@@ -48,6 +48,7 @@ class Run:
         self._name, self._replaces, self._opened = context.command_path, replaces, False
         self._argv = [str(context.find_root().info_name), *(context.obj if isinstance(context.obj, list) else sys.argv[1:])]
         self._facts: dict[str, Any] = {}
+        self._made: list[Path] = []
         self._stack = ExitStack()
         self._started, self._clock = datetime.now(UTC), time.monotonic()
 
@@ -61,8 +62,13 @@ class Run:
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         self._stack.close()
-        if self._opened and self.is_main:
-            _write_json(self.out / RUN, self._describe(error, finished=True))
+        if not self._opened or not self.is_main:
+            return
+        if error is not None and "earlier" not in self._facts and [path.name for path in self.out.iterdir()] == [RUN]:
+            (self.out / RUN).unlink()  # failed before anything was done
+            remove_empty(self._made)
+        else:
+            write_json(self.out / RUN, self._describe(error, finished=True))
 
     @property
     def out(self) -> Path:
@@ -93,10 +99,11 @@ class Run:
         if self.dry_run:
             raise RuntimeError("a dry run writes nothing: return before the folder is asked for")
         if not self._opened and self.is_main:
+            self._made = missing(self.out)
             self.out.mkdir(parents=True, exist_ok=True)
             if earlier := read_run(self.out):
                 self._facts["earlier"] = [*earlier.pop("earlier", []), earlier]
-            _write_json(self.out / RUN, self._describe(None, finished=False))
+            write_json(self.out / RUN, self._describe(None, finished=False))
             self._opened = True
         return self.out
 
@@ -105,19 +112,17 @@ class Run:
         """A folder beside the output folder; on success its files, and run.json, are moved there, else nothing is left of it.
 
         The files of an earlier run that its run.json names are taken away first; others stay."""
-        made = [path for path in self.out.parents if not path.exists()]  # innermost first
+        made = missing(self.out.parent)
         self.out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", dir=self.out.parent))
         try:
             yield temporary
             files = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
-            _write_json(temporary / RUN, {**self._describe(None, finished=True), "files": files})
-            _publish(temporary, self.out, [*files, RUN])
+            write_json(temporary / RUN, {**self._describe(None, finished=True), "files": files})
+            publish(temporary, self.out, [*files, RUN])
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            for path in made:
-                if path.is_dir() and not any(path.iterdir()):
-                    path.rmdir()
+            remove_empty(made)
 
     def record(self, **facts: Any) -> None:
         """Add facts (a data hash, a checkpoint's SHA-256) to run.json."""
@@ -158,60 +163,6 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """run.json of a folder of ours; {} when it has none or another program's."""
-    try:
-        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return dict(run) if isinstance(run, dict) and run.get("program") == PROGRAM else {}
-
-
-def check_folder(out: Path, *, owned: bool, allowed: bool) -> None:
-    """Refuse an output folder that cannot be used before any work is done.
-
-    `owned`: an earlier result of ours may be replaced; `allowed`: any folder may be written into. Raises UsageError for a folder
-    in use, OSError when a file is in its place or it cannot be written.
-    """
-    existing = next(path for path in (out, *out.absolute().parents) if path.exists() or path.is_symlink())
-    if not existing.is_dir():
-        raise NotADirectoryError(f"--out {out}: expected a folder, got a file ({existing})")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise PermissionError(f"--out {out}: no permission to write to {existing}")
-    if existing != out or allowed or not any(out.iterdir()):
-        return
-    if not read_run(out):
-        raise click.UsageError(f"--out {out}: the folder holds other files; name another one, or --overwrite to write into it")
-    if not owned:
-        raise click.UsageError(f"--out {out}: holds an earlier run; --resume continues it, --overwrite starts it again")
-
-
-def jsonable(value: Any) -> Any:
-    """Plain JSON of what commands return: paths become text, tensors lists, NaN and infinities null."""
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(each) for key, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [jsonable(each) for each in value]
-    if hasattr(value, "tolist"):
-        return jsonable(value.tolist())
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def _publish(source: Path, out: Path, files: Sequence[str]) -> None:
-    out.mkdir(exist_ok=True)
-    for name in read_run(out).get("files", []):
-        old = out / name
-        if ".." not in Path(name).parts and not Path(name).is_absolute() and old.is_file():
-            old.unlink()
-            if old.parent != out and not any(old.parent.iterdir()):
-                old.parent.rmdir()
-    for name in files:
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).replace(out / name)
-
-
 def _versions() -> dict[str, str]:
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for name in PACKAGES:
@@ -220,12 +171,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    from gan_explain.image import write_bytes
-
-    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 class _Formatter(logging.Formatter):

@@ -275,6 +275,29 @@ def test_phantom_option_that_does_not_exist(refused: Callable[..., str]) -> None
     assert "got 'm=400'" in refused(DATA, "data", "phantom:m=400")
 
 
+TRAIN = [
+    ("train", "segmenter", "--segmenter-free"),
+    ("train", "segmenter", "--data", "nowhere"),
+    ("train", "target", "--data", "nowhere", "--segmenter", "everywhere"),
+    ("train", "target", "--data", "phantom:n=10", "--segmenter", "nothing"),
+    ("train", "target", "--data", "phantom:n=10", "--segmenter", "everywhere", "--positive", "flu"),
+    ("train", "target", "--data", "phantom:n=10", "--segmenter", "everywhere", "--weights", "nowhere.pth", "--arch", "resnet18"),
+    ("train", "gan", "--data", "phantom:n=10"),
+    ("train", "gan", "--data", "phantom:n=10", "--target", "brightness_target:WrongShape", "--segmenter", "everywhere"),
+    ("train", "gan", "--data", "nowhere", "--target", "brightness_target:Brightness", "--segmenter", "everywhere"),
+    ("train", "gan", "--data", "phantom:n=10", "--target", "brightness_target:Brightness", "--resolution", "100"),
+    ("train", "gan", "--data", "phantom:n=10", "--target", "brightness_target:Brightness", "--set", "sparsity=much"),
+    ("train", "synthesis", "--data", "phantom:n=10", "--checkpoint", "nothing", "--segmenter", "everywhere"),
+    ("train", "segmenter", "--data", "phantom:n=10", "--resume"),
+]
+CODES = [USAGE, DATA, DATA, DATA, DATA, DATA, USAGE, TARGET, DATA, USAGE, USAGE, DATA, DATA]
+
+
+@pytest.mark.parametrize(("args", "code"), list(zip(TRAIN, CODES, strict=True)), ids=[" ".join(args) for args in TRAIN])
+def test_training(refused: Callable[..., str], args: tuple[str, ...], code: int) -> None:
+    refused(code, *args)
+
+
 # -- as users run it ----------------------------------------------------------------------------------------------------------
 
 

@@ -172,12 +172,30 @@ def test_training_folder_in_use_needs_a_decision(call: Callable[..., Result], tm
     assert all("earlier" not in each for each in run["earlier"])
 
 
+def test_a_result_does_not_replace_a_training_run(call: Callable[..., Result]) -> None:
+    assert call(training([])).exit_code == 0
+    refused = call(failing(None))
+    assert refused.exit_code == 2
+    assert "training run" in refused.stderr
+
+
 def test_failed_training_says_so_in_run_json(call: Callable[..., Result], tmp_path: Path) -> None:
     assert call(training([], Interrupted("stopped after step 3: continue with --resume"))).exit_code == 75
     run = json.loads((tmp_path / "result" / "run.json").read_text())
     assert run["exit"] == 75
     assert "step 3" in run["error"]
     assert (tmp_path / "result" / "weights").is_file()
+
+
+def test_training_that_fails_at_once_leaves_nothing(call: Callable[..., Result], tmp_path: Path) -> None:
+    @common.command("learn", out="runs/deep/result", resume=True)
+    def learn(run: common.Run) -> None:
+        """Learn."""
+        assert run.folder.is_dir()
+        raise DataError("no weights")
+
+    assert call(learn).exit_code == 3
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_dry_run_writes_nothing(call: Callable[..., Result], tmp_path: Path) -> None:
