@@ -1,0 +1,48 @@
+"""Which part of a change moves the target: the one inside the lungs or the one outside?
+
+With M the feathered lungs, x_hat the reconstruction and x_c the counterfactual:
+    E_in  = p(M x_c + (1 - M) x_hat) - p(x_hat)
+    E_out = p((1 - M) x_c + M x_hat) - p(x_hat)
+    outside share = |E_out| / (|E_in| + |E_out|),   interaction = p(x_c) - p(x_hat) - E_in - E_out
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gan_explain.image import feather
+from gan_explain.types import Target
+
+SMALLEST = 1e-6  # |E_in| + |E_out| below which there is no effect to share out
+
+
+@dataclass(frozen=True)
+class CausalShare:
+    """All (N,) on the CPU; outside_share in [0, 1] is NaN where neither part has an effect."""
+
+    e_in: Tensor
+    e_out: Tensor
+    interaction: Tensor
+    outside_share: Tensor
+
+
+@torch.no_grad()
+def causal_share(
+    target: Target, reference: Tensor, counterfactual: Tensor, lungs: Tensor, width: float | None = None
+) -> CausalShare:
+    """Images and lungs (N, 1, H, W); `width` of the feathering in pixels, 1/64 of the image by default."""
+    soft = feather(lungs, reference.shape[-1] / 64 if width is None else width)
+    masks = lungs if target.uses_lungs else None
+
+    def p(images: Tensor) -> Tensor:
+        return target.probability(images, masks).double().cpu()
+
+    change = counterfactual - reference
+    start = p(reference)
+    e_in, e_out = p(reference + soft * change) - start, p(reference + (1 - soft) * change) - start
+    total = e_in.abs() + e_out.abs()
+    share = torch.where(total > SMALLEST, e_out.abs() / total.clamp(min=SMALLEST), torch.nan)
+    return CausalShare(e_in, e_out, p(counterfactual) - start - e_in - e_out, share)
