@@ -23,7 +23,7 @@ STEPS = 1000  # of Adam, as in medXGAN
 @dataclass(frozen=True)
 class Latency:
     """Seconds: transition (median over `repeats`) is code, layer, frames and the target's response to all; optimisation is
-    `steps_run` Adam steps on (z1, z2). `speedup` compares with 1000 steps, in proportion where fewer were run (`extrapolated`)."""
+    `steps_run` Adam steps on (z1, z2). `speedup` compares with 1000 of them, in proportion where fewer ran (`extrapolated`)."""
 
     transition: float
     fastest: float

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
 from gan_explain.data import Dataset
 from gan_explain.evaluate.inputs import ask, device_of, is_positive, read_batches
 from gan_explain.metrics import opacity_probe as probe
+from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.classification import classification_report
 from gan_explain.types import DataError, Segmenter, Target
-
-DOSES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 
 
 def report_target(
     target: Target, dataset: Dataset, segmenter: Segmenter, *, n_boot: int = 1000, seed: int = 0, batch_size: int = 32
-) -> dict[str, Any]:
+) -> dict[str, Measure]:
     """Classification of a dataset (or a split of one) and the opacity probe on the negatives that the target calls negative.
 
     A label counts as positive when it, or its three-class view, is in the target's positive set. Returns the measures in DESIGN's
@@ -33,7 +30,7 @@ def report_target(
         chosen = torch.nonzero(negative & (p < target.operating_point)).flatten()
         if len(chosen):
             patients = [batch.patients[i] for i in chosen]
-            doses.append(probe.opacity_probe(target, batch.images[chosen], batch.lungs[chosen], patients, DOSES))
+            doses.append(probe.opacity_probe(target, batch.images[chosen], batch.lungs[chosen], patients))
         probabilities.append(p.numpy())
     p_all = np.concatenate(probabilities)
     positive = np.array([is_positive(record, target) for record in dataset.records])
@@ -42,9 +39,9 @@ def report_target(
     measures = dict(classification_report(p_all, positive, patients, sources, target.operating_point, n_boot=n_boot, seed=seed))
     if doses:
         asked = np.flatnonzero(~positive & (p_all < target.operating_point))
-        rows = np.concatenate([np.asarray(each) for each in doses])
+        rows = np.concatenate(doses)
         names = [patients[i] for i in asked], [sources[i] for i in asked]
-        measures.update(probe.summarise(rows, DOSES, *names))
+        measures.update(probe.summarise(rows, probe.DOSES, *names, n_boot=n_boot, seed=seed))
     else:
-        measures["opacity_probe"] = {"value": None, "reason": "the target calls no negative image negative"}
+        measures["opacity_probe"] = null("the target calls no negative image negative")
     return measures

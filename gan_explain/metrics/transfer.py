@@ -48,4 +48,5 @@ def pgd(target: Target, images: Tensor, lungs: Tensor | None, norms: Tensor, ste
 
 
 def _length(x: Tensor) -> Tensor:
-    return x.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
+    length: Tensor = x.flatten(1).norm(dim=1)
+    return length.clamp(min=1e-12).view(-1, 1, 1, 1)

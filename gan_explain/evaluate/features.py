@@ -1,0 +1,66 @@
+"""Realism of sets of images, from features kept of each image: beside every distance the real-against-real floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gan_explain.metrics.aggregate import Measure, null
+from gan_explain.metrics.realism import frechet, kid, real_floor
+
+Extractor = Callable[[Tensor, Tensor], Tensor]  # images in [0, 1] and lungs (N, 1, H, W) -> features (N, F); may have a `name`
+PAIRS = {
+    "real": ("real negative", "real positive"),  # the distance that a transition has to cover
+    "counterfactual.negative": ("counterfactual negative", "real positive"),
+    "counterfactual.healed": ("counterfactual healed", "real negative"),
+    "synthetic.negative": ("synthetic negative", "real negative"),
+    "synthetic.positive": ("synthetic positive", "real positive"),
+}
+FEWEST = 10  # images that a set must have
+
+
+@dataclass
+class Features:
+    """Features by name of the set, on the CPU: a few kB an image."""
+
+    sets: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def add(self, extractor: Extractor | None, name: str, images: Tensor, lungs: Tensor) -> None:
+        """Keep the features of images (n, 1, H, W) under `name`; nothing without an extractor or images."""
+        if extractor is not None and len(images):
+            self.sets.setdefault(name, []).append(extractor(images, lungs).flatten(1).float().cpu())
+
+    def of(self, name: str) -> Tensor:
+        return torch.cat(self.sets[name]) if name in self.sets else torch.empty(0, 0)
+
+
+def extractor_name(extractor: Extractor) -> str:
+    return str(getattr(extractor, "name", type(extractor).__name__))
+
+
+def realism(features: Features, extractor: Extractor, seed: int) -> dict[str, Measure]:
+    """kid[EXTRACTOR].PAIR and frechet[EXTRACTOR].PAIR of generated to real images, for the pairs of which there are images, and
+    .floor: the same of as many real images to as many others."""
+    measures: dict[str, Measure] = {}
+    for pair, names in PAIRS.items():
+        made, real = (features.of(name) for name in names)
+        n = min(len(made), len(real) // 2)
+        key = f"[{extractor_name(extractor)}].{pair}"
+        if n < FEWEST:
+            if len(made):
+                measures["kid" + key] = null(f"needs {FEWEST} images and {2 * FEWEST} real ones, got {len(made)} and {len(real)}")
+            continue
+        random = torch.Generator().manual_seed(seed)
+        first, second = (part[torch.randperm(len(part), generator=random)[:n]] for part in (made, real))
+        for kind, distance in (("kid", kid), ("frechet", frechet)):
+            measures[kind + key] = _entry(distance(first, second), n)
+            measures[f"{kind}{key}.floor"] = _entry(real_floor(real, n, distance, seed), n)
+    return measures
+
+
+def _entry(value: float, n: int) -> Measure:
+    return {"value": value, "low": None, "high": None, "n": n}

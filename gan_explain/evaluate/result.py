@@ -1,0 +1,115 @@
+"""The result of an evaluation: a table of one row a sample, measures with intervals made of it, and both on disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan_explain.image import write_bytes
+from gan_explain.metrics.aggregate import Measure, measure
+from gan_explain.stats import spearman
+from gan_explain.types import DataError
+
+SCHEMA_VERSION = 1
+MEASURES, SAMPLES = "measures.json", "per_sample.csv"
+TEXT = ("path", "patient_id", "source", "label", "called")  # columns that are not numbers
+
+Row = dict[str, Any]
+Floats = NDArray[np.float64]
+Statistic = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """measures: {NAME: {"value", "low", "high", "n", "by": {SOURCE: ...}}}, or {"value": None, "reason"}; per_sample: a row for
+    every image, NaN where a measure does not apply; provenance: what was evaluated, on what."""
+
+    measures: Mapping[str, Measure]
+    per_sample: Sequence[Row]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Write measures.json and per_sample.csv into a folder, made where it is missing."""
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        document = {"schema_version": SCHEMA_VERSION, "provenance": dict(self.provenance), "measures": dict(self.measures)}
+        write_bytes(folder / SAMPLES, _csv(self.per_sample).encode())
+        write_bytes(folder / MEASURES, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> EvaluationResult:
+        """Read what `save` wrote. DataError, naming the file, for anything else."""
+        path = Path(directory) / MEASURES
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if document["schema_version"] != SCHEMA_VERSION:
+                raise ValueError(f"schema_version {document['schema_version']}")
+            measures, provenance = document["measures"], document["provenance"]
+            path = Path(directory) / SAMPLES
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [_parse(row) for row in csv.DictReader(file)]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: expected a saved evaluation of schema {SCHEMA_VERSION}, got: {error}") from error
+        return cls(measures, rows, provenance)
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_cell(row.get(name, math.nan)) for name in names])
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return repr(float(value)) if math.isfinite(value) else ""
+
+
+def _parse(row: Mapping[str, str]) -> Row:
+    return {name: text if name in TEXT else float(text) if text else math.nan for name, text in row.items()}
+
+
+@dataclass(frozen=True)
+class Aggregator:
+    """Makes measures of rows: patients are resampled, over all and by source."""
+
+    rows: Sequence[Row]
+    n_boot: int = 1000
+    seed: int = 0
+
+    def column(self, name: str) -> Floats:
+        """The numbers of a column (N,), NaN where a row lacks it."""
+        return np.array([float(row.get(name, math.nan)) for row in self.rows])
+
+    def of(self, name: str, statistic: Statistic = np.mean) -> Measure:
+        """A statistic of one column; values that are not finite are left out."""
+        return self._measure(self.column(name), statistic, "no sample has a value")
+
+    def correlation(self, first: str, second: str) -> Measure:
+        """Spearman's rho of two columns over the rows that have both."""
+        a, b = self.column(first), self.column(second)
+        places = np.where(np.isfinite(a) & np.isfinite(b), np.arange(len(a)), np.nan)
+
+        def rho(drawn: Floats) -> float:
+            i = drawn.astype(int)
+            return spearman(a[i], b[i])
+
+        return self._measure(places, rho, "needs two different values of both")
+
+    def _measure(self, values: Floats, statistic: Statistic, reason: str) -> Measure:
+        patients, sources = ([row[key] for row in self.rows] for key in ("patient_id", "source"))
+        return measure(values, patients, sources, statistic=statistic, n_boot=self.n_boot, seed=self.seed, reason=reason)

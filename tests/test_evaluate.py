@@ -1,0 +1,202 @@
+"""Evaluation on phantoms with an untrained generator and targets that are known in full."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan_explain.data import Dataset, open_dataset
+from gan_explain.evaluate import EvaluationResult, evaluate, report_target
+from gan_explain.metrics.nulls import ConstantTarget
+from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
+from gan_explain.targets import ModuleTarget
+from gan_explain.types import DataError
+
+SIZE = 32
+
+
+class LungBrightness(nn.Module):
+    """One logit: mean brightness of a fixed window over the lungs, above a threshold."""
+
+    def __init__(self, threshold: float, steep: float = 60.0) -> None:
+        super().__init__()
+        self.threshold, self.steep = threshold, steep
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.steep * (x[..., 8:24, 4:28].mean((1, 2, 3)) - self.threshold)
+
+
+def brightness(threshold: float) -> ModuleTarget:
+    return ModuleTarget(LungBrightness(threshold), positive=("covid",), size=SIZE)
+
+
+def two_lungs(images: Tensor) -> Tensor:
+    mask = torch.zeros_like(images)
+    mask[..., 6:26, 4:14] = 1
+    mask[..., 6:26, 18:28] = 1
+    return mask
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return open_dataset("phantom:n=24,covid=0.5", size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def generator() -> Disentangler:
+    torch.manual_seed(0)
+    config = GeneratorConfig(resolution=SIZE, width=8, initial_tau=0.9, code_dim=4)
+    return Disentangler(config).requires_grad_(False).eval()
+
+
+@pytest.fixture(scope="module")
+def threshold(dataset: Dataset) -> float:
+    return float(dataset.batch().images[..., 8:24, 4:28].mean((1, 2, 3)).median())
+
+
+@pytest.fixture(scope="module")
+def full(dataset: Dataset, generator: Disentangler, threshold: float) -> EvaluationResult:
+    """Everything at once: a target that sees brightness, itself and a blind one for judges, synthetic patients."""
+    torch.manual_seed(0)
+    target = brightness(threshold)
+    synthesis = StructureGenerator(SynthesisConfig(resolution=SIZE, z_dim=4, width=16)).requires_grad_(False).eval()
+    judges = {"itself": target, "blind": ConstantTarget(0.1, positive=("covid",), classes=("negative", "covid"))}
+    return evaluate(
+        generator, target, dataset, two_lungs, judges=judges, synthesis=synthesis, extractor=lambda x, _: x.flatten(1),
+        n_boot=50, codes=3, batch_size=10, synthetic=20,
+    )  # fmt: skip
+
+
+def value(result: EvaluationResult, name: str) -> float:
+    found = result.measures[name]["value"]
+    assert isinstance(found, float), f"{name}: {result.measures[name]}"
+    return found
+
+
+def test_added_brightness_flips_a_target_that_reads_brightness(full: EvaluationResult) -> None:
+    assert value(full, "flip.negative") == 1
+    assert value(full, "monotonicity.rho") == pytest.approx(1, abs=0.01)
+    assert value(full, "monotonicity.violation") < 0.01
+    assert value(full, "monotonicity.never_crosses") == 0
+    assert 0 < value(full, "crossing.lambda") < 1
+    assert value(full, "flip.healed") > 0.5
+
+
+def test_identity_holds_for_any_weights(full: EvaluationResult) -> None:
+    assert value(full, "identity.ssim") == pytest.approx(1, abs=1e-6)
+    assert value(full, "outside.change") == 0
+    assert value(full, "outside.change.healed") == 0
+    assert all(row["composition"] == 0 for row in full.per_sample if row["called"] == "negative")
+
+
+def test_a_judge_equal_to_the_target_sees_every_flip_and_a_blind_one_none(full: EvaluationResult) -> None:
+    assert value(full, "transfer.itself") == value(full, "flip.negative")
+    assert value(full, "transfer.blind") == 0
+    assert value(full, "transfer.itself.minus_pgd") == pytest.approx(
+        value(full, "transfer.itself") - value(full, "transfer.itself.pgd")
+    )
+
+
+def test_a_huge_change_persists(full: EvaluationResult) -> None:
+    assert {value(full, f"persistence.{name}") for name in ("png8", "jpeg90", "blur", "shift")} == {1.0}
+
+
+def test_each_input_is_measured_in_its_own_direction(full: EvaluationResult, dataset: Dataset) -> None:
+    assert [row["path"] for row in full.per_sample] == [record.path for record in dataset.records]
+    for row in full.per_sample:
+        assert ("flip.negative" in row) == (row["called"] == "negative") == ("flip.healed" not in row)
+        assert math.isfinite(row["load.removed"])
+    called = [row["called"] for row in full.per_sample]
+    assert full.measures["flip.negative"]["n"] == called.count("negative")
+    assert full.measures["reconstruction.gap"]["n"] == called.count("positive")
+
+
+def test_every_group_of_measures_is_there(full: EvaluationResult) -> None:
+    names = {
+        "flip.negative", "flip.healed", "cv80.negative", "cv80.healed", "monotonicity.rho", "crossing.slope", "proximity.l1",
+        "proximity.ssim", "proximity.lpips", "sparsity", "reconstruction.gap", "composition", "reversibility", "clamped",
+        "structure.dice", "structure.area_drift.healed", "diversity.layers", "opacity_probe.rises", "opacity_probe.slope",
+        "veils.load_spearman", "veils.pointing", "severity.load", "severity.p", "pointing.lesion", "causal.outside_share",
+        "null.random.flip", "cout", "synthetic.negative_at_0", "synthetic.positive_at_1.5", "pgd.flip",
+    }  # fmt: skip
+    assert names <= set(full.measures)
+    assert {name.partition("[")[0] for name in full.measures if "synthetic.negative" in name and "[" in name} == {
+        "kid",
+        "frechet",
+    }
+    for name, measure in full.measures.items():
+        assert set(measure) in ({"value", "reason"}, {"value", "reason", "by"}, {"value", "low", "high", "n"}, {
+            "value", "low", "high", "n", "by"}), name  # fmt: skip
+
+
+def test_an_inward_layer_acts_inside_the_lungs(full: EvaluationResult) -> None:
+    assert value(full, "causal.outside_share") == pytest.approx(0, abs=0.02)
+
+
+def test_a_result_comes_back_from_disk(full: EvaluationResult, tmp_path: Path) -> None:
+    full.save(tmp_path / "out")
+    json.loads((tmp_path / "out" / "measures.json").read_text(), parse_constant=pytest.fail)
+    back = EvaluationResult.load(tmp_path / "out")
+    assert back.measures == full.measures
+    assert back.provenance == full.provenance
+    assert [{k: v for k, v in row.items() if v == v} for row in back.per_sample] == [
+        {k: v for k, v in row.items() if v == v} for row in full.per_sample
+    ]
+    (tmp_path / "out" / "measures.json").write_text('{"schema_version": 99}')
+    with pytest.raises(DataError, match=r"measures\.json"):
+        EvaluationResult.load(tmp_path / "out")
+
+
+def test_the_result_depends_neither_on_the_batch_size_nor_on_the_run(
+    dataset: Dataset, generator: Disentangler, threshold: float
+) -> None:
+    target = brightness(threshold)
+    first, second = (
+        evaluate(generator, target, dataset, two_lungs, n_boot=10, codes=2, limit=8, batch_size=size) for size in (3, 8)
+    )
+    assert len(first.per_sample) == 8
+    assert set(first.measures) == set(second.measures)
+    for name, measure in first.measures.items():
+        assert measure["value"] == pytest.approx(second.measures[name]["value"], abs=1e-4), name
+
+
+def test_a_constant_target_never_flips_and_has_no_monotonicity(dataset: Dataset, generator: Disentangler) -> None:
+    target = ConstantTarget(0.3, positive=("covid",), classes=("negative", "covid"))
+    result = evaluate(generator, target, dataset, two_lungs, judges={"itself": target}, n_boot=10, codes=2, limit=6)
+    assert value(result, "flip.negative") == 0
+    assert value(result, "monotonicity.never_crosses") == 1
+    for name in ("monotonicity.rho", "crossing.lambda", "flip.healed", "persistence.blur", "causal.outside_share"):
+        assert result.measures[name]["value"] is None, name
+        assert result.measures[name]["reason"], name
+    assert result.measures["transfer.minus_pgd"]["reason"] == "the target has no gradient"
+    assert result.measures["synthetic"]["value"] is None
+
+
+def test_a_dataset_without_images_is_refused(dataset: Dataset, generator: Disentangler) -> None:
+    nothing = dataset.where(lambda _: False)
+    with pytest.raises(DataError, match="got none"):
+        evaluate(generator, brightness(0.5), nothing, two_lungs)
+    with pytest.raises(DataError, match="got none"):
+        report_target(brightness(0.5), nothing, two_lungs)
+
+
+def test_the_report_of_a_target_knows_labels_and_rendered_opacities(dataset: Dataset, threshold: float) -> None:
+    measures = report_target(brightness(threshold), dataset, two_lungs, n_boot=20, batch_size=7)
+    truth = [record.label == "covid" for record in dataset.records]
+    images = dataset.batch().images
+    called = (brightness(threshold).probability(images) >= 0.5).tolist()
+    assert measures["accuracy"]["value"] == pytest.approx(sum(a == b for a, b in zip(truth, called, strict=True)) / len(truth))
+    assert measures["opacity_probe.rises"]["value"] == 1
+    assert measures["opacity_probe.rises"]["n"] == sum(not a and not b for a, b in zip(truth, called, strict=True))
+
+
+def test_the_report_says_why_there_is_no_probe(dataset: Dataset) -> None:
+    measures = report_target(brightness(-1.0), dataset, two_lungs, n_boot=20)
+    assert measures["opacity_probe"]["value"] is None
+    assert "no negative image" in str(measures["opacity_probe"]["reason"])
