@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 DATA = click.option("--data", default="phantom", help="Folder or manifest CSV, or phantom[:n=400,...].")
 INCLUDE = click.option("--include", multiple=True, metavar="[SOURCE:]LABEL", help="Use these records only; may be repeated.")
 AMP = click.option("--amp", is_flag=True, help="bfloat16 autocast (CUDA).")
-INTERVAL = click.option("--save-every", default=200, help="Steps between resumable states and sample sheets.")
+INTERVAL = click.option(
+    "--save-every", default=200, type=click.IntRange(1), help="Steps between resumable states and sample sheets."
+)
+RATE = click.FloatRange(0, min_open=True)
 
 
 def _open(run: Run, data: str, size: int, include: Sequence[str]) -> Dataset:
@@ -58,7 +61,7 @@ def _loop(steps: int, save_every: int) -> LoopConfig:
 @click.option("--resolution", default=128, type=click.IntRange(32, 1024), help="Side of the images, in pixels.")
 @click.option("--steps", default=900, type=click.IntRange(1))
 @click.option("--batch-size", default=24, type=click.IntRange(1))
-@click.option("--learning-rate", default=3e-3)
+@click.option("--learning-rate", default=3e-3, type=RATE)
 @AMP
 @INTERVAL
 def segmenter(
@@ -74,19 +77,21 @@ def segmenter(
 ) -> dict[str, object]:
     """Train the lung segmenter on the images that have a human lung mask; prints Dice on the test split."""
     from gan_explain.data.augment import Ranges
-    from gan_explain.nets.unet import UNetConfig
+    from gan_explain.nets.unet import UNet, UNetConfig
     from gan_explain.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.segmenter import dice_report, train_segmenter
 
+    network = UNetConfig(resolution=resolution)
+    _check(lambda: UNet(network))
     dataset = _open(run, data, resolution, include)
     if run.dry_run:
         return {"records": len(dataset)}
     config = _supervised(run, steps, batch_size, learning_rate, amp, ranges=Ranges(rotate=12, scale=0.2, shift=0.08))
     with process_group(run.device):
-        train_segmenter(
-            dataset, run.folder, UNetConfig(resolution=resolution), config, _loop(steps, save_every), resume=run.resume
-        )
+        train_segmenter(dataset, run.folder, network, config, _loop(steps, save_every), resume=run.resume)
+    if not run.is_main:
+        return {}
     return _print(run, {"dice": dice_report(load_segmenter(run.folder), dataset.split("test"))})
 
 
@@ -107,7 +112,7 @@ def segmenter(
 @click.option("--part", default="target", help="Name of the part in the checkpoint.")
 @click.option("--steps", default=1500, type=click.IntRange(1))
 @click.option("--batch-size", default=32, type=click.IntRange(2))
-@click.option("--learning-rate", default=2e-3)
+@click.option("--learning-rate", default=2e-3, type=RATE)
 @AMP
 @INTERVAL
 def target(
@@ -129,10 +134,12 @@ def target(
     save_every: int,
 ) -> dict[str, object]:
     """Train a CNN to explain, or an independent judge; prints its measures and opacity probe on the test split."""
+    from gan_explain.nets.classifier import ClassifierConfig, build
     from gan_explain.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.target import TargetOptions, train_target
 
+    _check(lambda: build(ClassifierConfig(arch=arch)))
     dataset = _open(run, data, resolution, include)
     lungs = load_segmenter(segmenter_name)
     options = TargetOptions(
@@ -144,6 +151,8 @@ def target(
     config = _supervised(run, steps, batch_size, learning_rate, amp)
     with process_group(run.device):
         trained = train_target(dataset, lungs, run.folder, options, config, _loop(steps, save_every), resume=run.resume)
+    if not run.is_main:
+        return {}
     from gan_explain.evaluate import report_target
 
     return _print(run, report_target(trained, dataset.split("test"), lungs, seed=run.seed))
@@ -169,7 +178,7 @@ PRESETS = {
 @click.option("--steps", type=click.IntRange(1), help="Instead of the preset's.")
 @click.option("--batch-size", type=click.IntRange(4), help="Instead of the preset's; half negatives, half positives.")
 @click.option("--width", type=click.IntRange(8), help="Instead of the preset's: channels at a quarter of the resolution.")
-@click.option("--learning-rate", default=1e-3)
+@click.option("--learning-rate", default=1e-3, type=RATE)
 @click.option("--code-dim", default=16, type=click.IntRange(1))
 @click.option(
     "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A loss weight of train.gan.GanTraining, say adversarial=0.4."
@@ -183,7 +192,7 @@ def train_gan(
     target_spec: str,
     positive: str | None,
     resolution: int,
-    confine: str,
+    confine: Literal["lungs", "free"],
     segmenter_name: str,
     preset: str,
     steps: int | None,
@@ -199,17 +208,19 @@ def train_gan(
 
     Runs in several processes under torchrun unchanged.
     """
+    from torch import nn
+
     from gan_explain.data import coarse
-    from gan_explain.nets.generator import GeneratorConfig
+    from gan_explain.nets.generator import Disentangler, GeneratorConfig
     from gan_explain.segmenter import load_segmenter
     from gan_explain.targets import probe, resolve_target
     from gan_explain.train.distributed import process_group
     from gan_explain.train.gan import GanTraining, train_gan
     from gan_explain.train.masks import MaskedDataset
 
-    if resolution % 32:
-        raise click.UsageError(f"--resolution {resolution}: expected a multiple of 32")
     chosen = {**PRESETS[preset], **{k: v for k, v in (("steps", steps), ("batch_size", batch_size), ("width", width)) if v}}
+    _check(lambda: Disentangler(GeneratorConfig(resolution=resolution, width=chosen["width"])))
+    weights = _weights(overrides)
     explained = resolve_target(target_spec, positive=tuple(positive.split("+")) if positive else None)
     probe(explained)
     dataset = _open(run, data, resolution, include).split("train")
@@ -220,13 +231,13 @@ def train_gan(
     )
     config = GanTraining(
         steps=chosen["steps"], batch_size=chosen["batch_size"], learning_rate=learning_rate, seed=run.seed,
-        device=str(run.device), amp=amp, **_weights(overrides),
+        device=str(run.device), amp=amp, **weights,
     )  # fmt: skip
+    masked = MaskedDataset(dataset, load_segmenter(segmenter_name))
     if run.dry_run:
         return {"records": len(dataset), "steps": config.steps}
-    if isinstance(explained, _module()):
+    if isinstance(explained, nn.Module):
         explained.to(run.device)
-    masked = MaskedDataset(dataset, load_segmenter(segmenter_name))
     with process_group(run.device):
         train_gan(masked, explained, run.folder, network, config, _loop(config.steps, save_every), resume=run.resume)
     run.say(
@@ -240,7 +251,7 @@ def train_gan(
 @INCLUDE
 @click.option("--checkpoint", help="Checkpoint whose lungs generator heals positives, to train on those too.")
 @click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
-@click.option("--resolution", default=128, type=click.Choice([64, 128, 256, 512]))
+@click.option("--resolution", default="128", type=click.Choice(["64", "128", "256", "512"]))
 @click.option("--width", default=64, type=click.IntRange(16))
 @click.option("--z-dim", default=64, type=click.IntRange(2))
 @click.option("--steps", default=1800, type=click.IntRange(1))
@@ -255,7 +266,7 @@ def synthesis(
     include: Sequence[str],
     checkpoint: str | None,
     segmenter_name: str,
-    resolution: int,
+    resolution: str,
     width: int,
     z_dim: int,
     steps: int,
@@ -265,47 +276,57 @@ def synthesis(
 ) -> dict[str, object]:
     """Train the generator of synthetic patients, z1 to lungs, on negatives (and healed positives)."""
     from gan_explain.checkpoints import load_generator
-    from gan_explain.nets.synthesis import SynthesisConfig
+    from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
     from gan_explain.segmenter import load_segmenter
+    from gan_explain.train.distributed import process_group
     from gan_explain.train.synthesis import SynthesisTraining, structures, train_synthesis
 
-    dataset = _open(run, data, resolution, include).split("train")
+    network = SynthesisConfig(resolution=int(resolution), width=width, z_dim=z_dim)
+    _check(lambda: StructureGenerator(network))
+    dataset = _open(run, data, network.resolution, include).split("train")
     generator = load_generator(checkpoint) if checkpoint else None
+    lungs = load_segmenter(segmenter_name) if generator else None
     if run.dry_run:
         return {"records": len(dataset)}
-    real = structures(dataset, generator, load_segmenter(segmenter_name) if generator else None)
-    network = SynthesisConfig(resolution=resolution, width=width, z_dim=z_dim)
+    real = structures(dataset, generator, lungs)
     config = SynthesisTraining(
         steps=steps, batch_size=batch_size, low_batch=3 * batch_size, seed=run.seed, device=str(run.device), amp=amp
     )
-    train_synthesis(real, run.folder, network, config, _loop(steps, save_every), resume=run.resume)
+    with process_group(run.device):
+        train_synthesis(real, run.folder, network, config, _loop(steps, save_every), resume=run.resume)
     run.say(f"wrote part 'synthesis' to {run.folder}")
     return {"checkpoint": run.folder, "structures": len(real)}
 
 
-def _weights(overrides: Sequence[str]) -> dict[str, float]:
+def _check(network: Callable[[], object]) -> None:
+    """UsageError when no network can be built from the options; takes no memory and no random numbers."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            network()
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _weights(overrides: Sequence[str]) -> dict[str, Any]:
     """NAME=VALUE pairs -> numbers of GanTraining; UsageError names what is allowed."""
+    import math
     from dataclasses import fields
 
     from gan_explain.train.gan import GanTraining
 
-    allowed = {f.name for f in fields(GanTraining) if f.type == "float"}
-    found: dict[str, float] = {}
+    allowed = {f.name for f in fields(GanTraining) if f.type == "float"} - {"learning_rate"}
+    found: dict[str, Any] = {}
     for each in overrides:
         name, _, value = each.partition("=")
         try:
-            if name not in allowed:
-                raise ValueError(name)
             found[name] = float(value)
+            if name not in allowed or not math.isfinite(found[name]):
+                raise ValueError(name)
         except ValueError:
             raise click.UsageError(f"--set {each}: expected NAME=NUMBER with a name of {', '.join(sorted(allowed))}") from None
     return found
-
-
-def _module() -> type:
-    from torch import nn
-
-    return nn.Module
 
 
 def _print(run: Run, measures: dict[str, Any]) -> dict[str, object]:

@@ -85,8 +85,9 @@ class Disentangler(nn.Module):
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        if config.resolution % 32 or config.resolution < 32:
-            raise ValueError(f"expected a resolution that is a multiple of 32, got {config.resolution}")
+        multiple = 32 if config.resolution < 32 else max(32, 4 << _levels(config.resolution))  # halves evenly to the bottleneck
+        if config.resolution % multiple or config.resolution < 32:
+            raise ValueError(f"expected a resolution that is a multiple of {multiple}, got {config.resolution}")
         self.config = config
         self.code_dim, self.resolution = config.code_dim, config.resolution
         self.confine: str = config.confine

@@ -23,6 +23,8 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
+        if config.resolution % 2 ** len(config.widths):
+            raise ValueError(f"expected a resolution that is a multiple of {2 ** len(config.widths)}, got {config.resolution}")
         self.config = config
         widths = config.widths
         self.stem = nn.Sequential(ConvNorm(4, widths[0]), ConvNorm(widths[0], widths[0]))

@@ -14,8 +14,8 @@ def pick(logits: Tensor, cells: Tensor) -> Tensor:
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Logits (N,), (M,) -> scalar."""
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
+    """Logits (N,), (M,) -> scalar; without fakes (M = 0) the reals alone."""
+    return F.softplus(-real).mean() + F.softplus(fake).sum() / max(len(fake), 1)
 
 
 def generator_loss(fake: Tensor, weight: Tensor | None = None) -> Tensor:

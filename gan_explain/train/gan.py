@@ -25,7 +25,7 @@ from gan_explain.nets.generator import Disentangler, GeneratorConfig, unit_stren
 from gan_explain.optics import compose, opacity
 from gan_explain.render.sheet import write_sheet
 from gan_explain.train.adversarial import discriminator_loss, generator_loss, pick, r1_penalty
-from gan_explain.train.distributed import rank, wrap
+from gan_explain.train.distributed import any_rank, is_main, rank, wrap
 from gan_explain.train.loop import Ema, LoopConfig, cosine, run
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.sampling import BalancedSampler
@@ -310,7 +310,7 @@ class GanTrainer:
         with amp:
             terms: dict[str, Tensor] = self.judging(
                 images, masks, self.cells.of[index].to(device), fakes[kept], masks[kept], cells[kept], step % config.r1_every == 0
-            ) if bool(kept.any()) else {}  # fmt: skip
+            ) if any_rank(bool(kept.any())) else {}  # fmt: skip
         if terms:
             self.d_optimizer.zero_grad(set_to_none=True)
             torch.stack(list(terms.values())).sum().backward()
@@ -335,9 +335,10 @@ class GanTrainer:
         self.g_optimizer.load_state_dict(state["g_optimizer"])
         self.d_optimizer.load_state_dict(state["d_optimizer"])
         self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
-        for sampler, value in zip(self.samplers, state["samplers"], strict=True):
-            sampler.restore(value.cpu())
-        self.generator.set_state(state["generator"].cpu())
+        if is_main():  # the streams saved are the first process's; others keep their own
+            for sampler, value in zip(self.samplers, state["samplers"], strict=True):
+                sampler.restore(value.cpu())
+            self.generator.set_state(state["generator"].cpu())
 
     def networks(self) -> Mapping[str, nn.Module]:
         return {"generator": self.network, "discriminator": self.judge}
@@ -391,5 +392,6 @@ def train_gan(
     trainer = GanTrainer(dataset, target, network, config)
     run(trainer, loop, out, resume=resume)
     trained = trainer.averaged().cpu()
-    save_part(out, network.confine, "disentangler", network.model_dump(mode="json"), trained.state_dict(), half=True)
+    if is_main():
+        save_part(out, network.confine, "disentangler", network.model_dump(mode="json"), trained.state_dict(), half=True)
     return trained

@@ -6,11 +6,12 @@ import io
 import json
 import logging
 import math
+import pickle
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -61,7 +62,7 @@ class LoopConfig:
 
 
 class Ema:
-    """Exponential moving average of a network's weights; buffers are copied."""
+    """Exponential moving average of a network's weights and floating-point buffers; counters are copied."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -90,6 +91,8 @@ def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False
     Raises TrainingDiverged when a loss or weight is not finite (the last good state is kept), Interrupted after a signal.
     """
     first = load_state(trainer, out / STATE) if resume else 0
+    if is_main():
+        _forget(out / STATS, first)
     board = _tensorboard(out) if is_main() else None
     bar = tqdm(
         range(first, config.steps), initial=first, total=config.steps, file=sys.stderr, mininterval=5, disable=not is_main()
@@ -150,13 +153,25 @@ def load_state(trainer: Trainer, path: Path) -> int:
         trainer.restore(state["trainer"])
         torch.set_rng_state(state["rng"])
         return int(state["step"])
-    except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
-        raise CheckpointError(f"{path}: expected a training state of this configuration, got: {error}") from error
+    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: expected a training state of this configuration, got: {reason}") from error
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
+
+
+def _forget(path: Path, first: int) -> None:
+    """Drop the rows of another run and of the steps that a resumed run takes again."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError, KeyError):  # a line that a kill cut short
+            kept += [line + "\n"] if json.loads(line)["step"] <= first else []
+    write_bytes(path, "".join(kept).encode())
 
 
 def _tensorboard(out: Path) -> Any:

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gan_explain.types import DataError
+
 
 class BalancedSampler:
     """Draws a cell of equal keys, then an index within it; the state is one RNG state.
 
     Cells are equally likely, but one smaller than `floor` in proportion to its size, so that a handful of images is not worn out.
-    Raises ValueError when there is nothing to draw from.
+    Raises DataError when there is nothing to draw from.
     """
 
     def __init__(self, keys: Sequence[str], seed: int, floor: int = 1) -> None:
         if not keys:
-            raise ValueError("expected at least one image to draw from, got none")
+            raise DataError("expected at least one training image to draw from, got none")
         names = sorted(set(keys))
         self.cells = [torch.tensor([i for i, key in enumerate(keys) if key == name]) for name in names]
         self.weights = torch.tensor([min(1.0, len(cell) / floor) for cell in self.cells])

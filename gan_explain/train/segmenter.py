@@ -14,6 +14,7 @@ from gan_explain.checkpoints import save_part
 from gan_explain.data import Batch, Dataset
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.stats import patient_bootstrap
+from gan_explain.train.distributed import is_main
 from gan_explain.train.loop import LoopConfig, run
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
 from gan_explain.types import DataError, Record, Segmenter
@@ -51,7 +52,8 @@ def train_segmenter(
         raise DataError("expected training images with lung masks (manifest column `mask`), got none")
     trainer = SupervisedTrainer(SegmenterObjective(UNet(network)), masked, [r.source for r in masked.records], config)
     run(trainer, loop, out, resume=resume)
-    save_part(out, "segmenter", "segmenter", network.model_dump(mode="json"), trainer.averaged().state_dict(), half=True)
+    if is_main():
+        save_part(out, "segmenter", "segmenter", network.model_dump(mode="json"), trainer.averaged().state_dict(), half=True)
 
 
 def dice_report(segmenter: Segmenter, dataset: Dataset) -> dict[str, object]:

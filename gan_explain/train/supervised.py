@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gan_explain.data import Batch
 from gan_explain.data.augment import Ranges, draw
 from gan_explain.render.sheet import write_sheet
-from gan_explain.train.distributed import rank, wrap
+from gan_explain.train.distributed import is_main, rank, wrap
 from gan_explain.train.loop import Ema, cosine
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
@@ -76,7 +76,8 @@ class SupervisedTrainer:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
-        self.sampler.restore(state["sampler"].cpu())
+        if is_main():  # the stream saved is the first process's; others keep their own
+            self.sampler.restore(state["sampler"].cpu())
 
     def networks(self) -> Mapping[str, nn.Module]:
         return {"network": self.network}

@@ -19,7 +19,7 @@ from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
 from gan_explain.nets.synthesis import LOW, StructureGenerator, SynthesisConfig
 from gan_explain.render.sheet import write_sheet
 from gan_explain.train.adversarial import discriminator_loss, generator_loss, r1_penalty
-from gan_explain.train.distributed import rank, wrap
+from gan_explain.train.distributed import is_main, rank, wrap
 from gan_explain.train.loop import Ema, LoopConfig, cosine, run
 from gan_explain.types import DataError, Generator, Segmenter
 
@@ -192,7 +192,8 @@ class SynthesisTrainer:
         for stage, saved in zip(self.stages, state["stages"], strict=True):
             stage.restore(saved)
         self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
-        self.generator.set_state(state["generator"].cpu())
+        if is_main():  # the stream saved is the first process's; others keep their own
+            self.generator.set_state(state["generator"].cpu())
 
     def networks(self) -> Mapping[str, nn.Module]:
         judges = {f"{stage.name}_discriminator": stage.judge for stage in self.stages}
@@ -233,4 +234,5 @@ def train_synthesis(
     """Train on real negatives (N, 1, H, W) and write the part "synthesis" of checkpoint `out`."""
     trainer = SynthesisTrainer(real, network, config)
     run(trainer, loop, out, resume=resume)
-    save_part(out, "synthesis", "synthesis", network.model_dump(mode="json"), trainer.averaged().state_dict(), half=True)
+    if is_main():
+        save_part(out, "synthesis", "synthesis", network.model_dump(mode="json"), trainer.averaged().state_dict(), half=True)

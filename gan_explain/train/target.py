@@ -16,6 +16,7 @@ from gan_explain.data.labels import coarse
 from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.stats import best_operating_point
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig, load_torchvision_weights
+from gan_explain.train.distributed import is_main
 from gan_explain.train.loop import LoopConfig, run
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
@@ -114,7 +115,8 @@ def train_target(
             point = min(max(best_operating_point(p.numpy(), positive.numpy()), 0.02), 0.98)
     stored = stored.model_copy(update={"operating_point": point})
     weights = trainer.averaged().cpu().state_dict()
-    save_part(out, options.part, "target", stored.model_dump(mode="json"), weights, half=True)
+    if is_main():
+        save_part(out, options.part, "target", stored.model_dump(mode="json"), weights, half=True)
     return as_target(point)
 
 
