@@ -69,7 +69,7 @@ def full(dataset: Dataset, generator: Disentangler, threshold: float) -> Evaluat
     judges = {"itself": target, "blind": ConstantTarget(0.1, positive=("covid",), classes=("negative", "covid"))}
     return evaluate(
         generator, target, dataset, two_lungs, judges=judges, synthesis=synthesis, extractor=lambda x, _: x.flatten(1),
-        n_boot=50, codes=3, batch_size=10, synthetic=20,
+        n_boot=50, codes=3, batch_size=10, synthetic=20, train=dataset,
     )  # fmt: skip
 
 
@@ -123,7 +123,8 @@ def test_every_group_of_measures_is_there(full: EvaluationResult) -> None:
         "proximity.ssim", "proximity.lpips", "sparsity", "reconstruction.gap", "composition", "reversibility", "clamped",
         "structure.dice", "structure.area_drift.healed", "diversity.layers", "opacity_probe.rises", "opacity_probe.slope",
         "veils.load_spearman", "veils.pointing", "severity.load", "severity.p", "pointing.lesion", "causal.outside_share",
-        "null.random.flip", "cout", "synthetic.negative_at_0", "synthetic.positive_at_1.5", "pgd.flip",
+        "null.random.flip", "cout", "diversity.placement.added", "diversity.placement.removed", "synthetic.nearest",
+            "synthetic.negative_at_0", "synthetic.positive_at_1.5", "pgd.flip",
     }  # fmt: skip
     assert names <= set(full.measures)
     assert {name.partition("[")[0] for name in full.measures if "synthetic.negative" in name and "[" in name} == {
@@ -133,6 +134,12 @@ def test_every_group_of_measures_is_there(full: EvaluationResult) -> None:
     for name, measure in full.measures.items():
         assert set(measure) in ({"value", "reason"}, {"value", "reason", "by"}, {"value", "low", "high", "n"}, {
             "value", "low", "high", "n", "by"}), name  # fmt: skip
+
+
+def test_images_that_were_learned_are_found_among_the_training_images(full: EvaluationResult) -> None:
+    """Here the training images are those under evaluation: each is its own nearest neighbour, no synthetic patient is."""
+    assert value(full, "synthetic.nearest.held_out") == pytest.approx(0, abs=1e-6)
+    assert value(full, "synthetic.nearest.least") > 0.01
 
 
 def test_an_inward_layer_acts_inside_the_lungs(full: EvaluationResult) -> None:

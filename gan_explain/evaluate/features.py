@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from gan_explain.image import resize
 from gan_explain.metrics.aggregate import Measure, null
+from gan_explain.metrics.diversity import placement_entropy
 from gan_explain.metrics.realism import frechet, kid, real_floor
 
 Extractor = Callable[[Tensor, Tensor], Tensor]  # images in [0, 1] and lungs (N, 1, H, W) -> features (N, F); may have a `name`
@@ -19,14 +22,16 @@ PAIRS = {
     "synthetic.negative": ("synthetic negative", "real negative"),
     "synthetic.positive": ("synthetic positive", "real positive"),
 }
+HELD_OUT = "held-out negative, 32 px"
 FEWEST = 10  # images that a set must have
 
 
 @dataclass
 class Features:
-    """Features by name of the set, on the CPU: a few kB an image."""
+    """Features by name of the set, and layers, on the CPU: a few kB an image."""
 
     sets: dict[str, list[Tensor]] = field(default_factory=dict)
+    layers: dict[str, list[Tensor]] = field(default_factory=dict)
 
     @torch.no_grad()
     def add(self, extractor: Extractor | None, name: str, images: Tensor, lungs: Tensor) -> None:
@@ -34,8 +39,25 @@ class Features:
         if extractor is not None and len(images):
             self.sets.setdefault(name, []).append(extractor(images, lungs).flatten(1).float().cpu())
 
+    def add_layer(self, name: str, tau: Tensor, lungs: Tensor) -> None:
+        """Keep layers and lungs (n, 1, H, W) at 64 x 64 pixels."""
+        self.layers.setdefault(name, []).append(resize(torch.cat([tau, lungs], 1), 64).half().cpu())
+
+    def placement(self, name: str) -> Measure:
+        """How widely the layers kept under `name` are spread over the lungs: entropy in [0, 1]."""
+        if name not in self.layers:
+            return null("there are no such layers")
+        maps = torch.cat(self.layers[name]).float()  # (N, 2, 64, 64)
+        value = placement_entropy(maps[:, :1], (maps[:, 1:] > 0.5).float())
+        return summary(value, len(maps)) if math.isfinite(value) else null("there are no layers in lungs")
+
     def of(self, name: str) -> Tensor:
         return torch.cat(self.sets[name]) if name in self.sets else torch.empty(0, 0)
+
+
+def thumbnail(images: Tensor, lungs: Tensor | None = None) -> Tensor:
+    """The image itself as its features, at 32 x 32 pixels: (N, 1, H, W) -> (N, 1024)."""
+    return resize(images, 32).flatten(1)
 
 
 def extractor_name(extractor: Extractor) -> str:
@@ -57,10 +79,11 @@ def realism(features: Features, extractor: Extractor, seed: int) -> dict[str, Me
         random = torch.Generator().manual_seed(seed)
         first, second = (part[torch.randperm(len(part), generator=random)[:n]] for part in (made, real))
         for kind, distance in (("kid", kid), ("frechet", frechet)):
-            measures[kind + key] = _entry(distance(first, second), n)
-            measures[f"{kind}{key}.floor"] = _entry(real_floor(real, n, distance, seed), n)
+            measures[kind + key] = summary(distance(first, second), n)
+            measures[f"{kind}{key}.floor"] = summary(real_floor(real, n, distance, seed), n)
     return measures
 
 
-def _entry(value: float, n: int) -> Measure:
+def summary(value: float, n: int) -> Measure:
+    """A measure of a whole set, which has no interval."""
     return {"value": value, "low": None, "high": None, "n": n}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gan_explain.data import Batch, Dataset
-from gan_explain.evaluate.features import Extractor, Features, realism
+from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, realism, thumbnail
 from gan_explain.evaluate.inputs import ask, device_of, is_positive, read_batches, seed_of
 from gan_explain.evaluate.planted import dosed, read_off, rendered
 from gan_explain.evaluate.result import Aggregator, EvaluationResult, Row, Statistic
@@ -76,14 +76,15 @@ def evaluate(
     codes: int = 16,
     batch_size: int = 16,
     synthetic: int = 200,
+    train: Dataset | None = None,
 ) -> EvaluationResult:
     """Take every measure of docs/method.md on a dataset (a split, opened at the generator's resolution).
 
     The lungs are read once from every input and held. An input that the target calls negative is made positive by a code of the
     prior (of `label`; default: the generator's first), drawn by patient; one that it calls positive is healed. `limit` takes so
     many images, drawn by seed; `codes` are laid on each of some patients for diversity; `synthetic` patients are drawn from
-    `synthesis`. Without an `extractor`, the first judge's features serve for realism. A measure that cannot be taken is
-    {"value": None, "reason": ...}. DataError for a dataset without images.
+    `synthesis` and held against `train`, the images it learned from. Without an `extractor`, the first judge's features serve for
+    realism. A measure that cannot be taken is {"value": None, "reason": ...}. DataError for a dataset without images.
     """
     dataset = _limited(dataset, limit, seed)
     if not len(dataset):
@@ -100,7 +101,8 @@ def evaluate(
     if synthesis is None:
         measures["synthetic"] = null("no generator of synthetic patients was given")
     else:
-        measures.update(synthetic_patients(setup, synthesis, gathered.features, extractor, synthetic, n_boot))
+        measures.update(synthetic_patients(setup, synthesis, gathered.features, extractor, synthetic, n_boot, train))
+    measures.update({f"diversity.placement.{name}": gathered.features.placement(name) for name in ("added", "removed")})
     if extractor is not None:
         measures.update(realism(gathered.features, extractor, seed))
     provenance = {
@@ -146,15 +148,19 @@ def _measure_batch(setup: Setup, batch: Batch, gathered: Gathered, extractor: Ex
         change = added(setup, negatives)
         _write(rows, negatives, _negative(setup, negatives, change))
         gathered.features.add(extractor, "counterfactual negative", change.counterfactual, negatives.lungs)
+        gathered.features.add_layer("added", change.tau, negatives.lungs)
         few = torch.tensor([seed_of(name, setup.seed) < share * 2**63 for name in negatives.patients])
         _write(rows, negatives.where(few), _dear(setup, negatives.where(few), codes))
     if len(positives):
         change = healed(setup, positives)
         _write(rows, positives, _positive(setup, positives, change))
         gathered.features.add(extractor, "counterfactual healed", change.counterfactual, positives.lungs)
+        gathered.features.add_layer("removed", positives.removal.tau, positives.lungs)
     for name, chosen in (("real negative", ~truth), ("real positive", truth)):
         some = part.where(chosen)
         gathered.features.add(extractor, name, some.images, some.lungs)
+    real = part.where(~truth)
+    gathered.features.add(thumbnail, HELD_OUT, real.images, real.lungs)
     clean = part.where(~called & ~truth)
     if len(clean):
         _write(rows, clean, {**dosed(setup, clean), **rendered(setup, clean)})

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from gan_explain.evaluate.features import Extractor, Features
+from gan_explain.data import Dataset
+from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, summary, thumbnail
 from gan_explain.evaluate.inputs import ask, seed_of
 from gan_explain.evaluate.result import Aggregator, Row
 from gan_explain.evaluate.setup import Setup
 from gan_explain.image import quantize16
-from gan_explain.metrics.aggregate import Measure
+from gan_explain.metrics.aggregate import Measure, null
+from gan_explain.metrics.realism import nearest_neighbours
 from gan_explain.nets.synthesis import StructureGenerator
 from gan_explain.optics import compose
 
@@ -24,10 +27,16 @@ def synthetic_patients(
     extractor: Extractor | None,
     count: int,
     n_boot: int,
+    train: Dataset | None = None,
     batch_size: int = 16,
 ) -> dict[str, Measure]:
-    """synthetic.negative_at_0 and synthetic.positive_at_1.5 over `count` patients; their images' features are added."""
+    """synthetic.negative_at_0 and synthetic.positive_at_1.5 over `count` patients; their images' features are added.
+
+    With the training images, synthetic.nearest: the distance (root mean square over 32 x 32 pixels) of a synthetic structure to
+    the nearest of them (median), the least, and the same of the real negatives under evaluation; a memorised patient would be at about 0.
+    """
     rows: list[Row] = []
+    small: list[Tensor] = []
     point = setup.target.operating_point
     for start in range(0, count, batch_size):
         names = tuple(f"synthetic-{i}" for i in range(start, min(start + batch_size, count)))
@@ -35,6 +44,7 @@ def synthetic_patients(
             torch.randn(1, synthesis.config.z_dim, generator=torch.Generator().manual_seed(seed_of(n, setup.seed))) for n in names
         ]
         structure = quantize16(synthesis(torch.cat(z).to(setup.device)))
+        small.append(thumbnail(structure).cpu())
         lungs = setup.segmenter(structure).to(structure)
         tau = setup.generator.layer(structure, setup.codes(names), lungs)
         ill = quantize16(compose(structure, tau, FULL))
@@ -46,4 +56,20 @@ def synthetic_patients(
             for n, a, b in calls
         ]
     total = Aggregator(rows, n_boot, setup.seed)
-    return {name: total.of(name) for name in ("synthetic.negative_at_0", "synthetic.positive_at_1.5")}
+    measures = {name: total.of(name) for name in ("synthetic.negative_at_0", "synthetic.positive_at_1.5")}
+    if train is None or not len(train):
+        return {**measures, "synthetic.nearest": null("no training images were given")}
+    known = torch.cat([thumbnail(train.batch(part.tolist()).images) for part in torch.arange(len(train)).split(64)])
+    return {**measures, **_nearest(torch.cat(small), features.of(HELD_OUT), known)}
+
+
+def _nearest(made: Tensor, real: Tensor, known: Tensor) -> dict[str, Measure]:
+    scale = made.shape[1] ** -0.5
+    distance = scale * nearest_neighbours(made, known).distance
+    measures = {"synthetic.nearest": summary(float(distance.median()), len(made))}
+    measures["synthetic.nearest.least"] = summary(float(distance.min()), len(made))
+    if len(real):
+        honest = scale * nearest_neighbours(real, known).distance
+        measures["synthetic.nearest.held_out"] = summary(float(honest.median()), len(real))
+        measures["synthetic.nearest.held_out.least"] = summary(float(honest.min()), len(real))
+    return measures
