@@ -38,11 +38,11 @@ MIN_REALS = 40  # a cell with fewer real images judges nothing: the discriminato
 class GanTraining:
     """Schedule and loss weights; `ramp` steps bring in the terms under which doing nothing is an attractor."""
 
-    steps: int = 1500
+    steps: int = 2400
     batch_size: int = 16
     learning_rate: float = 1e-3
     ramp: int = 300
-    target: float = 1.0  # cross-entropy of the frozen target, layered and healed
+    target: float = 1.0  # cross-entropy of the frozen target: layered, healed, composed again
     margin: float = 2.0  # logit distance past p* that the target term asks for
     adversarial: float = 0.2
     reconstruction: float = 10.0
@@ -50,7 +50,7 @@ class GanTraining:
     fixed_point: float = 5.0
     code: float = 0.5
     kl: float = 0.005
-    sparsity: float = 0.2
+    sparsity: float = 0.3
     blackness: float = 20.0  # keeps healed lungs from going black where the radiograph is not
     variation: float = 2.0
     residual: float = 2.0
@@ -73,7 +73,7 @@ class Draws:
     from_positives: Tensor  # (N,) bool: use the code of a positive of the batch instead
     strengths: Tensor  # (N, 1, 1, 1)
     noise: Tensor  # (P, d) for the encoder's reparametrisation
-    augmentation: Augmentation  # for the target's input, layered and healed together
+    augmentation: Augmentation  # for the target's input: layered, healed and composed together
 
 
 def draw_step(negatives: int, positives: int, code_dim: int, generator: torch.Generator) -> Draws:
@@ -88,7 +88,7 @@ def draw_step(negatives: int, positives: int, code_dim: int, generator: torch.Ge
         torch.rand(negatives, generator=generator) < 0.5,
         strengths,
         normal(positives),
-        draw(negatives + positives, generator, Ranges(rotate=5, scale=0.06, shift=0.04, gamma=0.25, blur=1.0, noise=0.02)),
+        draw(negatives + 2 * positives, generator, Ranges(rotate=5, scale=0.06, shift=0.04, gamma=0.25, blur=1.0, noise=0.02)),
     )
 
 
@@ -143,8 +143,8 @@ class GeneratorObjective(nn.Module):
         # the target, on images augmented as in its own training
         target, judge = self._frozen
         fakes = torch.cat([layered, healed])
-        shown, shown_masks = draws.augmentation(fakes, masks)
-        evidence = self.evidence(target, shown, shown_masks if target.uses_lungs else None)  # (N+P,)
+        shown, shown_masks = draws.augmentation(torch.cat([fakes, composed]), torch.cat([masks, lungs_p]))
+        evidence = self.evidence(target, shown, shown_masks if target.uses_lungs else None)  # (N+2P,)
         full = (strengths[:, 0, 0, 0] >= 1).float()
 
         def share(values: Tensor, weight: Tensor) -> Tensor:
@@ -152,7 +152,8 @@ class GeneratorObjective(nn.Module):
 
         losses = {
             "to_positive": config.target * (F.softplus(config.margin - evidence[:n]) * full).sum() / full.sum().clamp(min=1),
-            "to_negative": config.target * F.softplus(config.margin + evidence[n:]).mean(),
+            "to_negative": config.target * F.softplus(config.margin + evidence[n : n + p]).mean(),
+            "stay_positive": config.target * 0.5 * F.softplus(0.5 * config.margin - evidence[n + p :]).mean(),
             "adversarial": config.adversarial * generator_loss(pick(judge(fakes, masks), cells), judged),
             "reconstruction": ramp * config.reconstruction * share((composed - positives).abs(), inside_p).mean(),
             "thickness": ramp * config.reconstruction * 0.3 * share((tau_p - removal.tau[n:].detach()).abs(), inside_p).mean(),
