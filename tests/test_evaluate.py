@@ -123,7 +123,8 @@ def test_every_group_of_measures_is_there(full: EvaluationResult) -> None:
         "proximity.ssim", "proximity.lpips", "sparsity", "reconstruction.gap", "composition", "reversibility", "clamped",
         "structure.dice", "structure.area_drift.healed", "diversity.layers", "opacity_probe.rises", "opacity_probe.slope",
         "veils.load_spearman", "veils.pointing", "severity.load", "severity.p", "pointing.lesion", "causal.outside_share",
-        "null.random.flip", "cout", "diversity.placement.added", "diversity.placement.removed", "synthetic.nearest",
+        "null.random.flip", "null.shuffled.flip", "cout", "diversity.placement.added", "diversity.placement.removed",
+            "synthetic.nearest",
             "synthetic.negative_at_0", "synthetic.positive_at_1.5", "pgd.flip",
     }  # fmt: skip
     assert names <= set(full.measures)

@@ -19,9 +19,9 @@ from gan_explain.evaluate.samples import (
     anatomy,
     causes,
     nearness,
+    nulls,
     pasted,
     persistence,
-    random_layer,
     rebuilt,
     response,
     taken_back,
@@ -32,6 +32,7 @@ from gan_explain.evaluate.samples import (
 from gan_explain.evaluate.setup import STRENGTHS, Change, Part, Setup, added, healed, read_part
 from gan_explain.evaluate.synthetic import synthetic_patients
 from gan_explain.metrics.aggregate import Measure, null
+from gan_explain.metrics.nulls import shuffled_target
 from gan_explain.metrics.proximity import Perceptual
 from gan_explain.metrics.realism import Penultimate
 from gan_explain.nets.synthesis import StructureGenerator
@@ -90,7 +91,8 @@ def evaluate(
     if not len(dataset):
         raise DataError(f"{dataset.root}: expected images to evaluate on, got none")
     label = label or _first_label(generator)
-    setup = Setup(generator, target, segmenter, dict(judges or {}), tuple(strengths), seed, label, perceptual)
+    shuffled = shuffled_target(target, seed) if isinstance(target, ModuleTarget) else None
+    setup = Setup(generator, target, segmenter, dict(judges or {}), tuple(strengths), seed, label, perceptual, shuffled)
     extractor = extractor or _judge_features(setup.judges)
     share = SOME / len({record.patient_id for record in dataset.records})
     gathered = Gathered()
@@ -178,7 +180,7 @@ def _negative(setup: Setup, part: Part, change: Change) -> Columns:
         **transfer(setup, part, change),
         **taken_back(setup, part, change),
         **causes(setup, part, change),
-        **random_layer(setup, part, change),
+        **nulls(setup, part, change),
     }
 
 

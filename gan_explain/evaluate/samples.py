@@ -157,12 +157,17 @@ def causes(setup: Setup, part: Part, change: Change, suffix: str = "") -> Column
 
 
 @torch.no_grad()
-def random_layer(setup: Setup, part: Part, change: Change) -> Columns:
-    """null.random.flip: a random layer that changes the lungs as much as the counterfactual does."""
+def nulls(setup: Setup, part: Part, change: Change) -> Columns:
+    """null.random.flip: a random layer that changes the lungs as much as the counterfactual does; null.shuffled.flip: the
+    counterfactual itself, asked of the target with its weights in random order."""
     seeds = [seed_of(f"{patient} null", setup.seed) for patient in part.patients]
-    blotched = random_pathology(part.images, change.counterfactual, part.lungs, seeds)
-    after = ask(setup.target, blotched, part.lungs)
-    return {"null.random.flip": torch.from_numpy(flips(part.p, after, setup.target.operating_point))}
+    point = setup.target.operating_point
+    after = ask(setup.target, random_pathology(part.images, change.counterfactual, part.lungs, seeds), part.lungs)
+    columns = {"null.random.flip": torch.from_numpy(flips(part.p, after, point))}
+    if setup.shuffled is not None:
+        p, after = (ask(setup.shuffled, images, part.lungs) for images in (part.images, change.counterfactual))
+        columns["null.shuffled.flip"] = torch.from_numpy(flips(p, after, point))
+    return columns
 
 
 def pasted(setup: Setup, part: Part, change: Change) -> Columns:

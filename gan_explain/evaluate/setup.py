@@ -21,7 +21,8 @@ STRENGTHS = tuple(0.05 * i for i in range(31))  # 0 to 1.5
 
 @dataclass(frozen=True)
 class Setup:
-    """The parts under evaluation. `label`: whose codes the prior draws; `perceptual`: LPIPS, where its backbone is at hand."""
+    """The parts under evaluation. `label`: whose codes the prior draws; `perceptual`: LPIPS, where its backbone is at hand;
+    `shuffled`: the target with its weights in random order, a null, where that can be made."""
 
     generator: Generator
     target: Target
@@ -31,6 +32,7 @@ class Setup:
     seed: int = 0
     label: str = "covid"
     perceptual: Perceptual | None = None
+    shuffled: Target | None = None
 
     @property
     def device(self) -> torch.device:

@@ -32,8 +32,8 @@ def synthetic_patients(
 ) -> dict[str, Measure]:
     """synthetic.negative_at_0 and synthetic.positive_at_1.5 over `count` patients; their images' features are added.
 
-    With the training images, synthetic.nearest: the distance (root mean square over 32 x 32 pixels) of a synthetic structure to
-    the nearest of them (median), the least, and the same of the real negatives under evaluation; a memorised patient would be at about 0.
+    With the training images, synthetic.nearest: the median distance (root mean square over 32 x 32 pixels) of a synthetic patient
+    to the nearest of them, the least, and both for the real negatives under evaluation; a memorised patient would be at about 0.
     """
     rows: list[Row] = []
     small: list[Tensor] = []
