@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gan_explain.cli import common
-from gan_explain.cli.models import load_models, model_options
+from gan_explain.cli.models import Models, load_models, model_options
 
 if TYPE_CHECKING:
     from gan_explain.nets.synthesis import StructureGenerator
+    from gan_explain.types import Target
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +23,11 @@ logger = logging.getLogger(__name__)
 @click.option("--data", required=True, help="Folder, manifest CSV or phantom[:n=400,...].")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", help="Split to measure on.")
 @click.option("--judges", multiple=True, metavar="SPEC", help="Independent CNN for transfer, as for --target; may be repeated.")
+@click.option("--lpips", type=click.Path(path_type=Path), metavar="FILE", help="Local AlexNet weights, for the LPIPS distance.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Measure on N images drawn by --seed, for a quick look.")
 @model_options
 def evaluate(
-    run: common.Run, data: str, split: str, judges: Sequence[str], limit: int | None, **models_named: Any
+    run: common.Run, data: str, split: str, judges: Sequence[str], lpips: Path | None, limit: int | None, **models_named: Any
 ) -> dict[str, Any]:
     """Measure how a generator's counterfactuals move its target: flip rates, monotonicity, proximity, realism, transfer and more.
 
@@ -34,15 +37,12 @@ def evaluate(
     from gan_explain.data import open_dataset
     from gan_explain.evaluate import evaluate as measure
     from gan_explain.metrics.aggregate import format_table
-    from gan_explain.targets import probe, resolve_target
+    from gan_explain.metrics.proximity import perceptual
     from gan_explain.types import DataError
 
     models = load_models(run, **models_named)
-    jury = {}
-    for spec in judges:
-        judge: Any = resolve_target(spec, positive=models.target.positive, segmenter=models.segmenter)
-        jury[spec] = judge.to(run.device) if hasattr(judge, "to") else judge
-        probe(jury[spec])
+    distance = perceptual(lpips) if lpips else None
+    jury = {short: _judge(spec, models) for short, spec in _short(judges).items()}
     dataset = open_dataset(data, size=models.generator.resolution, seed=run.seed).split(split)
     if not len(dataset):
         raise DataError(f"{data}: no images in split {split!r}")
@@ -59,6 +59,7 @@ def evaluate(
         models.segmenter,
         judges=jury,
         synthesis=synthesis.to(run.device) if synthesis is not None else None,
+        perceptual=distance,
         seed=run.seed,
         limit=limit,
     )
@@ -67,6 +68,27 @@ def evaluate(
     run.say(format_table(result.measures))
     run.say(f"{count} images; written to {run.out}")
     return {"measures": result.measures}
+
+
+def _short(specs: Sequence[str]) -> dict[str, str]:
+    """Short names for specs: what stands after #, or the whole where that is not unique."""
+    ends = [spec.rpartition("#")[2] for spec in specs]
+    return {end if ends.count(end) == 1 else spec: spec for end, spec in zip(ends, specs, strict=True)}
+
+
+def _judge(spec: str, models: Models) -> Target:
+    """An independent CNN, asked for the target's positive set as far as it knows those classes."""
+    from gan_explain.targets import probe, resolve_target
+
+    judge: Any = resolve_target(spec, segmenter=models.segmenter)
+    shared = tuple(name for name in models.target.positive if name in judge.classes)
+    if shared and set(shared) != set(judge.positive):
+        judge = resolve_target(spec, positive=shared, segmenter=models.segmenter)
+    if hasattr(judge, "to"):
+        judge = judge.to(models.device)
+    probe(judge)
+    found: Target = judge
+    return found
 
 
 def _synthesis(checkpoint: str) -> StructureGenerator | None:

@@ -13,9 +13,11 @@ from PIL import Image
 
 from gan_explain.checkpoints import save_part
 from gan_explain.cli import main
+from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
+from gan_explain.targets import TargetConfig
 
 SIZE = 64
 BRIGHTNESS = '''
@@ -43,7 +45,7 @@ def no_network():
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tiny` (both generators, synthesis) and `everywhere`, a segmenter that takes the whole image for lungs."""
+    """`tiny` (both generators, synthesis, a target) and `everywhere`, a segmenter that takes the whole image for lungs."""
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("checkpoints")
     for confine in ("lungs", "free"):
@@ -51,6 +53,9 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_part(root / "tiny", confine, "disentangler", config.model_dump(mode="json"), Disentangler(config).state_dict())
     synthesis = SynthesisConfig(resolution=SIZE, z_dim=8, width=16)
     save_part(root / "tiny", "synthesis", "synthesis", synthesis.model_dump(), StructureGenerator(synthesis).state_dict())
+    target = TargetConfig(arch="small", classes=("normal", "covid"), positive=("covid",), size=SIZE, channels=1)
+    network = build(ClassifierConfig(arch="small", classes=2, channels=1))
+    save_part(root / "tiny", "target", "target", target.model_dump(mode="json"), network.state_dict())
     lungs = UNetConfig(resolution=32, widths=(4, 8))
     for name, bias in (("everywhere", 1.0), ("nowhere", -1.0)):
         unet = UNet(lungs)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from PIL import Image
 
+from gan_explain.cli import main
 from gan_explain.cli.patients import strengths_between
 from gan_explain.image import read_image
 from gan_explain.render import load_traversal
@@ -117,6 +118,15 @@ def test_between_starts_healthy_at_a_negative(invoke: Invoke, negative: Path, po
     t = load_traversal(world / "line")
     assert t.strengths.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert (t.frames[0] == t.structure).all()
+
+
+def test_target_is_the_checkpoints_own_unless_named(world: Path, negative: Path) -> None:
+    args = ["interpolate", str(negative), "--checkpoint", "tiny", "--segmenter", "everywhere", "--steps", "3", "--size", "256"]
+    result = CliRunner().invoke(main, [*args, "--out", "film"])
+    assert result.exit_code == 0, result.stderr
+    run = json.loads((world / "film" / "run.json").read_text())
+    assert run["target"]["spec"] == "checkpoint:tiny"
+    assert load_traversal(world / "film").positive == ("covid",)
 
 
 def test_free_layer(invoke: Invoke, negative: Path) -> None:
