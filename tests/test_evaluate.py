@@ -186,6 +186,14 @@ def test_a_constant_target_never_flips_and_has_no_monotonicity(dataset: Dataset,
     assert result.measures["synthetic"]["value"] is None
 
 
+def test_a_direction_that_no_input_takes_is_null_with_its_reason(dataset: Dataset, generator: Disentangler) -> None:
+    target = ConstantTarget(0.9, positive=("covid",), classes=("negative", "covid"))
+    result = evaluate(generator, target, dataset, two_lungs, judges={"other": target}, n_boot=10, codes=2, limit=4)
+    assert value(result, "flip.healed") == 0
+    for name in ("flip.negative", "transfer.other"):
+        assert result.measures[name] == {"value": None, "reason": "the target calls no image negative"}
+
+
 def test_a_dataset_without_images_is_refused(dataset: Dataset, generator: Disentangler) -> None:
     nothing = dataset.where(lambda _: False)
     with pytest.raises(DataError, match="got none"):

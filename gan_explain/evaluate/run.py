@@ -239,7 +239,8 @@ def _reasons(setup: Setup, extractor: Extractor | None, gathered: Gathered) -> d
     if extractor is None:
         missing["realism"] = null("neither a feature extractor nor a judge was given")
     if "negative" not in calls:
-        missing["flip.negative"] = null("the target calls no image negative")
+        for name in ("flip.negative", *(f"transfer.{judge}" for judge in setup.judges)):
+            missing[name] = null("the target calls no image negative")
     if "positive" not in calls:
         missing["flip.healed"] = null("the target calls no image positive")
     return missing
