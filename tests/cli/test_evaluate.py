@@ -11,6 +11,7 @@ from click.testing import Result
 
 Invoke = Callable[..., Result]
 MODELS = ("--checkpoint", "tiny", "--segmenter", "everywhere", "--target", "brightness_target:Brightness")
+JUDGE = "checkpoint:tiny#target"
 
 
 def test_measures_are_printed_and_saved(invoke: Invoke, world: Path) -> None:
@@ -22,7 +23,7 @@ def test_measures_are_printed_and_saved(invoke: Invoke, world: Path) -> None:
     assert result.stdout.splitlines()[-1] == "4 images; written to e"
     run = json.loads((world / "e" / "run.json").read_text())
     assert run["images"] == 4
-    assert any(line.startswith("transfer.target ") for line in result.stdout.splitlines())
+    assert json.loads((world / "e" / "measures.json").read_text())["provenance"]["judges"] == ["target"]
     assert "measures.json" in run["files"]
 
 
