@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gan_explain.cli import common
+from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
 from gan_explain.cli.models import Models, load_models, model_options
 
 if TYPE_CHECKING:
@@ -20,21 +21,28 @@ logger = logging.getLogger(__name__)
 
 
 @common.command("evaluate", out="out/evaluate")
-@click.option("--data", required=True, help="Folder, manifest CSV or phantom[:n=400,...].")
+@click.option("--data", required=True, help=DATA_HELP)
+@INCLUDE
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", help="Split to measure on.")
 @click.option("--judges", multiple=True, metavar="SPEC", help="Independent CNN for transfer, as for --target; may be repeated.")
 @click.option("--lpips", type=click.Path(path_type=Path), metavar="FILE", help="Local AlexNet weights, for the LPIPS distance.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Measure on N images drawn by --seed, for a quick look.")
 @model_options
 def evaluate(
-    run: common.Run, data: str, split: str, judges: Sequence[str], lpips: Path | None, limit: int | None, **models_named: Any
+    run: common.Run,
+    data: str,
+    include: Sequence[str],
+    split: str,
+    judges: Sequence[str],
+    lpips: Path | None,
+    limit: int | None,
+    **models_named: Any,
 ) -> dict[str, Any]:
     """Measure how a generator's counterfactuals move its target: flip rates, monotonicity, proximity, realism, transfer and more.
 
     Every measure is taken per sample, then over all and per source, with a patient-bootstrap interval of 95 %. What cannot be
     measured is null, with the reason.
     """
-    from gan_explain.data import open_dataset
     from gan_explain.evaluate import evaluate as measure
     from gan_explain.metrics.aggregate import format_table
     from gan_explain.metrics.proximity import perceptual
@@ -43,11 +51,11 @@ def evaluate(
     models = load_models(run, **models_named)
     distance = perceptual(lpips) if lpips else None
     jury = {short: _judge(spec, models) for short, spec in _short(judges).items()}
-    dataset = open_dataset(data, size=models.generator.resolution, seed=run.seed).split(split)
+    dataset = open_included(run, data, models.generator.resolution, include, rejects=False).split(split)
     if not len(dataset):
         raise DataError(f"{data}: no images in split {split!r}")
     count = min(len(dataset), limit or len(dataset))
-    run.record(data=dataset.fingerprint(), images=count)
+    run.record(images=count)
     if run.dry_run:
         run.say(f"dry run: {count} images, {len(jury)} judges; nothing measured")
         return {"images": count, "judges": list(jury)}

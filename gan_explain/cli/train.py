@@ -9,36 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from gan_explain.cli.common import Run, command
+from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
 
 if TYPE_CHECKING:
-    from gan_explain.data import Dataset
     from gan_explain.train.loop import LoopConfig
     from gan_explain.train.supervised import SupervisedConfig
 
-DATA = click.option("--data", default="phantom", help="Folder or manifest CSV, or phantom[:n=400,...].")
-INCLUDE = click.option("--include", multiple=True, metavar="[SOURCE:]LABEL", help="Use these records only; may be repeated.")
+DATA = click.option("--data", default="phantom", help=DATA_HELP)
 AMP = click.option("--amp", is_flag=True, help="bfloat16 autocast (CUDA).")
 INTERVAL = click.option(
     "--save-every", default=200, type=click.IntRange(1), help="Steps between resumable states and sample sheets."
 )
 RATE = click.FloatRange(0, min_open=True)
-
-
-def _open(run: Run, data: str, size: int, include: Sequence[str]) -> Dataset:
-    from gan_explain.data import coarse, open_dataset
-    from gan_explain.types import DataError
-
-    rejects = None if run.dry_run or not run.is_main else run.out / "rejects.csv"
-    dataset = open_dataset(data, size=size, seed=run.seed, rejects=rejects)
-    if include:
-        wanted = [each.rpartition(":")[::2] for each in include]
-        dataset = dataset.where(
-            lambda r: any((not s or r.source == s) and label in (r.label, coarse(r.label)) for s, label in wanted)
-        )
-        if not len(dataset):
-            raise DataError(f"{data}: no record fits --include {' '.join(include)}")
-    run.record(data=dataset.fingerprint(), records=len(dataset))
-    return dataset
 
 
 def _supervised(run: Run, steps: int, batch_size: int, learning_rate: float, amp: bool, **more: Any) -> SupervisedConfig:
@@ -84,7 +66,7 @@ def segmenter(
 
     network = UNetConfig(resolution=resolution)
     _check(lambda: UNet(network))
-    dataset = _open(run, data, resolution, include)
+    dataset = open_included(run, data, resolution, include)
     if run.dry_run:
         return {"records": len(dataset)}
     config = _supervised(run, steps, batch_size, learning_rate, amp, ranges=Ranges(rotate=12, scale=0.2, shift=0.08))
@@ -140,7 +122,7 @@ def target(
     from gan_explain.train.target import TargetOptions, train_target
 
     _check(lambda: build(ClassifierConfig(arch=arch)))
-    dataset = _open(run, data, resolution, include)
+    dataset = open_included(run, data, resolution, include)
     lungs = load_segmenter(segmenter_name)
     options = TargetOptions(
         arch=arch, size=resolution, group=not keep_labels, positive=tuple(positive.split("+")), lungs_only=lungs_only,
@@ -223,7 +205,7 @@ def train_gan(
     weights = _weights(overrides)
     explained = resolve_target(target_spec, positive=tuple(positive.split("+")) if positive else None)
     probe(explained)
-    dataset = _open(run, data, resolution, include).split("train")
+    dataset = open_included(run, data, resolution, include).split("train")
     labels = sorted({coarse(r.label) for r in dataset.records} & set(explained.positive)) or list(explained.positive)
     labels.sort(key=lambda label: label != "covid")  # covid first: the prior that is drawn from unless another is asked for
     network = GeneratorConfig(
@@ -283,7 +265,7 @@ def synthesis(
 
     network = SynthesisConfig(resolution=int(resolution), width=width, z_dim=z_dim)
     _check(lambda: StructureGenerator(network))
-    dataset = _open(run, data, network.resolution, include).split("train")
+    dataset = open_included(run, data, network.resolution, include).split("train")
     generator = load_generator(checkpoint) if checkpoint else None
     lungs = load_segmenter(segmenter_name) if generator else None
     if run.dry_run:

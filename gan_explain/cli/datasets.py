@@ -1,0 +1,34 @@
+"""Datasets on the command line: --data, --include, and how they are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gan_explain.cli.common import Run
+    from gan_explain.data import Dataset
+
+DATA_HELP = "Folder, manifest CSV, or phantom[:n=400,...]."
+INCLUDE = click.option("--include", multiple=True, metavar="[SOURCE:]LABEL", help="Use these records only; may be repeated.")
+
+
+def open_included(run: Run, data: str, size: int, include: Sequence[str], *, rejects: bool = True) -> Dataset:
+    """The dataset at `size`, its records that fit --include, noted in run.json. DataError when none fits.
+
+    What cannot be read is listed in rejects.csv of the output folder (not in a dry run, nor where `rejects` is off).
+    """
+    from gan_explain.data import coarse, open_dataset
+    from gan_explain.types import DataError
+
+    listed = run.out / "rejects.csv" if rejects and run.is_main and not run.dry_run else None
+    dataset = open_dataset(data, size=size, seed=run.seed, rejects=listed)
+    if include:
+        wanted = [each.rpartition(":")[::2] for each in include]
+        dataset = dataset.where(lambda r: any(s in ("", r.source) and label in (r.label, coarse(r.label)) for s, label in wanted))
+        if not len(dataset):
+            raise DataError(f"{data}: no record fits --include {' '.join(include)}")
+    run.record(data=dataset.fingerprint(), records=len(dataset))
+    return dataset
