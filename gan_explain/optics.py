@@ -26,11 +26,12 @@ def compose(structure: Tensor, tau: Tensor, strength: Tensor | float = 1.0) -> T
 def take_off(image: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
     """Undo `compose` at strength 1 and clamp to [0, 1].
 
-    1 - S = (1 - x) exp(tau) where tau >= 0, S = x exp(-tau) where tau < 0.
+    1 - S = (1 - x) exp(tau) where tau >= 0, S = x exp(-tau) where tau < 0; where tau = 0 the image stays to the bit.
     Returns the structure (N, 1, H, W) and the share of clamped pixels (N,).
     """
-    lighter = 1 - (1 - image) * torch.exp(tau.clamp(min=0))
-    raw = torch.where(tau >= 0, lighter, image * torch.exp((-tau).clamp(min=0)))
+    lighter = (1 - image) * torch.expm1(tau.clamp(min=0))
+    darker = image * torch.expm1((-tau).clamp(min=0))
+    raw = image - lighter + darker
     clamped = ((raw < 0) | (raw > 1)).float().flatten(1).mean(1)
     return raw.clamp(0, 1), clamped
 
