@@ -51,7 +51,8 @@ def evaluate(
     models = load_models(run, **models_named)
     distance = perceptual(lpips) if lpips else None
     jury = {short: _judge(spec, models) for short, spec in _short(judges).items()}
-    dataset = open_included(run, data, models.generator.resolution, include, rejects=False).split(split)
+    opened = open_included(run, data, models.generator.resolution, include, rejects=False)
+    dataset = opened.split(split)
     if not len(dataset):
         raise DataError(f"{data}: no images in split {split!r}")
     count = min(len(dataset), limit or len(dataset))
@@ -70,6 +71,7 @@ def evaluate(
         perceptual=distance,
         seed=run.seed,
         limit=limit,
+        train=opened.split("train"),
     )
     with run.staging() as folder:
         result.save(folder)

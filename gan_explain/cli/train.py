@@ -117,10 +117,16 @@ def target(
 ) -> dict[str, object]:
     """Train a CNN to explain, or an independent judge; prints its measures and opacity probe on the test split."""
     from gan_explain.nets.classifier import ClassifierConfig, build
+    from gan_explain.nets.classifier import ARCHITECTURES
     from gan_explain.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.target import TargetOptions, train_target
+    from gan_explain.types import DataError
 
+    if arch not in ARCHITECTURES:
+        raise click.UsageError(f"--arch {arch}: expected one of {', '.join(ARCHITECTURES)}")
+    if weights is not None and not weights.is_file():
+        raise DataError(f"{weights}: no such weights file")
     _check(lambda: build(ClassifierConfig(arch=arch)))
     dataset = open_included(run, data, resolution, include)
     lungs = load_segmenter(segmenter_name)

@@ -21,8 +21,8 @@ def refine(generator: Generator, image: Tensor, structure: Tensor, code: Tensor,
     optimizer = torch.optim.Adam([current], 0.05)
     for _ in range(steps + 1):
         loss = F.l1_loss(compose(structure, generator.layer(structure, current, lungs)), image)
-        if float(loss) < least:
-            best, least = current.detach().clone(), float(loss)
+        if loss.item() < least:
+            best, least = current.detach().clone(), loss.item()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -48,5 +48,5 @@ def optimise(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        history.append(float(loss))
+        history.append(loss.item())
     return z1.detach(), z2.detach(), history

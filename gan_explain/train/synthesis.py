@@ -40,7 +40,7 @@ class SynthesisTraining:
     r1_every: int = 8
     linear: float = 3.0  # weight of L1 between the anatomy of a real image's code and that image
     pixels: float = 10.0  # weight of L1 between detailed small images and their large originals
-    adversarial: float = 0.1  # weight of the adversary in the detail stage
+    adversarial: float = 0.4  # weight of the adversary in the detail stage
     width: int = 24  # of the discriminators
     ema: float = 0.998
     seed: int = 0
