@@ -40,10 +40,10 @@ def main() -> None:
         lungs = segmenter(image)
     found = latency(generator, synthesis, target, image, lungs, options.repeats, options.steps)
     scaled = f" (in proportion to {STEPS})" if found.extrapolated else ""
-    print(f"layer, {found.frames} frames, response   {found.transition:8.3f} s   [{found.fastest:.3f}, {found.slowest:.3f}]")  # noqa: T201
-    print(f"{found.steps_run} Adam steps on (z1, z2)  {found.optimisation:8.3f} s")  # noqa: T201
-    print(f"faster by {found.speedup:.0f}x{scaled}; {found.resolution} px, {found.device}, {found.threads} threads")  # noqa: T201
-    print(json.dumps(found.as_dict()))  # noqa: T201
+    print(f"layer, {found.frames} frames, response   {found.transition:8.3f} s   [{found.fastest:.3f}, {found.slowest:.3f}]")
+    print(f"{found.steps_run} Adam steps on (z1, z2)  {found.optimisation:8.3f} s")
+    print(f"faster by {found.speedup:.0f}x{scaled}; {found.resolution} px, {found.device}, {found.threads} threads")
+    print(json.dumps(found.as_dict()))
 
 
 if __name__ == "__main__":

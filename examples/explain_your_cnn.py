@@ -2,8 +2,8 @@
 
     python examples/explain_your_cnn.py
 
-Prints the response of a small untrained network to a synthetic patient; replace `MyCNN` and its numbers by yours. Expected: 11 lines,
-strengths 0.00 to 1.00, probabilities that hardly move (an untrained network has learned nothing to respond to).
+Prints the response of a small untrained network to a synthetic patient; replace `MyCNN` and its numbers by yours. Expected: 11
+lines, strengths 0.00 to 1.00, probabilities that hardly move (an untrained network has learned nothing to respond to).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Statistics of per-sample measures: patient bootstrap, ranks, curves, operating points. Arrays in, numbers out.
 
-Samples of one patient are not independent, so intervals resample patients (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993,
-cluster form). Non-finite values are dropped and `n` counts what was left.
+Samples of one patient are not independent, so intervals resample patients (Efron & Tibshirani, "An Introduction to the Bootstrap",
+1993, in clusters). Non-finite values are dropped and `n` counts what was left.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def patient_bootstrap(
     if not len(array):
         return Interval(float("nan"), float("nan"), float("nan"), 0)
     if statistic is not np.mean:
-        return bootstrap_indices(lambda i: float(statistic(array[i])), list(names), n_boot=n_boot, seed=seed, confidence=confidence)
+        options = {"n_boot": n_boot, "seed": seed}
+        return bootstrap_indices(lambda i: float(statistic(array[i])), list(names), confidence=confidence, **options)
     _, which = np.unique(names, return_inverse=True)
     sums, counts = np.bincount(which, array), np.bincount(which).astype(np.float64)
     draws = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n_boot)

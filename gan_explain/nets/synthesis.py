@@ -3,8 +3,8 @@
 Denton et al., "Deep Generative Image Models using a Laplacian Pyramid of Adversarial Networks", NeurIPS 2015, arXiv 1506.05751.
 The first stage draws the anatomy at 32 px: a linear map whose weights start as the principal components of real negatives (Turk
 & Pentland, "Eigenfaces", 1991), so that z1 is their whitened code from the first step, plus convolutions. The second adds the
-octaves of detail to a small image and learns from real pairs of small and large (Ledig et al., "SRGAN", CVPR 2017, arXiv 1609.04802).
-Differs: two stages instead of one an octave, and no noise inputs, so z1 alone says everything.
+octaves of detail to a small image and learns from real pairs of small and large (Ledig et al., "SRGAN", CVPR 2017, arXiv
+1609.04802). Differs: two stages instead of one an octave, and no noise inputs, so z1 alone says everything.
 """
 
 from __future__ import annotations
