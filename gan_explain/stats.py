@@ -1,7 +1,7 @@
 """Statistics of per-sample measures: patient bootstrap, ranks, curves, operating points. Arrays in, numbers out.
 
-Samples of one patient are not independent, so intervals resample patients (Efron & Tibshirani, "An Introduction to the Bootstrap",
-1993, in clusters). Non-finite values are dropped and `n` counts what was left.
+Samples of one patient are not independent, so intervals resample patients (Efron & Tibshirani, "An Introduction to the
+Bootstrap", 1993, in clusters). Non-finite values are dropped and `n` counts what was left.
 """
 
 from __future__ import annotations
