@@ -92,6 +92,7 @@ def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False
     """
     first = load_state(trainer, out / STATE) if resume else 0
     if is_main():
+        out.mkdir(parents=True, exist_ok=True)
         _forget(out / STATS, first)
     board = _tensorboard(out) if is_main() else None
     bar = tqdm(
@@ -153,7 +154,7 @@ def load_state(trainer: Trainer, path: Path) -> int:
         trainer.restore(state["trainer"])
         torch.set_rng_state(state["rng"])
         return int(state["step"])
-    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, EOFError, OSError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path}: expected a training state of this configuration, got: {reason}") from error
 
