@@ -13,6 +13,7 @@ from torch import nn
 
 from gan_explain.checkpoints import load_generator, load_synthesis
 from gan_explain.latent.pathology import prior_code
+from gan_explain.latent.synthetic import draw_structure
 from gan_explain.latent.traverse import traverse
 from gan_explain.segmenter import load_segmenter
 from gan_explain.targets import ModuleTarget, probe
@@ -39,8 +40,8 @@ def main() -> None:
     )  # fmt: skip
     probe(target)
     generator, synthesis, segmenter = load_generator("cxr128"), load_synthesis("cxr128"), load_segmenter("lungs128")
-    structure = synthesis(torch.randn(1, synthesis.config.z_dim))
-    walk = traverse(generator, target, structure, prior_code(generator, seed=0), segmenter(structure), torch.linspace(0, 1, 11))
+    structure, lungs = draw_structure(synthesis, generator, segmenter, torch.randn(1, synthesis.config.z_dim))
+    walk = traverse(generator, target, structure, prior_code(generator, seed=0), lungs, torch.linspace(0, 1, 11))
     for strength, p in zip(walk.strengths.tolist(), walk.probability.tolist(), strict=True):
         print(f"strength {strength:.2f}  p(covid) {p:.3f}")
 

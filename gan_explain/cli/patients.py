@@ -80,12 +80,11 @@ def synthetic(
     """Patient number `seed`: structure from z1, pathology from z2, both ~ N(0, I)."""
     import torch
 
+    from gan_explain.latent.synthetic import draw_structure
     from gan_explain.latent.traverse import traverse
 
     z1 = torch.randn(1, synthesis.config.z_dim, generator=torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        structure = synthesis(z1.to(models.device))
-    lungs = models.segmenter(structure)
+    structure, lungs = draw_structure(synthesis, models.generator, models.segmenter, z1.to(models.device))
     code, kind = _code(models, structure, lungs, pathology, reference, seed)
     traversal = traverse(models.generator, models.target, structure, code, lungs, strengths)
     return Patient(f"synthetic patient {seed}", _on_cpu(traversal), kind, probability(models, structure, lungs))

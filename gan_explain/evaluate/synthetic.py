@@ -11,6 +11,7 @@ from gan_explain.evaluate.inputs import ask, seed_of
 from gan_explain.evaluate.result import Aggregator, Row
 from gan_explain.evaluate.setup import Setup
 from gan_explain.image import quantize16
+from gan_explain.latent.synthetic import draw_structure
 from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.realism import nearest_neighbours
 from gan_explain.nets.synthesis import StructureGenerator
@@ -43,9 +44,8 @@ def synthetic_patients(
         z = [
             torch.randn(1, synthesis.config.z_dim, generator=torch.Generator().manual_seed(seed_of(n, setup.seed))) for n in names
         ]
-        structure = quantize16(synthesis(torch.cat(z).to(setup.device)))
+        structure, lungs = draw_structure(synthesis, setup.generator, setup.segmenter, torch.cat(z).to(setup.device))
         small.append(thumbnail(structure).cpu())
-        lungs = setup.segmenter(structure).to(structure)
         tau = setup.generator.layer(structure, setup.codes(names), lungs)
         ill = quantize16(compose(structure, tau, FULL))
         features.add(extractor, "synthetic negative", structure, lungs)
