@@ -84,7 +84,13 @@ def same(a: Line, b: Line) -> bool:
 
 def test_files_and_rows(tmp_path: Path) -> None:
     run(Line(), LoopConfig(steps=7, save_every=4, sheet_every=3, log_every=2), tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} >= {STATE, STATS, "sheet_000003.png", "sheet_000006.png", "sheet_000007.png"}
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        STATE,
+        STATS,
+        "sheet_000003.png",
+        "sheet_000006.png",
+        "sheet_000007.png",
+    }
     rows = stats(tmp_path)
     assert [row["step"] for row in rows] == [2, 4, 6, 7]
     assert all(math.isfinite(row["square"]) and row["seconds"] >= 0 for row in rows)
@@ -163,7 +169,12 @@ def damaged(out: Path, how: Callable[[bytes], bytes]) -> Path:
 
 @pytest.mark.parametrize(
     "how",
-    [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"hello world, this is no state", lambda data: data[:64]],
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: b"hello world, this is no state",
+        lambda data: data[:64],
+    ],
 )
 def test_a_damaged_state_is_one_line_that_names_the_file(tmp_path: Path, how: Callable[[bytes], bytes]) -> None:
     path = damaged(tmp_path, how)

@@ -1,0 +1,84 @@
+"""Run by test_distributed.py in each of two processes under torchrun: trains every trainer, and writes down what it ended with.
+
+`python -m torch.distributed.run --nproc-per-node 2 two_processes.py OUT`. Each process names an output folder of its own, so that
+the test sees which of them wrote.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gan_explain.data import open_dataset
+from gan_explain.nets.generator import GeneratorConfig
+from gan_explain.nets.synthesis import SynthesisConfig
+from gan_explain.nets.unet import UNet, UNetConfig
+from gan_explain.targets import ModuleTarget
+from gan_explain.train import gan
+from gan_explain.train.distributed import process_group, rank
+from gan_explain.train.loop import LoopConfig, Trainer, run
+from gan_explain.train.masks import MaskedDataset
+from gan_explain.train.segmenter import SegmenterObjective
+from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
+from gan_explain.train.synthesis import SynthesisTrainer, SynthesisTraining, structures
+
+SIDE = 32
+DATA = open_dataset("phantom:n=48", size=SIDE)
+NETWORK = GeneratorConfig(resolution=SIDE, width=8, code_dim=4)
+GAN = gan.GanTraining(steps=4, batch_size=4, width=8, r1_every=2)
+
+
+class Brightness(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        z = 20 * (x.mean((1, 2, 3)) - 0.5)
+        return torch.stack([torch.zeros_like(z), z], dim=1)
+
+
+TARGET = ModuleTarget(Brightness(), classes=("normal", "covid"), positive=("covid",), size=SIDE)
+
+
+def disentangler() -> Trainer:
+    trainer = gan.GanTrainer(MaskedDataset(DATA, None), TARGET, NETWORK, GAN)
+    if rank() == 1:
+        trainer.cells.judged[:] = False  # a batch without anything to judge must not leave the other process waiting
+    return trainer
+
+
+def synthesis() -> Trainer:
+    config = SynthesisTraining(steps=4, batch_size=2, low_batch=4, width=8, r1_every=2)
+    return SynthesisTrainer(structures(DATA), SynthesisConfig(resolution=SIDE, z_dim=4, low_width=8, width=16), config)
+
+
+def segmenter() -> Trainer:
+    objective = SegmenterObjective(UNet(UNetConfig(resolution=SIDE, widths=(4, 8))))
+    return SupervisedTrainer(objective, DATA, ["phantom"] * len(DATA), SupervisedConfig(steps=4, batch_size=4))
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor]:
+    return {f"{name}.{key}": p.detach() for name, net in trainer.networks().items() for key, p in net.named_parameters()}
+
+
+def main(out: Path) -> None:
+    torch.manual_seed(rank())  # other initial weights in each process: they must be made the same
+    gan.MIN_REALS = 5
+    found: dict[str, dict[str, dict[str, Tensor]]] = {}
+    for make in (disentangler, synthesis, segmenter):
+        name = make.__name__
+        first = make()
+        run(first, LoopConfig(steps=2), out / name / f"rank{rank()}")
+        resumed = make()
+        run(resumed, LoopConfig(steps=4), out / name / "rank0", resume=True)
+        state = resumed.state()
+        streams = state["samplers"][0] if "samplers" in state else state.get("sampler", state.get("generator"))
+        found[name] = {"first": weights(first), "resumed": weights(resumed), "stream": {"": streams}}
+    trained = gan.train_gan(MaskedDataset(DATA, None), TARGET, out / "part" / f"rank{rank()}", NETWORK, GAN, LoopConfig(steps=2))
+    found["part"] = {"trained": dict(trained.state_dict())}
+    torch.save(found, out / f"found{rank()}.pt")
+
+
+if __name__ == "__main__":
+    with process_group(torch.device("cpu")):
+        main(Path(sys.argv[1]))
