@@ -56,6 +56,12 @@ def test_the_vectorised_mean_agrees_with_resampled_indices() -> None:
     assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), abs=0.03)
 
 
+def test_patients_with_more_images_weigh_more_and_a_constant_has_no_width() -> None:
+    who = np.repeat(np.arange(6), (1, 2, 3, 5, 8, 13))
+    interval = patient_bootstrap(np.full(len(who), 0.7), who)
+    assert (interval.value, interval.low, interval.high) == pytest.approx((0.7, 0.7, 0.7))
+
+
 def test_a_resample_holds_whole_patients() -> None:
     who = ["a", "b", "b", "c", "c", "c"]
     seen = []

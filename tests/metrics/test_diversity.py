@@ -31,6 +31,12 @@ def test_pairs_are_averaged() -> None:
     assert layer_diversity(torch.cat([row(0), row(0), row(1)]), LUNGS) == pytest.approx(2 / 3)
 
 
+def test_places_that_share_half_have_an_iou_of_a_third() -> None:
+    shifted = torch.zeros(1, 1, 10, 10)
+    shifted[:, :, 3, 5:], shifted[:, :, 4, 5:] = 1, 1
+    assert layer_diversity(torch.cat([row(3), shifted]), LUNGS) == pytest.approx(2 / 3)
+
+
 def test_what_lies_outside_the_lungs_does_not_count() -> None:
     lungs = LUNGS.clone()
     lungs[:, :, 5:] = 0

@@ -30,6 +30,11 @@ def test_a_curve_that_goes_up_and_half_down_again() -> None:
     assert shape.violation == pytest.approx((high - 0.5) / (high - low + high - 0.5))
 
 
+def test_the_first_of_two_crossings_counts() -> None:
+    z = np.interp(STRENGTHS, [0, 0.4, 0.8, 1.2, 1.5], [-2, 2, -2, 2, 2])
+    assert curve_shape(z, STRENGTHS, 0.5).crossing == pytest.approx(0.2, abs=1e-6)
+
+
 def test_a_flat_curve_has_no_monotonicity_and_never_crosses() -> None:
     shape = curve_shape(np.full(31, -1.0), STRENGTHS, 0.5)
     assert math.isnan(shape.rho)
