@@ -116,7 +116,7 @@ def target(
     save_every: int,
 ) -> dict[str, object]:
     """Train a CNN to explain, or an independent judge; prints its measures and opacity probe on the test split."""
-    from gan_explain.nets.classifier import ARCHITECTURES, ClassifierConfig, build
+    from gan_explain.nets.classifier import ARCHITECTURES
     from gan_explain.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.target import TargetOptions, train_target
@@ -126,7 +126,6 @@ def target(
         raise click.UsageError(f"--arch {arch}: expected one of {', '.join(ARCHITECTURES)}")
     if weights is not None and not weights.is_file():
         raise DataError(f"{weights}: no such weights file")
-    _check(lambda: build(ClassifierConfig(arch=arch)))
     dataset = open_included(run, data, resolution, include)
     lungs = load_segmenter(segmenter_name)
     options = TargetOptions(
@@ -138,11 +137,13 @@ def target(
     config = _supervised(run, steps, batch_size, learning_rate, amp)
     with process_group(run.device):
         trained = train_target(dataset, lungs, run.folder, options, config, _loop(steps, save_every), resume=run.resume)
-    if not run.is_main:
-        return {}
+    test = dataset.split("test")
+    if not run.is_main or not len(test):
+        run.say("no test split: not measured")
+        return {"measures": {}}
     from gan_explain.evaluate import report_target
 
-    return _print(run, report_target(trained, dataset.split("test"), lungs, seed=run.seed))
+    return _print(run, report_target(trained, test, lungs, seed=run.seed))
 
 
 PRESETS = {

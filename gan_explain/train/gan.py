@@ -46,9 +46,11 @@ class GanTraining:
     margin: float = 2.0  # logit distance past p* that the target term asks for
     adversarial: float = 0.2
     reconstruction: float = 10.0
+    thickness: float = 8.0
     cycle: float = 5.0
     fixed_point: float = 5.0
     code: float = 0.5
+    spread: float = 2.0  # keeps the directions of the positives' codes from being one: their mean is held to that of random ones
     kl: float = 0.005
     sparsity: float = 0.3
     blackness: float = 20.0  # keeps healed lungs from going black where the radiograph is not
@@ -156,11 +158,12 @@ class GeneratorObjective(nn.Module):
             "stay_positive": config.target * 0.5 * F.softplus(0.5 * config.margin - evidence[n + p :]).mean(),
             "adversarial": config.adversarial * generator_loss(pick(judge(fakes, masks), cells), judged),
             "reconstruction": ramp * config.reconstruction * share((composed - positives).abs(), inside_p).mean(),
-            "thickness": ramp * config.reconstruction * 0.3 * share((tau_p - removal.tau[n:].detach()).abs(), inside_p).mean(),
+            "thickness": ramp * config.thickness * share((tau_p - removal.tau[n:].detach()).abs(), inside_p).mean(),
             "cycle": ramp * config.cycle * share((again.structure - negatives).abs(), inside_n).mean(),
             "recover": ramp * config.cycle * 0.5 * share((again.tau - (strengths * tau_n).detach()).abs(), inside_n).mean(),
             "fixed_point": ramp * config.fixed_point * share(removal.tau[:n].abs() + residual[:n].abs(), inside_n).mean(),
             "code": config.code * (mean_again - strengths[:, :, 0, 0] * u).square().mean(),
+            "spread": config.spread * F.relu(unit_strength(mean[n:]).mean(0).square().mean() - 1 / p),
             "kl": config.kl * 0.5 * (mean[n:].square() + log_variance[n:].exp() - log_variance[n:] - 1).mean(0).sum(),
             "sparsity": config.sparsity * share(cost(torch.cat([tau_n, removal.tau[n:]])), inside).mean(),
             "blackness": config.blackness * share(F.relu(positives.clamp(max=0.06) - healed), inside_p).mean(),
