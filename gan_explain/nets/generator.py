@@ -141,7 +141,9 @@ class Disentangler(nn.Module):
         residual = torch.zeros_like(images)
         if self.residual is not None:
             fine = upsample(F.pixel_shuffle(self.residual(features), 2), 2)  # (N, 4, H/4, W/4) -> (N, 1, H, W)
-            residual = self.config.residual * torch.tanh(fine)
+            residual = self.config.residual * torch.tanh(
+                gaussian_blur(fine, self.config.resolution / 160)
+            )  # no grid of the shuffle
             if self.confine == "lungs":
                 residual = residual * feather(lungs, self.config.resolution / 64)
             structure = (structure + residual).clamp(0, 1)

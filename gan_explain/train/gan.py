@@ -53,7 +53,7 @@ class GanTraining:
     spread: float = 2.0  # keeps the directions of the positives' codes from being one: their mean is held to that of random ones
     kl: float = 0.005
     sparsity: float = 0.3
-    blackness: float = 20.0  # keeps healed lungs from going black where the radiograph is not
+    blackness: float = 20.0  # keeps healed lungs from going darker than the clearest part of the same lungs
     variation: float = 2.0
     residual: float = 2.0
     diversity: float = 2.0
@@ -166,7 +166,8 @@ class GeneratorObjective(nn.Module):
             "spread": config.spread * F.relu(unit_strength(mean[n:]).mean(0).square().mean() - 1 / p),
             "kl": config.kl * 0.5 * (mean[n:].square() + log_variance[n:].exp() - log_variance[n:] - 1).mean(0).sum(),
             "sparsity": config.sparsity * share(cost(torch.cat([tau_n, removal.tau[n:]])), inside).mean(),
-            "blackness": config.blackness * share(F.relu(positives.clamp(max=0.06) - healed), inside_p).mean(),
+            "blackness": config.blackness
+            * share(F.relu(torch.minimum(positives, darkest(positives, lungs_p)) - healed), inside_p).mean(),
             "variation": config.variation * variation(torch.cat([tau_n, removal.tau[n:]])).mean(),
             "residual": ramp
             * config.residual
@@ -180,6 +181,13 @@ class GeneratorObjective(nn.Module):
         logits = target.logits(images, lungs).float()
         chosen = torch.tensor([name in target.positive for name in target.classes], device=logits.device)
         return torch.logsumexp(logits[:, chosen], 1) - torch.logsumexp(logits[:, ~chosen], 1) - self.threshold
+
+
+@torch.no_grad()
+def darkest(images: Tensor, lungs: Tensor, quantile: float = 0.1) -> Tensor:
+    """How dark the clearest tenth of each image's own lungs is: (N, 1, H, W) x 2 -> (N, 1, 1, 1); 0 where there are no lungs."""
+    inside = torch.where(lungs > 0.5, images, torch.nan).flatten(1)
+    return torch.nanquantile(inside.float(), quantile, dim=1).nan_to_num(0.0)[:, None, None, None]
 
 
 def cost(tau: Tensor) -> Tensor:
