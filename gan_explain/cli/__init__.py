@@ -14,6 +14,7 @@ from gan_explain.cli.common import HELP, Group
     lazy={
         "interpolate": ("gan_explain.cli.interpolate:interpolate", "A radiograph from negative to positive, and the response."),
         "evaluate": ("gan_explain.cli.evaluate:evaluate", "Measure a generator against a target on a split."),
+        "report": ("gan_explain.cli.report:report", "Measure a CNN by itself: accuracy per source, response to opacities."),
         "train": ("gan_explain.cli:train_group", "Train a segmenter, a target, a GAN or synthetic patients."),
         "data": ("gan_explain.cli.data:data", "What a dataset holds; write the phantom as files."),
     },

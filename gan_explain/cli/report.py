@@ -1,0 +1,49 @@
+"""`gan-explain report`: a target by itself, without a generator: how well it classifies, and whether it sees opacities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from gan_explain.cli import common
+from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
+
+
+@common.command("report", out="out/report")
+@click.option("--target", "spec", required=True, help="checkpoint:NAME[#PART], torchvision:ARCH#FILE or package.module:factory.")
+@click.option("--positive", help="The positive set, where the target's own is another: covid+pneumonia.")
+@click.option("--data", required=True, help=DATA_HELP)
+@INCLUDE
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", help="Split to measure on.")
+@click.option("--resolution", default=128, type=click.IntRange(32, 1024), help="Side at which images are read, in pixels.")
+@click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
+def report(
+    run: common.Run,
+    spec: str,
+    positive: str | None,
+    data: str,
+    include: Sequence[str],
+    split: str,
+    resolution: int,
+    segmenter_name: str,
+) -> dict[str, Any]:
+    """Accuracy and its relatives of a CNN, per source, and its response to rendered opacities (no generator is involved)."""
+    from gan_explain.evaluate import EvaluationResult, report_target
+    from gan_explain.metrics.aggregate import format_table
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.targets import probe, resolve_target
+
+    segmenter = load_segmenter(segmenter_name)
+    target = resolve_target(spec, positive=tuple(positive.split("+")) if positive else None, segmenter=segmenter)
+    probe(target)
+    dataset = open_included(run, data, resolution, include, rejects=False).split(split)
+    if run.dry_run:
+        return {"images": len(dataset)}
+    measures = report_target(target, dataset, segmenter, seed=run.seed)
+    provenance = {"target": spec, "split": split, "include": list(include), "operating_point": target.operating_point}
+    with run.staging() as folder:
+        EvaluationResult(measures, [], provenance).save(folder)
+    run.say(format_table(measures))
+    return {"measures": measures}
