@@ -226,11 +226,11 @@ def words(*args: object) -> list[str]:
 def test_script_stops_at_a_signal_and_can_be_resumed(world: Path, train: Callable[..., Result]) -> None:
     command = words(sys.executable, ROOT / "train_gan.py", *COMMANDS["gan"], "--steps", 100000, "--out", "out")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (world / "out" / STATS).is_file() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=120)
     assert process.returncode == INTERRUPTED, errors
     assert output == ""
     last = re.search(r"error: stopped after step (\d+): continue with --resume", errors.splitlines()[-1])
