@@ -23,6 +23,7 @@ from gan_explain.train.gan import (
     GanTraining,
     GeneratorObjective,
     cost,
+    darkest,
     draw_step,
     likeness,
     train_gan,
@@ -173,6 +174,16 @@ def test_variation_of_a_ramp_does_not_depend_on_resolution() -> None:
         found.append(variation(ramp).item())
     assert found == pytest.approx([1 / 128] * 3, rel=0.03)
     assert variation(torch.ones(1, 1, 8, 8)).item() == 0
+
+
+def test_the_clearest_tenth_is_that_of_the_lungs_alone() -> None:
+    lungs = torch.zeros(2, 1, 10, 11)
+    lungs[0, ..., :10, :10] = 1
+    images = torch.zeros(2, 1, 10, 11)
+    images[0, ..., :10] = torch.linspace(0.2, 0.7, 100).view(10, 10)  # darker outside
+    found = darkest(images, lungs)
+    assert found.shape == (2, 1, 1, 1)
+    assert found.flatten().tolist() == pytest.approx([0.25, 0.0], abs=1e-3)  # 0 where there are no lungs
 
 
 def test_likeness_asks_for_other_layers_where_the_codes_are_others() -> None:
