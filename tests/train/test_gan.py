@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -283,6 +285,35 @@ def test_batches_hold_as_many_negatives_as_positives(
     monkeypatch.setattr(masked, "batch", spy)
     trainer.step(0)
     assert drawn == ["normal"] * HALF + ["covid"] * HALF
+
+
+def test_reals_are_judged_in_their_own_cell_and_fakes_in_the_opposite_one(
+    masked: MaskedDataset, brightness: ModuleTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gan, "MIN_REALS", 5)
+    trainer = GanTrainer(masked, brightness, NETWORK, TRAINING)
+    assert trainer.cells.names == [("phantom", False), ("phantom", True)]
+    seen: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(trainer.adding, "forward", _spy(trainer.adding.forward, seen))
+    monkeypatch.setattr(trainer.judging, "forward", _spy(trainer.judging.forward, seen))
+    trainer.step(0)
+    (_, _, _, _, cells, judged, _, ramp), (images, _, own, fakes, _, theirs, penalise) = seen
+    assert cells.tolist() == theirs.tolist() == [1] * HALF + [0] * HALF
+    assert own.tolist() == [0] * HALF + [1] * HALF
+    assert judged.tolist() == [1.0] * (2 * HALF)
+    assert (ramp, penalise) == (0.0, True)
+    assert images.shape == fakes.shape
+    assert not torch.equal(images, fakes)
+
+
+def _spy(forward: Callable[..., object], seen: list[tuple[Any, ...]]) -> Callable[..., object]:
+    """The same function; its arguments are kept."""
+
+    def call(*args: object) -> object:
+        seen.append(args)
+        return forward(*args)
+
+    return call
 
 
 def test_training_writes_a_part_with_a_prior_and_leaves_the_log(
