@@ -38,7 +38,7 @@ MIN_REALS = 40  # a cell with fewer real images judges nothing: the discriminato
 class GanTraining:
     """Schedule and loss weights; `ramp` steps bring in the terms under which doing nothing is an attractor."""
 
-    steps: int = 2400
+    steps: int = 3600
     batch_size: int = 16
     learning_rate: float = 1e-3
     ramp: int = 300
@@ -48,7 +48,8 @@ class GanTraining:
     reconstruction: float = 10.0
     thickness: float = 8.0
     cycle: float = 5.0
-    fixed_point: float = 5.0
+    recover: float = 8.0  # thickness of an added layer, found again; more of it points removal at the lesion
+    fixed_point: float = 8.0
     code: float = 0.5
     spread: float = 2.0  # keeps the directions of the positives' codes from being one: their mean is held to that of random ones
     kl: float = 0.005
@@ -160,7 +161,7 @@ class GeneratorObjective(nn.Module):
             "reconstruction": ramp * config.reconstruction * share((composed - positives).abs(), inside_p).mean(),
             "thickness": ramp * config.thickness * share((tau_p - removal.tau[n:].detach()).abs(), inside_p).mean(),
             "cycle": ramp * config.cycle * share((again.structure - negatives).abs(), inside_n).mean(),
-            "recover": ramp * config.cycle * 0.5 * share((again.tau - (strengths * tau_n).detach()).abs(), inside_n).mean(),
+            "recover": ramp * config.recover * share((again.tau - (strengths * tau_n).detach()).abs(), inside_n).mean(),
             "fixed_point": ramp * config.fixed_point * share(removal.tau[:n].abs() + residual[:n].abs(), inside_n).mean(),
             "code": config.code * (mean_again - strengths[:, :, 0, 0] * u).square().mean(),
             "spread": config.spread * F.relu(unit_strength(mean[n:]).mean(0).square().mean() - 1 / p),
