@@ -38,7 +38,7 @@ MIN_REALS = 40  # a cell with fewer real images judges nothing: the discriminato
 class GanTraining:
     """Schedule and loss weights; `ramp` steps bring in the terms under which doing nothing is an attractor."""
 
-    steps: int = 3600
+    steps: int = 4600
     batch_size: int = 16
     learning_rate: float = 1e-3
     ramp: int = 300
@@ -75,6 +75,8 @@ class Draws:
     others: Tensor  # (N, d) a second set, for diversity
     from_positives: Tensor  # (N,) bool: use the code of a positive of the batch instead
     strengths: Tensor  # (N, 1, 1, 1)
+    foreign: Tensor  # (N,) bool: removal is shown random patches instead of the network's own layer
+    patches: Tensor  # (N, 1, 7, 7) standard normal: what the patches are made of
     noise: Tensor  # (P, d) for the encoder's reparametrisation
     augmentation: Augmentation  # for the target's input: layered, healed and composed together
 
@@ -90,6 +92,8 @@ def draw_step(negatives: int, positives: int, code_dim: int, generator: torch.Ge
         unit_strength(normal(negatives)),
         torch.rand(negatives, generator=generator) < 0.5,
         strengths,
+        torch.rand(negatives, generator=generator) < 0.35,
+        torch.randn(negatives, 1, 7, 7, generator=generator),
         normal(positives),
         draw(negatives + 2 * positives, generator, Ranges(rotate=5, scale=0.06, shift=0.04, gamma=0.25, blur=1.0, noise=0.02)),
     )
@@ -140,8 +144,12 @@ class GeneratorObjective(nn.Module):
         strengths = draws.strengths.to(mean)
         composed, layered = compose(healed, tau_p), compose(negatives, tau_n, strengths)
 
-        # taking the added layer off again
-        again, mean_again, _, residual_again = network.remove_and_read(layered, lungs_n)
+        # taking the added layer off again; for some negatives a layer of random smooth patches, so that removal knows others too
+        foreign = draws.foreign.to(mean.device)
+        patches = smooth_patches(draws.patches.to(negatives), negatives.shape[-1]) * inside_n
+        laid = torch.where(foreign[:, None, None, None], patches, strengths * tau_n)
+        own = (~foreign).float()
+        again, mean_again, _, residual_again = network.remove_and_read(compose(negatives, laid), lungs_n)
 
         # the target, on images augmented as in its own training
         target, judge = self._frozen
@@ -161,9 +169,11 @@ class GeneratorObjective(nn.Module):
             "reconstruction": ramp * config.reconstruction * share((composed - positives).abs(), inside_p).mean(),
             "thickness": ramp * config.thickness * share((tau_p - removal.tau[n:].detach()).abs(), inside_p).mean(),
             "cycle": ramp * config.cycle * share((again.structure - negatives).abs(), inside_n).mean(),
-            "recover": ramp * config.recover * share((again.tau - (strengths * tau_n).detach()).abs(), inside_n).mean(),
+            "recover": ramp * config.recover * share((again.tau - laid.detach()).abs(), inside_n).mean(),
             "fixed_point": ramp * config.fixed_point * share(removal.tau[:n].abs() + residual[:n].abs(), inside_n).mean(),
-            "code": config.code * (mean_again - strengths[:, :, 0, 0] * u).square().mean(),
+            "code": config.code
+            * ((mean_again - strengths[:, :, 0, 0] * u).square().mean(1) * own).sum()
+            / own.sum().clamp(min=1),
             "spread": config.spread * F.relu(unit_strength(mean[n:]).mean(0).square().mean() - 1 / p),
             "kl": config.kl * 0.5 * (mean[n:].square() + log_variance[n:].exp() - log_variance[n:] - 1).mean(0).sum(),
             "sparsity": config.sparsity * share(cost(torch.cat([tau_n, removal.tau[n:]])), inside).mean(),
@@ -182,6 +192,12 @@ class GeneratorObjective(nn.Module):
         logits = target.logits(images, lungs).float()
         chosen = torch.tensor([name in target.positive for name in target.classes], device=logits.device)
         return torch.logsumexp(logits[:, chosen], 1) - torch.logsumexp(logits[:, ~chosen], 1) - self.threshold
+
+
+def smooth_patches(noise: Tensor, size: int) -> Tensor:
+    """Standard normal (N, 1, k, k) -> layers (N, 1, size, size), tau >= 0: what of the enlarged noise stands above one deviation."""
+    field = F.interpolate(noise, (size, size), mode="bicubic", align_corners=False)
+    return 0.5 * F.relu(field - 0.8)
 
 
 @torch.no_grad()
