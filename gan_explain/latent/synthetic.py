@@ -9,6 +9,8 @@ from gan_explain.image import quantize16
 from gan_explain.nets.synthesis import StructureGenerator
 from gan_explain.types import Generator, Segmenter
 
+PASSES = 3
+
 
 @torch.no_grad()
 def draw_structure(
@@ -17,8 +19,11 @@ def draw_structure(
     """z1 (N, z_dim) -> structure and lungs (N, 1, H, W), both held for the whole traversal.
 
     What the removal network finds on the drawn lungs is taken off, whatever the target thinks of it: strength 0 is to be healthy,
-    and a drawn haze would be neither structure nor named pathology. On clear lungs removal finds nothing.
+    and a drawn haze would be neither structure nor named pathology. On clear real lungs removal finds nothing; drawn lungs have
+    fewer vessels than real ones and look hazy to it, so it is asked `PASSES` times.
     """
-    drawn = synthesis(z1)
-    lungs = segmenter(drawn).to(drawn)
-    return quantize16(generator.remove(drawn, lungs).structure), lungs
+    structure = synthesis(z1)
+    lungs = segmenter(structure).to(structure)
+    for _ in range(PASSES):
+        structure = generator.remove(structure, lungs).structure
+    return quantize16(structure), lungs

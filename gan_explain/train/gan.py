@@ -148,8 +148,8 @@ class GeneratorObjective(nn.Module):
         foreign = draws.foreign.to(mean.device)
         patches = smooth_patches(draws.patches.to(negatives), negatives.shape[-1]) * inside_n
         laid = torch.where(foreign[:, None, None, None], patches, strengths * tau_n)
-        own = (~foreign).float()
         again, mean_again, _, residual_again = network.remove_and_read(compose(negatives, laid), lungs_n)
+        own, far = (~foreign).float(), (mean_again - strengths[:, :, 0, 0] * u).square().mean(1)
 
         # the target, on images augmented as in its own training
         target, judge = self._frozen
@@ -171,9 +171,7 @@ class GeneratorObjective(nn.Module):
             "cycle": ramp * config.cycle * share((again.structure - negatives).abs(), inside_n).mean(),
             "recover": ramp * config.recover * share((again.tau - laid.detach()).abs(), inside_n).mean(),
             "fixed_point": ramp * config.fixed_point * share(removal.tau[:n].abs() + residual[:n].abs(), inside_n).mean(),
-            "code": config.code
-            * ((mean_again - strengths[:, :, 0, 0] * u).square().mean(1) * own).sum()
-            / own.sum().clamp(min=1),
+            "code": config.code * (far * own).sum() / own.sum().clamp(min=1),
             "spread": config.spread * F.relu(unit_strength(mean[n:]).mean(0).square().mean() - 1 / p),
             "kl": config.kl * 0.5 * (mean[n:].square() + log_variance[n:].exp() - log_variance[n:] - 1).mean(0).sum(),
             "sparsity": config.sparsity * share(cost(torch.cat([tau_n, removal.tau[n:]])), inside).mean(),
