@@ -193,7 +193,7 @@ class GeneratorObjective(nn.Module):
 
 
 def smooth_patches(noise: Tensor, size: int) -> Tensor:
-    """Standard normal (N, 1, k, k) -> layers (N, 1, size, size), tau >= 0: what of the enlarged noise stands above one deviation."""
+    """Standard normal (N, 1, k, k) -> layers (N, 1, size, size), tau >= 0: what of the enlarged noise is above 0.8."""
     field = F.interpolate(noise, (size, size), mode="bicubic", align_corners=False)
     return 0.5 * F.relu(field - 0.8)
 

@@ -28,6 +28,7 @@ from gan_explain.train.gan import (
     darkest,
     draw_step,
     likeness,
+    smooth_patches,
     train_gan,
     variation,
 )
@@ -327,3 +328,11 @@ def test_training_writes_a_part_with_a_prior_and_leaves_the_log(
     rows = [json.loads(line) for line in (tmp_path / "g" / "stats.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2]
     assert rows[0].keys() >= TERMS | {"seconds"}
+
+
+def test_random_patches_are_layers_and_differ() -> None:
+    patches = smooth_patches(torch.randn(4, 1, 7, 7, generator=torch.Generator().manual_seed(0)), 64)
+    assert patches.shape == (4, 1, 64, 64)
+    assert float(patches.min()) == 0
+    assert float(patches.amax((1, 2, 3)).min()) > 0.05
+    assert not torch.equal(patches[0], patches[1])
