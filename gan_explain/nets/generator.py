@@ -142,7 +142,7 @@ class Disentangler(nn.Module):
         if self.residual is not None:
             fine = upsample(F.pixel_shuffle(self.residual(features), 2), 2)  # (N, 4, H/4, W/4) -> (N, 1, H, W)
             residual = self.config.residual * torch.tanh(
-                gaussian_blur(fine, self.config.resolution / 160)
+                gaussian_blur(fine, self.config.resolution / 80)
             )  # no grid of the shuffle
             if self.confine == "lungs":
                 residual = residual * feather(lungs, self.config.resolution / 64)

@@ -38,7 +38,7 @@ MIN_REALS = 40  # a cell with fewer real images judges nothing: the discriminato
 class GanTraining:
     """Schedule and loss weights; `ramp` steps bring in the terms under which doing nothing is an attractor."""
 
-    steps: int = 4600
+    steps: int = 5200
     batch_size: int = 16
     learning_rate: float = 1e-3
     ramp: int = 300
