@@ -147,7 +147,7 @@ def target(
 
 
 PRESETS = {
-    "cpu": {"steps": 5200, "batch_size": 16, "width": 32},
+    "cpu": {"steps": 6500, "batch_size": 16, "width": 32},
     "gpu": {"steps": 20000, "batch_size": 64, "width": 64},
 }
 

@@ -38,7 +38,7 @@ MIN_REALS = 40  # a cell with fewer real images judges nothing: the discriminato
 class GanTraining:
     """Schedule and loss weights; `ramp` steps bring in the terms under which doing nothing is an attractor."""
 
-    steps: int = 5200
+    steps: int = 6500
     batch_size: int = 16
     learning_rate: float = 1e-3
     ramp: int = 300
@@ -48,7 +48,7 @@ class GanTraining:
     reconstruction: float = 10.0
     thickness: float = 8.0
     cycle: float = 5.0
-    recover: float = 8.0  # thickness of an added layer, found again; more of it points removal at the lesion
+    recover: float = 16.0  # thickness of an added layer, found again; more of it points removal at the lesion
     fixed_point: float = 8.0
     code: float = 0.5
     spread: float = 2.0  # keeps the directions of the positives' codes from being one: their mean is held to that of random ones
