@@ -18,7 +18,7 @@ def report_target(
 ) -> dict[str, Measure]:
     """Classification of a dataset (or a split of one) and the opacity probe on the negatives that the target calls negative.
 
-    A label counts as positive when it, or its three-class view, is in the target's positive set. Returns the measures in DESIGN's
+    A label counts as positive when it, or its three-class view, is in the target's positive set. Returns the measures in the
     JSON shape. DataError for a dataset without images.
     """
     if not len(dataset):
