@@ -7,7 +7,7 @@ from pathlib import Path
 from gan_explain.data.dataset import Batch, Dataset, FileReader, Memory
 from gan_explain.data.folders import read_folders
 from gan_explain.data.ieee8023 import read_metadata
-from gan_explain.data.labels import canonical, coarse
+from gan_explain.data.labels import belongs, canonical, coarse
 from gan_explain.data.manifest import check_records, read_manifest, write_manifest
 from gan_explain.data.phantom import Phantom, PhantomSpec, phantom_dataset, render_phantom
 from gan_explain.data.screen import screen
@@ -19,6 +19,7 @@ __all__ = [
     "Dataset",
     "Phantom",
     "PhantomSpec",
+    "belongs",
     "canonical",
     "coarse",
     "open_dataset",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 NORMAL = "normal"
 COVID = "covid"
 PNEUMONIA = "pneumonia"
@@ -27,3 +29,8 @@ def coarse(label: str) -> str:
     """The three-class view: `normal`, `pneumonia` (every known pneumonia) or `covid`; any other label as it is."""
     name = canonical(label)
     return PNEUMONIA if name in PNEUMONIAS else name
+
+
+def belongs(label: str, positive: Collection[str]) -> bool:
+    """Whether a label, as it is or in the three-class view, belongs to a positive set."""
+    return label in positive or coarse(label) in positive

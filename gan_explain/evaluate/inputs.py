@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gan_explain.data import Batch, Dataset, coarse
+from gan_explain.data import Batch, Dataset, belongs
 from gan_explain.types import Record, Segmenter, Target
 
 
@@ -23,7 +23,7 @@ def device_of(part: object) -> torch.device:
 
 def is_positive(record: Record, target: Target) -> bool:
     """Whether a record's label, as it is or in the three-class view, belongs to the target's positive set."""
-    return record.label in target.positive or coarse(record.label) in target.positive
+    return belongs(record.label, target.positive)
 
 
 def seed_of(patient: str, seed: int) -> int:

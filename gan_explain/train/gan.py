@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gan_explain.checkpoints import save_part
 from gan_explain.data.augment import Augmentation, Ranges, draw
-from gan_explain.data.labels import coarse
+from gan_explain.data.labels import belongs, coarse
 from gan_explain.image import feather
 from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
 from gan_explain.nets.generator import Disentangler, GeneratorConfig, unit_strength
@@ -161,6 +161,8 @@ class GeneratorObjective(nn.Module):
         def share(values: Tensor, weight: Tensor) -> Tensor:
             return (values * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=1)
 
+        floor = torch.minimum(positives, darkest(positives, lungs_p))
+        layers = torch.cat([tau_n, removal.tau[n:]])
         losses = {
             "to_positive": config.target * (F.softplus(config.margin - evidence[:n]) * full).sum() / full.sum().clamp(min=1),
             "to_negative": config.target * F.softplus(config.margin + evidence[n : n + p]).mean(),
@@ -174,10 +176,9 @@ class GeneratorObjective(nn.Module):
             "code": config.code * (far * own).sum() / own.sum().clamp(min=1),
             "spread": config.spread * F.relu(unit_strength(mean[n:]).mean(0).square().mean() - 1 / p),
             "kl": config.kl * 0.5 * (mean[n:].square() + log_variance[n:].exp() - log_variance[n:] - 1).mean(0).sum(),
-            "sparsity": config.sparsity * share(cost(torch.cat([tau_n, removal.tau[n:]])), inside).mean(),
-            "blackness": config.blackness
-            * share(F.relu(torch.minimum(positives, darkest(positives, lungs_p)) - healed), inside_p).mean(),
-            "variation": config.variation * variation(torch.cat([tau_n, removal.tau[n:]])).mean(),
+            "sparsity": config.sparsity * share(cost(layers), inside).mean(),
+            "blackness": config.blackness * share(F.relu(floor - healed), inside_p).mean(),
+            "variation": config.variation * variation(layers).mean(),
             "residual": ramp
             * config.residual
             * (share(residual[n:].abs(), inside_p) + share(residual_again.abs(), inside_n)).mean(),
@@ -277,7 +278,7 @@ class GanTrainer:
             raise TargetError("training a generator needs a target with gradients; this one only runs forward")
 
         def is_positive(record: Record) -> bool:
-            return record.label in target.positive or coarse(record.label) in target.positive
+            return belongs(record.label, target.positive)
 
         side = [is_positive(r) for r in dataset.records]
         if all(side) or not any(side):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_explain.checkpoints import save_part
 from gan_explain.data import Batch, Dataset
+from gan_explain.metrics.aggregate import Measure, measure, null
+from gan_explain.metrics.structure import dice
 from gan_explain.nets.unet import UNet, UNetConfig
-from gan_explain.stats import patient_bootstrap
 from gan_explain.train.distributed import is_main
 from gan_explain.train.loop import LoopConfig, run
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
@@ -56,19 +55,14 @@ def train_segmenter(
         save_part(out, "segmenter", "segmenter", network.model_dump(mode="json"), trainer.averaged().state_dict(), half=True)
 
 
-def dice_report(segmenter: Segmenter, dataset: Dataset) -> dict[str, object]:
+def dice_report(segmenter: Segmenter, dataset: Dataset) -> Measure:
     """Dice of hard masks against the human ones, per image, patient-bootstrap intervals: {value, low, high, n, by: {SOURCE}}."""
     masked = dataset.where(has_mask)
     if not len(masked):
-        return {"value": None, "reason": "no human lung masks"}
-    dice = []
+        return null("no human lung masks")
+    found = []
     for start in range(0, len(masked), 64):
         batch = masked.batch(range(start, min(start + 64, len(masked))))
-        found = segmenter(batch.images)
-        overlap = (found * batch.lungs).sum((1, 2, 3))
-        dice.append(2 * overlap / (found.sum((1, 2, 3)) + batch.lungs.sum((1, 2, 3))).clamp(min=1))
-    values = torch.cat(dice).numpy()
-    patients = np.array([r.patient_id for r in masked.records])
-    sources = np.array([r.source for r in masked.records])
-    by = {str(s): asdict(patient_bootstrap(values[sources == s], patients[sources == s].tolist())) for s in np.unique(sources)}
-    return {**asdict(patient_bootstrap(values, patients.tolist())), "by": by}
+        found.append(dice(segmenter(batch.images), batch.lungs))
+    records = masked.records
+    return measure(torch.cat(found), [r.patient_id for r in records], [r.source for r in records])

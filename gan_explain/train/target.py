@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from gan_explain.checkpoints import save_part
 from gan_explain.data import Batch, Dataset
-from gan_explain.data.labels import coarse
+from gan_explain.data.labels import belongs, coarse
 from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.stats import best_operating_point
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig, load_torchvision_weights
+from gan_explain.targets.module import module_target
 from gan_explain.train.distributed import is_main
 from gan_explain.train.loop import LoopConfig, run
 from gan_explain.train.masks import MaskedDataset
@@ -101,23 +102,16 @@ def train_target(
         std=(WHOLE_STD,), lungs_only=options.lungs_only, segmenter=options.segmenter_name if options.lungs_only else "",
     )  # fmt: skip
 
-    def as_target(operating_point: float) -> ModuleTarget:
-        return ModuleTarget(
-            trainer.averaged().cpu(), classes=classes, positive=options.positive, size=options.size, channels=channels,
-            mean=stored.mean, std=stored.std, operating_point=operating_point, lungs_only=options.lungs_only, segmenter=segmenter,
-        )  # fmt: skip
-
+    trained = trainer.averaged().cpu()
     val = MaskedDataset(dataset.split("val"), segmenter if options.lungs_only else None)
-    point = 0.5
     if len(val):
-        p, positive = predict(as_target(0.5), val)
+        p, positive = predict(module_target(trained, stored, segmenter), val)
         if bool(positive.any()) and not bool(positive.all()):
             point = min(max(best_operating_point(p.numpy(), positive.numpy()), 0.02), 0.98)
-    stored = stored.model_copy(update={"operating_point": point})
-    weights = trainer.averaged().cpu().state_dict()
+            stored = stored.model_copy(update={"operating_point": point})
     if is_main():
-        save_part(out, options.part, "target", stored.model_dump(mode="json"), weights, half=True)
-    return as_target(point)
+        save_part(out, options.part, "target", stored.model_dump(mode="json"), trained.state_dict(), half=True)
+    return module_target(trained, stored, segmenter)
 
 
 @torch.no_grad()
@@ -127,5 +121,5 @@ def predict(target: ModuleTarget, dataset: MaskedDataset, batch_size: int = 64) 
     for start in range(0, len(dataset), batch_size):
         batch = dataset.batch(range(start, min(start + batch_size, len(dataset))))
         p.append(target.probability(batch.images, batch.lungs if target.uses_lungs else None))
-        positive += [label in target.positive or coarse(label) in target.positive for label in batch.labels]
+        positive += [belongs(label, target.positive) for label in batch.labels]
     return torch.cat(p), torch.tensor(positive)
