@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gan_explain.evaluate.inputs import seed_of
@@ -33,9 +34,13 @@ def rendered(setup: Setup, part: Part) -> Columns:
     }
 
 
-def dosed(setup: Setup, part: Part) -> Columns:
-    """opacity_probe.*: whether, and how steeply, p rises when veils are rendered; no generator takes part."""
-    p = opacity_probe(setup.target, part.images, part.lungs, part.patients, DOSES)
+def answers_to_doses(setup: Setup, part: Part) -> NDArray[np.float64]:
+    """p (N, D) under veils rendered at DOSES; no generator takes part."""
+    return opacity_probe(setup.target, part.images, part.lungs, part.patients, DOSES)
+
+
+def dosed(p: NDArray[np.float64]) -> Columns:
+    """opacity_probe.*: whether, and how steeply, p (N, D) rises with the dose."""
     return {
         "opacity_probe.rises": torch.from_numpy(rises(p, DOSES)),
         "opacity_probe.slope": torch.from_numpy(slopes(p, DOSES)),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_explain.evaluate.table import Row, from_csv, to_csv
 from gan_explain.image import write_bytes
 from gan_explain.metrics.aggregate import Measure, measure
 from gan_explain.stats import spearman
@@ -22,9 +21,7 @@ from gan_explain.types import DataError
 
 SCHEMA_VERSION = 1
 MEASURES, SAMPLES = "measures.json", "per_sample.csv"
-TEXT = ("path", "patient_id", "source", "label", "called")  # columns that are not numbers
 
-Row = dict[str, Any]
 Floats = NDArray[np.float64]
 Statistic = Callable[[Any], Any]
 
@@ -43,7 +40,7 @@ class EvaluationResult:
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         document = {"schema_version": SCHEMA_VERSION, "provenance": dict(self.provenance), "measures": dict(self.measures)}
-        write_bytes(folder / SAMPLES, _csv(self.per_sample).encode())
+        write_bytes(folder / SAMPLES, to_csv(self.per_sample).encode())
         write_bytes(folder / MEASURES, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
 
     @classmethod
@@ -57,30 +54,10 @@ class EvaluationResult:
             measures, provenance = document["measures"], document["provenance"]
             path = Path(directory) / SAMPLES
             with path.open(newline="", encoding="utf-8") as file:
-                rows = [_parse(row) for row in csv.DictReader(file)]
+                rows = from_csv(file)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: expected a saved evaluation of schema {SCHEMA_VERSION}, got: {error}") from error
         return cls(measures, rows, provenance)
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([_cell(row.get(name, math.nan)) for name in names])
-    return buffer.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return repr(float(value)) if math.isfinite(value) else ""
-
-
-def _parse(row: Mapping[str, str]) -> Row:
-    return {name: text if name in TEXT else float(text) if text else math.nan for name, text in row.items()}
 
 
 @dataclass(frozen=True)

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from gan_explain.data import Batch, Dataset
 from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, realism, thumbnail
 from gan_explain.evaluate.inputs import ask, device_of, is_positive, read_batches, seed_of
-from gan_explain.evaluate.planted import dosed, read_off, rendered
-from gan_explain.evaluate.result import Aggregator, EvaluationResult, Row, Statistic
-from gan_explain.evaluate.samples import (
-    Columns,
-    anatomy,
-    causes,
-    nearness,
-    nulls,
-    pasted,
-    persistence,
-    rebuilt,
-    response,
-    taken_back,
-    transfer,
-    validity,
-    variety,
-)
-from gan_explain.evaluate.setup import STRENGTHS, Change, Part, Setup, added, healed, read_part
+from gan_explain.evaluate.planted import answers_to_doses, dosed, rendered
+from gan_explain.evaluate.result import Aggregator, EvaluationResult
+from gan_explain.evaluate.samples import logits_along
+from gan_explain.evaluate.setup import STRENGTHS, Setup, added, healed, read_part
+from gan_explain.evaluate.sides import begin_rows, of_negatives, of_positives, of_some_negatives, write
 from gan_explain.evaluate.synthetic import synthetic_patients
+from gan_explain.evaluate.table import Row
+from gan_explain.evaluate.totals import columns, relations
 from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.nulls import shuffled_target
 from gan_explain.metrics.proximity import Perceptual
@@ -40,15 +27,6 @@ from gan_explain.targets import ModuleTarget
 from gan_explain.types import DataError, Generator, Segmenter, Target
 
 SOME = 32  # patients on whom dear measures are taken
-STATISTICS: dict[str, Statistic] = {
-    "monotonicity.rho": np.median,
-    "crossing.lambda": np.median,
-    "crossing.slope": np.median,
-    "outside.change": np.max,
-    "outside.change.healed": np.max,
-}
-RAW = {"p", "p_counterfactual", "severity", "strength", "veils.planted", "veils.recovered"}  # not measures by themselves
-RAW |= {"load.removed", "load.added", "load.taken_back"}
 
 
 @dataclass
@@ -87,19 +65,19 @@ def evaluate(
     `synthesis` and held against `train`, the images it learned from. Without an `extractor`, the first judge's features serve for
     realism. A measure that cannot be taken is {"value": None, "reason": ...}. DataError for a dataset without images.
     """
-    dataset = _limited(dataset, limit, seed)
+    dataset = limited(dataset, limit, seed)
     if not len(dataset):
         raise DataError(f"{dataset.root}: expected images to evaluate on, got none")
-    label = label or _first_label(generator)
+    label = label or first_label(generator)
     shuffled = shuffled_target(target, seed) if isinstance(target, ModuleTarget) else None
     setup = Setup(generator, target, segmenter, dict(judges or {}), tuple(strengths), seed, label, perceptual, shuffled)
-    extractor = extractor or _judge_features(setup.judges)
+    extractor = extractor or judge_features(setup.judges)
     share = SOME / len({record.patient_id for record in dataset.records})
     gathered = Gathered()
     for batch in read_batches(dataset, segmenter, device_of(generator), batch_size):
         _measure_batch(setup, batch, gathered, extractor, codes, share)
     total = Aggregator(gathered.rows, n_boot, seed)
-    measures = {**_columns(total), **_relations(total), **_reasons(setup, extractor, gathered)}
+    measures = {**columns(total), **relations(total), **_reasons(setup, extractor, gathered)}
     if synthesis is None:
         measures["synthetic"] = null("no generator of synthetic patients was given")
     else:
@@ -115,7 +93,7 @@ def evaluate(
     return EvaluationResult(dict(sorted(measures.items())), gathered.rows, provenance)
 
 
-def _limited(dataset: Dataset, limit: int | None, seed: int) -> Dataset:
+def limited(dataset: Dataset, limit: int | None, seed: int) -> Dataset:
     if limit is None or limit >= len(dataset):
         return dataset
     order = sorted(range(len(dataset)), key=lambda i: seed_of(dataset.records[i].path, seed))
@@ -123,12 +101,12 @@ def _limited(dataset: Dataset, limit: int | None, seed: int) -> Dataset:
     return dataset.where(lambda record: record.path in kept)
 
 
-def _first_label(generator: Generator) -> str:
+def first_label(generator: Generator) -> str:
     labels = getattr(getattr(generator, "config", None), "labels", ("covid",))
     return str(labels[0])
 
 
-def _judge_features(judges: Mapping[str, Target]) -> Extractor | None:
+def judge_features(judges: Mapping[str, Target]) -> Extractor | None:
     """Features of the first judge that is one of our adapters: a network of the field that is not the one under explanation."""
     for name, judge in judges.items():
         if isinstance(judge, ModuleTarget):
@@ -140,22 +118,19 @@ def _measure_batch(setup: Setup, batch: Batch, gathered: Gathered, extractor: Ex
     part = read_part(setup, batch, ask(setup.target, batch.images, batch.lungs))
     called = part.p >= setup.target.operating_point
     truth = torch.tensor([is_positive(record, setup.target) for record in batch.records])
-    rows: list[Row] = [
-        {"path": r.path, "patient_id": r.patient_id, "source": r.source, "label": r.label, "called": ("negative", "positive")[c]}
-        for r, c in zip(batch.records, called.tolist(), strict=True)
-    ]
-    _write(rows, part, {"p": part.p, **read_off(part)})
+    rows = begin_rows(part, called)
     negatives, positives = part.where(~called), part.where(called)
     if len(negatives):
         change = added(setup, negatives)
-        _write(rows, negatives, _negative(setup, negatives, change))
+        logits = logits_along(setup, negatives, negatives.images, change.tau)
+        write(rows, negatives, of_negatives(setup, negatives, change, logits))
         gathered.features.add(extractor, "counterfactual negative", change.counterfactual, negatives.lungs)
         gathered.features.add_layer("added", change.tau, negatives.lungs)
         few = torch.tensor([seed_of(name, setup.seed) < share * 2**63 for name in negatives.patients])
-        _write(rows, negatives.where(few), _dear(setup, negatives.where(few), codes))
+        write(rows, negatives.where(few), of_some_negatives(setup, negatives.where(few), codes))
     if len(positives):
         change = healed(setup, positives)
-        _write(rows, positives, _positive(setup, positives, change))
+        write(rows, positives, of_positives(setup, positives, change))
         gathered.features.add(extractor, "counterfactual healed", change.counterfactual, positives.lungs)
         gathered.features.add_layer("removed", positives.removal.tau, positives.lungs)
     for name, chosen in (("real negative", ~truth), ("real positive", truth)):
@@ -165,65 +140,8 @@ def _measure_batch(setup: Setup, batch: Batch, gathered: Gathered, extractor: Ex
     gathered.features.add(thumbnail, HELD_OUT, real.images, real.lungs)
     clean = part.where(~called & ~truth)
     if len(clean):
-        _write(rows, clean, {**dosed(setup, clean), **rendered(setup, clean)})
+        write(rows, clean, {**dosed(answers_to_doses(setup, clean)), **rendered(setup, clean)})
     gathered.rows += rows
-
-
-def _negative(setup: Setup, part: Part, change: Change) -> Columns:
-    """Everything measured of an input called negative."""
-    return {
-        **validity(setup, part, change, "negative"),
-        **response(setup, part, change),
-        **nearness(setup, part, change),
-        **anatomy(setup, part, change),
-        **persistence(setup, part, change, ""),
-        **transfer(setup, part, change),
-        **taken_back(setup, part, change),
-        **causes(setup, part, change),
-        **nulls(setup, part, change),
-    }
-
-
-def _dear(setup: Setup, part: Part, codes: int) -> Columns:
-    """What takes many answers for each input, measured of some called negative."""
-    return {**variety(setup, part, codes), **pasted(setup, part, added(setup, part))} if len(part) else {}
-
-
-def _positive(setup: Setup, part: Part, change: Change) -> Columns:
-    """Everything measured of an input called positive."""
-    return {
-        **validity(setup, part, change, "healed"),
-        **rebuilt(setup, part, change),
-        **causes(setup, part, change, ".healed"),
-        **nearness(setup, part, change, ".healed"),
-        **anatomy(setup, part, change, ".healed"),
-        **persistence(setup, part, change, ".healed"),
-    }
-
-
-def _write(rows: list[Row], part: Part, columns: Columns) -> None:
-    for name, values in columns.items():
-        for row, value in zip(part.rows.tolist(), values.float().cpu().tolist(), strict=True):
-            rows[row][name] = value
-
-
-def _columns(total: Aggregator) -> dict[str, Measure]:
-    """A measure of every column that is one."""
-    names = dict.fromkeys(name for row in total.rows for name, value in row.items() if not isinstance(value, str))
-    return {name: total.of(name, STATISTICS.get(name, np.mean)) for name in names if name not in RAW}
-
-
-def _relations(total: Aggregator) -> dict[str, Measure]:
-    """Rank correlations of what was found with what is known to be there."""
-    measures = {"veils.load_spearman": total.correlation("veils.recovered", "veils.planted")}
-    severity = total.column("severity")
-    if not np.isfinite(severity).any():
-        return {**measures, "severity": null("the dataset has no severity")}
-    ill = Aggregator([row for row in total.rows if row.get("severity", math.nan) > 0], total.n_boot, total.seed)
-    for name, column in (("load", "load.removed"), ("strength", "strength"), ("p", "p")):
-        measures[f"severity.{name}"] = ill.correlation(column, "severity")
-        measures[f"severity.{name}.with_healthy"] = total.correlation(column, "severity")
-    return measures
 
 
 def _reasons(setup: Setup, extractor: Extractor | None, gathered: Gathered) -> dict[str, Measure]:

@@ -39,25 +39,35 @@ def validity(setup: Setup, part: Part, change: Change, way: str) -> Columns:
 
 
 @torch.no_grad()
-def response(setup: Setup, part: Part, change: Change) -> Columns:
-    """The logit along the strengths, one image at a time: its shape, and whether strength 0 is the image itself."""
+def logits_along(setup: Setup, part: Part, structure: Tensor, tau: Tensor) -> Tensor:
+    """The target's logit of the positive set (N, L) at the setup's strengths, image by image; structure, tau (N, 1, H, W)."""
     strengths = torch.tensor(setup.strengths)
-    shapes = []
+    curves = []
     for i in range(len(part)):
-        frames = frames_of(part.images[i : i + 1], change.tau[i : i + 1], strengths)[0]  # (L, 1, H, W)
+        frames = frames_of(structure[i : i + 1], tau[i : i + 1], strengths)[0]  # (L, 1, H, W)
         lungs = part.lungs[i : i + 1].expand(len(frames), -1, -1, -1)
         chunks = zip(frames.split(CHUNK), lungs.split(CHUNK), strict=True)
-        logits = torch.cat([positive_logit(setup.target, x, masks_for(setup.target, m)) for x, m in chunks])
-        shapes.append(curve_shape(logits.cpu().numpy(), strengths.numpy(), setup.target.operating_point))
-    first = frames_of(part.images, change.tau, torch.zeros(1))[:, 0]
+        curves.append(torch.cat([positive_logit(setup.target, x, masks_for(setup.target, m)) for x, m in chunks]).cpu())
+    return torch.stack(curves)
+
+
+def shape_of_curves(setup: Setup, logits: Tensor) -> Columns:
+    """monotonicity.* and crossing.* of logits (N, L) at the setup's strengths."""
+    shapes = [curve_shape(each.numpy(), setup.strengths, setup.target.operating_point) for each in logits]
     return {
         "monotonicity.rho": torch.tensor([s.rho for s in shapes]),
         "monotonicity.violation": torch.tensor([s.violation for s in shapes]),
         "monotonicity.never_crosses": torch.tensor([not s.crosses for s in shapes]),
         "crossing.lambda": torch.tensor([s.crossing for s in shapes]),
         "crossing.slope": torch.tensor([s.slope for s in shapes]),
-        "identity.ssim": proximity.ssim(part.batch.images[part.rows.to(setup.device)], first),
     }
+
+
+@torch.no_grad()
+def identity(setup: Setup, part: Part, change: Change) -> Columns:
+    """identity.ssim: whether the frame at strength 0 is the image itself."""
+    first = frames_of(part.images, change.tau, torch.zeros(1))[:, 0]
+    return {"identity.ssim": proximity.ssim(part.batch.images[part.rows.to(setup.device)], first)}
 
 
 def nearness(setup: Setup, part: Part, change: Change, suffix: str = "") -> Columns:

@@ -8,8 +8,9 @@ from torch import Tensor
 from gan_explain.data import Dataset
 from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, summary, thumbnail
 from gan_explain.evaluate.inputs import ask, seed_of
-from gan_explain.evaluate.result import Aggregator, Row
+from gan_explain.evaluate.result import Aggregator
 from gan_explain.evaluate.setup import Setup
+from gan_explain.evaluate.table import Row
 from gan_explain.image import quantize16
 from gan_explain.latent.synthetic import draw_structure
 from gan_explain.metrics.aggregate import Measure, null
