@@ -78,6 +78,30 @@ def paired_bootstrap(
     return patient_bootstrap(difference, patients, n_boot=n_boot, seed=seed, confidence=confidence)
 
 
+def curve_band(
+    curves: ArrayLike, patients: Sequence[str], n_boot: int = 1000, seed: int = 0, *, confidence: float = 0.95
+) -> tuple[Floats, Floats, Floats]:
+    """Mean of curves (N, L) with a pointwise percentile band over resampled patients: mean, low, high, each (L,).
+
+    Each column is what `patient_bootstrap` gives for it alone with the same seed: one draw of patients serves the whole curve.
+    Curves with a value that is not finite are left out; NaN throughout where none is left.
+    """
+    array = np.asarray(curves, dtype=np.float64)
+    if array.ndim != 2 or len(array) != len(patients):
+        raise ValueError(f"expected a curve a patient entry ({len(patients)}, L), got {array.shape}")
+    kept = np.isfinite(array).all(1)
+    array, names = array[kept], np.asarray(patients)[kept]
+    if not len(array):
+        nothing = np.full(array.shape[1], np.nan)
+        return nothing, nothing.copy(), nothing.copy()
+    _, which = np.unique(names, return_inverse=True)
+    sums = np.stack([np.bincount(which, column) for column in array.T], axis=1)  # (N, L) -> (P, L)
+    counts = np.bincount(which).astype(np.float64)
+    draws = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n_boot)
+    low, high = np.quantile((draws @ sums) / (draws @ counts)[:, None], [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return array.mean(0), low, high
+
+
 def _interval(value: float, drawn: Floats, n: int, confidence: float) -> Interval:
     if not len(drawn):
         return Interval(value, float("nan"), float("nan"), n)
@@ -108,6 +132,73 @@ def permutation_test(a: ArrayLike, b: ArrayLike, *, n: int = 2000, seed: int = 0
     observed = abs(x.mean() - y.mean())
     shuffled = np.array([(lambda s: abs(s[: len(x)].mean() - s[len(x) :].mean()))(random.permutation(both)) for _ in range(n)])
     return float((1 + (shuffled >= observed - 1e-12).sum()) / (n + 1))
+
+
+def between_groups(curves: ArrayLike, groups: Sequence[str], x: ArrayLike) -> float:
+    """Between-group sum of squares of curves (P, L), integrated over x (L,) by trapezoids and divided by the length of x.
+
+    sum over groups g of n_g (mean_g(x) - mean(x))^2: 0 where all groups have one mean curve. With one x it is the
+    between-group sum of squares of an analysis of variance.
+    """
+    array, which, weights = _grouped(curves, groups, x)
+    return _between(array - array.mean(0), np.eye(int(which.max()) + 1)[which], weights)
+
+
+def curve_permutation_test(
+    curves: ArrayLike, groups: Sequence[str], x: ArrayLike, *, strata: Sequence[str] | None = None, n: int = 2000, seed: int = 0
+) -> float:
+    """p-value of `between_groups` for curves (P, L), one a patient, by shuffling the groups among patients; in (0, 1].
+
+    Tested is that a patient's curve has one distribution in all groups. With `strata` (P,) the groups are shuffled within each
+    stratum alone: a difference that comes from a stratum (a source, say) is then not put down to the groups. p counts the
+    observed arrangement itself: (1 + as extreme) / (n + 1) (Phipson & Smyth, 2010), so it is never 0 and never too small.
+    """
+    array, which, weights = _grouped(curves, groups, x)
+    if strata is not None and len(strata) != len(which):
+        raise ValueError(f"expected a stratum for each of {len(which)} curves, got {len(strata)}")
+    centred, members = array - array.mean(0), np.eye(int(which.max()) + 1)[which]  # (P, L), (P, G)
+    observed = _between(centred, members, weights)
+    _, inside = np.unique(np.zeros(len(which)) if strata is None else np.asarray(strata), return_inverse=True)
+    places = [np.flatnonzero(inside == i) for i in range(inside.max() + 1)]
+    random, extreme, order = np.random.default_rng(seed), 0, np.arange(len(which))
+    for _ in range(n):
+        for place in places:
+            order[place] = random.permutation(place)
+        extreme += _between(centred, members[order], weights) >= observed * (1 - 1e-9) - 1e-15
+    return float((1 + extreme) / (n + 1))
+
+
+def _grouped(curves: ArrayLike, groups: Sequence[str], x: ArrayLike) -> tuple[Floats, NDArray[np.int64], Floats]:
+    """Curves (P, L), the number of each one's group (P,), and the share of each x in a mean over it (L,)."""
+    array, at = np.asarray(curves, dtype=np.float64), np.asarray(x, dtype=np.float64)
+    if array.ndim != 2 or not len(array) or array.shape != (len(groups), len(at)) or not np.isfinite(array).all():
+        raise ValueError(f"expected finite curves ({len(groups)}, {len(at)}), at least one, got {array.shape}")
+    if len(at) > 1 and not (np.diff(at) > 0).all():
+        raise ValueError(f"expected x in rising order, got {list(at)}")
+    half = np.diff(at) / 2
+    weights = np.append(half, 0) + np.insert(half, 0, 0) if len(at) > 1 else np.ones(1)
+    return array, np.unique(np.asarray(groups), return_inverse=True)[1], weights / weights.sum()
+
+
+def _between(centred: Floats, members: Floats, weights: Floats) -> float:
+    """Centred curves (P, L), membership (P, G) in {0, 1}, weights (L,) -> the sum of squares between the groups."""
+    sums = members.T @ centred  # (G, L)
+    return float((sums**2 / members.sum(0)[:, None]).sum(0) @ weights)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """p-values corrected for their number, which holds the chance of any false one under any dependence (Holm, 1979):
+    the i-th smallest of m times m - i + 1, no smaller than the one before, at most 1. None stays None and does not count.
+    """
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    if any(not 0 <= p <= 1 for p, _ in known):
+        raise ValueError(f"expected p-values in [0, 1] or None, got {list(p_values)}")
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, i) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * p))
+        corrected[i] = largest
+    return corrected
 
 
 def auroc(score: ArrayLike, positive: ArrayLike) -> float:

@@ -12,8 +12,12 @@ from gan_explain.stats import (
     auroc,
     balanced_accuracy,
     best_operating_point,
+    between_groups,
     bootstrap_indices,
+    curve_band,
+    curve_permutation_test,
     expected_calibration_error,
+    holm,
     paired_bootstrap,
     patient_bootstrap,
     permutation_test,
@@ -112,6 +116,110 @@ def test_permutation_test_is_uniform_under_no_difference_and_small_under_one() -
     assert np.mean([p_value(seed) < 0.1 for seed in range(200)]) == pytest.approx(0.1, abs=0.06)
     assert p_value(0, apart=5) == pytest.approx(1 / 201)
     assert permutation_test([1.0], [0.0]) == 1.0  # one patient on each side proves nothing
+
+
+def test_a_band_is_the_bootstrap_of_each_column() -> None:
+    rng = np.random.default_rng(0)
+    who = np.repeat([f"p{i}" for i in range(12)], np.arange(12) % 3 + 1)
+    curves = rng.random((len(who), 5))
+    curves[3, 2] = math.nan  # its whole curve is left out
+    kept = np.arange(len(who)) != 3
+    mean, low, high = curve_band(curves, list(who), 500, 7)
+    for i in range(5):
+        alone = patient_bootstrap(curves[kept, i], list(who[kept]), n_boot=500, seed=7)
+        assert (mean[i], low[i], high[i]) == pytest.approx((alone.value, alone.low, alone.high), abs=1e-12)
+    assert np.isnan(curve_band(np.full((2, 3), math.nan), ["a", "b"])).all()
+    with pytest.raises(ValueError, match="expected a curve a patient entry"):
+        curve_band(curves, ["a"])
+
+
+def test_a_band_covers_a_known_curve_as_often_as_it_says() -> None:
+    truth, inside = np.linspace(0, 1, 4), []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        who = np.repeat(np.arange(40), 2)
+        _, low, high = curve_band(truth + rng.normal(size=(40, 4))[who], list(map(str, who)), 300, seed)
+        inside.append((low <= truth) & (truth <= high))
+    assert np.mean(inside, axis=0) == pytest.approx(0.94, abs=0.05)
+
+
+def test_sum_of_squares_between_groups_by_hand() -> None:
+    curves = np.array([[0, 0, 0], [0, 0, 2], [1, 1, 1], [3, 3, 3]])
+    # means (0, 0, 1), (2, 2, 2), of all (1, 1, 1.5): 2 * 2 * (1, 1, .25), trapezoid weights 1/4, 1/2, 1/4
+    assert between_groups(curves, ["a", "a", "b", "b"], [0, 1, 2]) == pytest.approx(4 * (0.25 + 0.5 + 0.0625))
+    assert between_groups(curves, ["a"] * 4, [0, 1, 2]) == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ValueError, match="rising order"):
+        between_groups(curves, ["a", "a", "b", "b"], [0, 2, 1])
+
+
+def test_at_one_point_it_is_the_sum_of_squares_of_the_f_test() -> None:
+    rng = np.random.default_rng(0)
+    groups = list("aaabbbbbcc")
+    values = rng.normal(size=10)
+    parts = [values[[g == name for g in groups]] for name in "abc"]
+    between = between_groups(values[:, None], groups, [0.0])
+    within = sum(((part - part.mean()) ** 2).sum() for part in parts)
+    assert (between / 2) / (within / 7) == pytest.approx(reference.f_oneway(*parts).statistic)
+
+
+def test_curves_of_two_groups_are_permuted_exactly() -> None:
+    curves = np.array([[0.0], [0.1], [1.0], [1.1]])
+    # 2 of the 6 ways to deal out two and two are as extreme: itself and the exchange of both
+    p = curve_permutation_test(curves, ["a", "a", "b", "b"], [0.0], n=6000)
+    assert p == pytest.approx(1 / 3, abs=0.02)
+    assert curve_permutation_test(np.ones((4, 3)), ["a", "a", "b", "b"], [0, 1, 2], n=50) == 1.0
+
+
+def curve_p(seed: int, apart: float = 0.0, **options: object) -> float:
+    """A p-value for 30 patients in three groups of unequal size, whose smooth curves differ by `apart` in one."""
+    rng = np.random.default_rng(seed)
+    groups = ["a"] * 6 + ["b"] * 9 + ["c"] * 15
+    x = np.linspace(0, 1, 11)
+    curves = rng.normal(size=(30, 1)) * x + 0.3 * rng.normal(size=(30, 11)) + apart * np.outer([g == "c" for g in groups], x)
+    return curve_permutation_test(curves, groups, x, n=199, seed=seed, **options)
+
+
+def test_p_of_the_curve_test_is_uniform_under_no_difference() -> None:
+    p = [curve_p(seed) for seed in range(300)]
+    assert reference.kstest(p, "uniform").pvalue > 0.01
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.03)
+
+
+def test_the_curve_test_sees_a_difference_and_repeats_itself() -> None:
+    assert np.mean([curve_p(seed, apart=1.5) <= 0.05 for seed in range(40)]) > 0.8
+    assert curve_p(0, apart=1.5) == curve_p(0, apart=1.5)
+
+
+def test_a_difference_between_sources_is_not_put_down_to_the_groups_within_them() -> None:
+    def p_values(seed: int) -> tuple[float, float]:
+        rng = np.random.default_rng(seed)
+        source = np.repeat(["near", "far"], 30)
+        sex = np.where(rng.random(60) < np.where(source == "near", 0.8, 0.2), "F", "M")
+        curves = rng.normal(size=(60, 3)) + 2.0 * (source == "near")[:, None]
+        plain = curve_permutation_test(curves, list(sex), [0, 1, 2], n=199, seed=seed)
+        return plain, curve_permutation_test(curves, list(sex), [0, 1, 2], strata=list(source), n=199, seed=seed)
+
+    plain, within = np.array([p_values(seed) for seed in range(100)]).T
+    assert np.mean(plain <= 0.05) > 0.8
+    assert np.mean(within <= 0.05) == pytest.approx(0.05, abs=0.06)
+
+
+def test_holm_by_hand() -> None:
+    # sorted .01 .02 .03 .04: 4 * .01, 3 * .02, 2 * .03, then .04 is raised to .06
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([None, 0.02, None]) == [None, 0.02, None]  # what was not tested does not count
+    assert holm([]) == []
+    with pytest.raises(ValueError, match="p-values in"):
+        holm([1.5])
+
+
+def test_holm_lies_between_no_correction_and_bonferroni_and_keeps_the_order() -> None:
+    p = np.random.default_rng(0).random(20) ** 3
+    corrected = np.array(holm(list(p)), dtype=float)
+    assert (corrected >= p).all()
+    assert (corrected <= np.minimum(1, 20 * p) + 1e-12).all()
+    assert (np.diff(corrected[np.argsort(p)]) >= 0).all()
 
 
 def test_spearman_agrees_with_scipy_with_ties_and_is_undefined_for_a_constant() -> None:
