@@ -20,16 +20,13 @@ from scipy.ndimage import gaussian_filter
 
 from gan_explain.data.anatomy import Chest, Field, draw_patient, render_chest, smooth_noise
 from gan_explain.data.dataset import Compact, Dataset, Memory, compact
+from gan_explain.data.marker import BRIGHTNESS, draw_marker
 from gan_explain.data.splits import split_by_patient
 from gan_explain.types import DataError, Record
 
 FULL_LOAD = 0.5  # mean tau over the lung fields at severity 1
 LESION_SHARE = 0.25  # a lesion is where tau passes this share of its peak
 NOISE = 0.012  # quantum noise of the transmitted intensity at full transmission
-GLYPHS = {
-    "R": ("11110", "10001", "10001", "11110", "10100", "10010", "10001"),
-    "L": ("10000", "10000", "10000", "10000", "10000", "10000", "11111"),
-}
 
 
 @dataclass(frozen=True)
@@ -109,10 +106,10 @@ def render_phantom(
         field = OPACITIES[label](chest, _stream(seed, index, label), severity) * _inward(chest.lungs, size)
         tau = field * (severity * FULL_LOAD * chest.lungs.sum() / field.sum())
     image = structure - (1 - structure) * np.expm1(-tau)
-    token = _marker(_stream(seed, index, "marker"), size) if marker else np.zeros_like(image)
+    token = draw_marker(_stream(seed, index, "marker"), size) if marker else np.zeros_like(image)
     lesion = (tau > LESION_SHARE * tau.max()) & (chest.lungs > 0)
     return Phantom(
-        np.maximum(image, 0.97 * token), structure, tau, chest.lungs, lesion, token, severity if label in OPACITIES else 0.0
+        np.maximum(image, BRIGHTNESS * token), structure, tau, chest.lungs, lesion, token, severity if label in OPACITIES else 0.0
     )
 
 
@@ -190,18 +187,3 @@ def _patch(dx: Field, dy: Field, radius: float, rng: np.random.Generator) -> Fie
 
 
 OPACITIES: dict[str, Callable[[Chest, np.random.Generator, float], Field]] = {"covid": _covid, "pneumonia": _pneumonia}
-
-
-def _marker(rng: np.random.Generator, size: int) -> Field:
-    """A letter R or L in the upper corner of its side, in [0, 1]."""
-    letter = "R" if rng.random() < 0.5 else "L"
-    glyph = np.array([[float(cell) for cell in row] for row in GLYPHS[letter]])
-    height = max(7, round(0.11 * size))
-    width = max(5, round(height * 5 / 7))
-    rows, columns = np.arange(height) * 7 // height, np.arange(width) * 5 // width
-    token = np.zeros((size, size))
-    top = round(size * rng.uniform(0.015, 0.035))
-    left = round(size * rng.uniform(0.015, 0.04))
-    left = left if letter == "R" else size - left - width
-    token[top : top + height, left : left + width] = glyph[np.ix_(rows, columns)]
-    return token
