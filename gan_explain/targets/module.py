@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from gan_explain.checkpoints import Part, load_into
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.segmenter import load_segmenter
+from gan_explain.targets.heads import Output, log_probabilities
 from gan_explain.types import CheckpointError, Segmenter, TargetError
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ LUNG_EPSILON = 1e-4  # added to the variance inside the lungs: a standard deviat
 
 
 class TargetConfig(Config):
-    """What makes a network a target, as stored beside its weights (a checkpoint part, or WEIGHTS.json for torchvision)."""
+    """What makes a network a target, as stored beside its weights (a checkpoint part, or FILE.json beside a file)."""
 
     arch: str = ""
     classes: tuple[str, ...] = ()
@@ -37,6 +38,8 @@ class TargetConfig(Config):
     lungs_only: bool = False
     temperature: float = 1.0  # logits are divided by it (calibration)
     segmenter: str = ""  # checkpoint that reads the lungs where no mask is given
+    output: Literal["", "logits", "probabilities"] = ""  # "": told from what a network in a file answers, else logits
+    multi_label: bool = False  # outputs are findings, each with a sigmoid of its own, not classes of which one is right
 
 
 class Preparation(nn.Module):
@@ -79,12 +82,11 @@ class Preparation(nn.Module):
 class ModuleTarget(nn.Module):
     """Any `nn.Module` (N, C, size, size) -> (N, K), or one logit (N,) or (N, 1), as a frozen `types.Target`.
 
-    One logit z becomes (0, z): it belongs to the second of two classes, ("negative", positive) where none are named.
+    One logit z becomes (0, z): it belongs to the second of two classes, ("negative", positive) where none are named. A network
+    whose `output` is probabilities has their log taken. Half precision is widened; logits are float32 whatever the network's.
     The network stays in eval mode, whatever `train()` is told. `segmenter` reads the lungs of a lungs-only target where the
     caller gives no mask. Raises TargetError when the parts do not fit together.
     """
-
-    differentiable = True
 
     def __init__(
         self,
@@ -100,6 +102,8 @@ class ModuleTarget(nn.Module):
         lungs_only: bool = False,
         segmenter: Segmenter | None = None,
         temperature: float = 1.0,
+        output: Output = "logits",
+        differentiable: bool = True,
     ) -> None:
         super().__init__()
         self.classes = tuple(classes) or ("negative", *positive)
@@ -108,8 +112,9 @@ class ModuleTarget(nn.Module):
         if not 0 < operating_point < 1 or not 0 < temperature < math.inf:
             raise TargetError(f"expected 0 < operating point < 1 and temperature > 0, got {operating_point} and {temperature}")
         self.operating_point, self.temperature = float(operating_point), float(temperature)
-        self.uses_lungs = lungs_only
-        self.network = network
+        self.uses_lungs, self.differentiable, self.output = lungs_only, differentiable, output
+        half = any(p.dtype in (torch.float16, torch.bfloat16) for p in network.parameters())
+        self.network = network.float() if half else network
         self.prepare = Preparation(size, channels, mean, std, lungs_only)
         self.segmenter = segmenter
         self.requires_grad_(False)
@@ -127,9 +132,13 @@ class ModuleTarget(nn.Module):
                 raise TargetError("this target reads the lungs only: expected a lung mask or a segmenter, got neither")
             with torch.no_grad():
                 lungs = self.segmenter(images)
-        out = self.network(self.prepare(images, lungs))
+        x = self.prepare(images, lungs)
+        out = self.network(x.to(next((p.dtype for p in self.network.parameters() if p.dtype == torch.float64), x.dtype)))
         if not isinstance(out, Tensor):
             raise TargetError(f"expected a tensor of logits from the target's network, got {type(out).__name__}")
+        out = out.to(torch.float64 if images.dtype == torch.float64 else torch.float32)
+        if self.output == "probabilities":
+            out = log_probabilities(out)
         if out.shape in ((len(images),), (len(images), 1)) and len(self.classes) == 2:
             z = out.reshape(-1, 1)
             out = torch.cat([torch.zeros_like(z), z], dim=1)  # (N,) or (N, 1) -> (N, 2)
@@ -150,7 +159,8 @@ class ModuleTarget(nn.Module):
             return self
         logger.info("positive set %s instead of %s: operating point 0.5", "+".join(positive), "+".join(self.positive))
         changed = {"positive": tuple(positive), "operating_point": 0.5}
-        return module_target(self.network, self.config().model_copy(update=changed), self.segmenter)
+        config = self.config().model_copy(update=changed)
+        return module_target(self.network, config, self.segmenter, differentiable=self.differentiable)
 
     def config(self, arch: str = "", segmenter: str = "") -> TargetConfig:
         """What rebuilds this adapter around its network; the names of architecture and segmenter are the caller's to give."""
@@ -167,6 +177,7 @@ class ModuleTarget(nn.Module):
             lungs_only=self.uses_lungs,
             temperature=self.temperature,
             segmenter=segmenter,
+            output=self.output,
         )
 
 
@@ -182,9 +193,12 @@ def target_config(target: ModuleTarget, arch: str, segmenter: str = "") -> dict[
     return target.config(arch, segmenter).model_dump(mode="json")
 
 
-def module_target(network: nn.Module, config: TargetConfig, segmenter: Segmenter | None = None) -> ModuleTarget:
-    fields = config.model_dump(exclude={"arch", "segmenter"})
-    return ModuleTarget(network, segmenter=segmenter, **fields)
+def module_target(
+    network: nn.Module, config: TargetConfig, segmenter: Segmenter | None = None, *, differentiable: bool = True
+) -> ModuleTarget:
+    fields = config.model_dump(exclude={"arch", "segmenter", "output", "multi_label"})
+    output: Output = config.output or "logits"
+    return ModuleTarget(network, segmenter=segmenter, output=output, differentiable=differentiable, **fields)
 
 
 def named_segmenter(config: TargetConfig) -> Segmenter | None:

@@ -15,6 +15,7 @@ from gan_explain.checkpoints import save_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget, probe, resolve_target
+from gan_explain.targets.specs import SCHEMES
 from gan_explain.types import CheckpointError, TargetError
 
 FACTORIES = """
@@ -122,11 +123,12 @@ def test_the_wrong_number_of_logits_is_found_by_the_probe(factories: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "resnet50", "checkpoint:", "torchvision:", "http://host/x", "a b:c", "module:", ":f", "xyz:a.onnx"]
+    "spec", ["", "resnet50", "checkpoint:", "torchvision:", "onnx:", "http://host/x", "a b:c", "module:", ":f", "xyz:a.onnx"]
 )
 def test_an_unknown_form_names_the_accepted_ones(spec: str) -> None:
-    with pytest.raises(TargetError, match=r"checkpoint:NAME\[#PART\], torchvision:ARCH#WEIGHTS.*package\.module:factory"):
+    with pytest.raises(TargetError, match=r"expected a target checkpoint:NAME\[#PART\].*package\.module:factory, got") as error:
         resolve_target(spec)
+    assert all(f"{scheme}:" in str(error.value) for scheme in SCHEMES)
 
 
 def test_a_missing_module_is_named() -> None:
@@ -168,11 +170,13 @@ def test_torchvision_s_mistakes_are_named(resnet: Path) -> None:
         resolve_target("torchvision:resnet18")
     with pytest.raises(TargetError, match="name the positive set"):
         resolve_target(f"torchvision:resnet18#{resnet}", classes=("a", "b", "c"))
+    with pytest.raises(TargetError, match="nowhere.pth: no such weights file"):
+        resolve_target("torchvision:resnet18#nowhere.pth")
     Path(f"{resnet}.json").write_text('{"klasses": []}')
-    with pytest.raises(CheckpointError, match="klasses"):
+    with pytest.raises(TargetError, match=r"r\.safetensors\.json: .*klasses"):
         resolve_target(f"torchvision:resnet18#{resnet}")
     Path(f"{resnet}.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"r\.safetensors\.json: expected JSON"):
+    with pytest.raises(TargetError, match=r"r\.safetensors\.json: expected JSON"):
         resolve_target(f"torchvision:resnet18#{resnet}")
 
 

@@ -1,0 +1,163 @@
+"""What a user asked for, and the way from a network in a file to a target: its description, the names of its outputs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from gan_explain.targets.heads import MultiLabel, told_output
+from gan_explain.targets.module import ModuleTarget, TargetConfig, brief, module_target, named_segmenter
+from gan_explain.types import CheckpointError, DataError, Segmenter, TargetError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A spec in full and what stands after its scheme, with the options beside it."""
+
+    spec: str
+    rest: str
+    positive: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    segmenter: Segmenter | None = None
+    trust_code: bool = False
+
+    @property
+    def file(self) -> Path:
+        """The file that `scheme:FILE` names; TargetError where there is none."""
+        path = Path(self.rest)
+        if not path.is_file():
+            raise TargetError(f"{path}: no such file (target {self.spec})")
+        return path
+
+
+@contextmanager
+def target_errors() -> Iterator[None]:
+    """A weights file that cannot be used is, for the user, a target that cannot be used."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise TargetError(str(error)) from error
+
+
+def described(file: Path, defaults: Mapping[str, Any], embedded: str | None = None) -> TargetConfig:
+    """The `TargetConfig` of a weights file: the sidecar FILE.json, else `embedded` JSON from the file itself, over `defaults`.
+
+    Raises TargetError, naming the file, for what is no such configuration.
+    """
+    sidecar = Path(f"{file}.json")
+    where, text = (sidecar, sidecar.read_text(encoding="utf-8")) if sidecar.is_file() else (file, embedded or "{}")
+    try:
+        stored = json.loads(text)
+    except ValueError as error:
+        raise TargetError(f"{where}: expected JSON, got: {error}") from error
+    if not isinstance(stored, dict):
+        raise TargetError(f"{where}: expected a JSON object, got {type(stored).__name__}")
+    try:
+        return TargetConfig.model_validate({**defaults, **stored})
+    except ValidationError as error:
+        raise TargetError(f"{where}: unusable target configuration: {brief(error)}") from error
+
+
+def named(config: TargetConfig, request: Request) -> TargetConfig:
+    """The configuration with its classes as asked for and a positive set: its own, the one asked for, or "covid".
+
+    Of findings that are not exclusive (`multi_label`) the one asked for comes first: each makes a target of its own. Raises
+    TargetError when the classes say nothing about which of them is positive.
+    """
+    classes = request.classes or config.classes
+    chosen = (request.positive or config.positive) if config.multi_label else (config.positive or request.positive)
+    if not chosen and classes and "covid" not in classes:
+        raise TargetError(f"name the positive set (--positive): the target's classes are {', '.join(classes)}")
+    return config.model_copy(update={"classes": classes, "positive": chosen or ("covid",)})
+
+
+def assemble(network: nn.Module, config: TargetConfig, request: Request, *, differentiable: bool = True) -> ModuleTarget:
+    """The target of a network and its `named` configuration, with the segmenter at hand or the one that the latter names."""
+    segmenter = request.segmenter or named_segmenter(config)
+    if config.multi_label:
+        network, config = one_of_many(network, config)
+    return module_target(network, config, segmenter, differentiable=differentiable)
+
+
+def one_of_many(
+    network: nn.Module, config: TargetConfig, thresholds: Mapping[str, float] | None = None
+) -> tuple[nn.Module, TargetConfig]:
+    """A network of independent findings as a choice between none and the positive set: see `heads.MultiLabel`.
+
+    `thresholds` by name are those that become one half. Raises TargetError for a finding that the network does not know.
+    """
+    unknown = [name for name in config.positive if name not in config.classes]
+    if unknown:
+        known = ", ".join(name for name in config.classes if name)
+        raise TargetError(f"expected a positive set within the findings {known or 'none (--classes)'}, got {'+'.join(unknown)}")
+    chosen = [config.classes.index(name) for name in config.positive]
+    at = None if thresholds is None else [thresholds[name] for name in config.positive]
+    head = MultiLabel(network, chosen, output=config.output or "logits", thresholds=at)
+    changed = {"classes": ("negative", *config.positive), "output": "logits", "multi_label": False}
+    return head, config.model_copy(update=changed)
+
+
+def tried(network: nn.Module, config: TargetConfig, request: Request, *, forward_only: bool = False) -> ModuleTarget:
+    """The target of a network that came in a file: it is run once, on noise, to see how many outputs it has, whether they are
+    logits or probabilities (where the configuration does not say) and whether gradients pass.
+
+    Raises TargetError, naming the spec, when it fails or its outputs are not those that the configuration names.
+    """
+    network.eval()
+    noise = torch.rand((4, config.channels, config.size, config.size), generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            out: Tensor = network(noise)
+        count = _outputs(out)
+        output = config.output or told_output(network, noise, multi_label=config.multi_label)
+        differentiable = not forward_only and _passes_gradients(network, noise[:1])
+    except (TargetError, DataError) as error:
+        raise TargetError(f"target {request.spec}: {error}") from error
+    except Exception as error:  # the user's own network may raise anything
+        reason = " ".join(str(error).split())[:300]
+        raise TargetError(f"target {request.spec}: failed on {tuple(noise.shape)}: {type(error).__name__}: {reason}") from error
+    config = named(config.model_copy(update={"output": output}), request)
+    classes = len(config.classes) or (2 if count == 1 else 0)
+    if not classes:
+        raise TargetError(f"target {request.spec}: name its {count} outputs in order (--classes A,B,... or FILE.json)")
+    if count != classes and not (count == 1 and classes == 2 and not config.multi_label):
+        raise TargetError(f"target {request.spec}: expected {classes} outputs ({', '.join(config.classes)}), got {count}")
+    target = assemble(network, config, request, differentiable=differentiable)
+    if output == "probabilities":
+        logger.info("target %s: its outputs are probabilities; their log is taken", request.spec)
+    return target
+
+
+def _outputs(out: object) -> int:
+    if not isinstance(out, Tensor) or out.ndim not in (1, 2) or len(out) != 4:
+        came = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise TargetError(f"expected outputs (4, K) for four images, got {came}")
+    return 1 if out.ndim == 1 else out.shape[1]
+
+
+def _passes_gradients(network: Callable[[Tensor], Tensor], x: Tensor) -> bool:
+    with torch.enable_grad():
+        return network(x.clone().requires_grad_()).requires_grad
+
+
+def in_batches(network: Callable[[Tensor], Tensor], x: Tensor, size: int | None) -> Tensor:
+    """network(x) for a network that takes exactly `size` images at a time (None: any number); the last batch is filled up."""
+    if size is None or len(x) == size:
+        return network(x)
+    pieces = []
+    for start in range(0, len(x), size):
+        piece = x[start : start + size]
+        filled = torch.cat([piece, piece[-1:].expand(size - len(piece), -1, -1, -1)])
+        pieces.append(network(filled)[: len(piece)])
+    return torch.cat(pieces)
