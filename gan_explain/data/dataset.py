@@ -139,6 +139,10 @@ class Dataset(TorchDataset[Sample]):
     def where(self, keep: Callable[[Record], bool]) -> Dataset:
         return Dataset(self.root, [record for record in self.records if keep(record)], self.memory)
 
+    def remembering(self, limit: int) -> Dataset:
+        """The same records with a memory of their own, of at most `limit` bytes."""
+        return Dataset(self.root, self.records, Memory(self.memory.reader, self.size, limit))
+
     def split(self, name: str) -> Dataset:
         """The records of `train`, `val` or `test`; empty where the dataset has none. DataError for another name."""
         if name not in SPLITS:

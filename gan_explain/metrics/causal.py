@@ -8,6 +8,7 @@ With M the feathered lungs, x_hat the reconstruction and x_c the counterfactual:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -46,3 +47,14 @@ def causal_share(
     total = e_in.abs() + e_out.abs()
     share = torch.where(total > SMALLEST, e_out.abs() / total.clamp(min=SMALLEST), torch.nan)
     return CausalShare(e_in, e_out, p(counterfactual) - start - e_in - e_out, share)
+
+
+@torch.no_grad()
+def region_effects(
+    target: Target, reference: Tensor, counterfactual: Tensor, lungs: Tensor, regions: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """E_R = p(x_hat + R (x_c - x_hat)) - p(x_hat) for weights R (N, 1, H, W) in [0, 1], by name: (N,) on the CPU."""
+    masks = lungs if target.uses_lungs else None
+    start = target.probability(reference, masks).double().cpu()
+    change = counterfactual - reference
+    return {name: target.probability(reference + r * change, masks).double().cpu() - start for name, r in regions.items()}
