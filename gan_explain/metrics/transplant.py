@@ -11,6 +11,8 @@ background of an object by that of another class, we hold both lungs and compare
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
@@ -76,17 +78,21 @@ def transplants(x: Tensor, y: Tensor, lungs_x: Tensor, lungs_y: Tensor) -> dict[
 
 
 @torch.no_grad()
-def effects(target: Target, x: Tensor, lungs_x: Tensor, donors: Tensor, lungs_d: Tensor) -> dict[str, Tensor]:
-    """p(x') - p(x) of one image x (1, 1, H, W) under each of EFFECTS and each of D donors (D, 1, H, W): (D,) float64, on the CPU.
+def effects(
+    target: Target, x: Tensor, lungs_x: Tensor, donors: Tensor, lungs_d: Tensor, only: Sequence[str] = EFFECTS
+) -> dict[str, Tensor]:
+    """p(x') - p(x) of one image x (1, 1, H, W) under each of EFFECTS (or `only` some) and each of D donors (D, 1, H, W): (D,)
+    float64, on the CPU.
 
     Exactly 0 where nothing was changed (a donor without letters). All images are one batch.
     """
     if x.shape[0] != 1 or donors.shape[1:] != x.shape[1:]:
         raise ValueError(f"expected x (1, 1, H, W) and donors (D, 1, H, W), got {tuple(x.shape)} and {tuple(donors.shape)}")
-    changed = [*transplants(x, donors, lungs_x, lungs_d).values(), *matched(x, donors, lungs_x, lungs_d).values()]
-    images = torch.cat([x, *changed])  # (1 + EFFECTS * D, 1, H, W)
+    made = {f"transplant.{name}": image for name, image in transplants(x, donors, lungs_x, lungs_d).items()}
+    made |= {f"statistic.{name}": image for name, image in matched(x, donors, lungs_x, lungs_d).items()}
+    images = torch.cat([x, *(made[name] for name in only)])  # (1 + len(only) * D, 1, H, W)
     lungs = lungs_x.expand(len(images), -1, -1, -1) if target.uses_lungs else None
     p = target.probability(images, lungs).double().cpu()
     same = (images == x).flatten(1).all(1).cpu()
-    rise = torch.where(same, 0.0, p - p[0])[1:].view(len(EFFECTS), len(donors))
-    return dict(zip(EFFECTS, rise, strict=True))
+    rise = torch.where(same, 0.0, p - p[0])[1:].view(len(only), len(donors))
+    return dict(zip(only, rise, strict=True))

@@ -103,6 +103,10 @@ def test_donors_do_not_depend_on_each_other() -> None:
     alone = effects(target, X, LUNGS_X, donors[1:], LUNGS_Y[1:])
     for name in EFFECTS:
         torch.testing.assert_close(both[name][1:], alone[name])
+    only = ("transplant.text", "transplant.outside")
+    some = effects(target, X, LUNGS_X, donors, LUNGS_Y, only)
+    assert tuple(some) == only
+    torch.testing.assert_close(some["transplant.outside"], both["transplant.outside"])
 
 
 def test_shapes_that_do_not_fit_are_named() -> None:
