@@ -149,23 +149,32 @@ def curve_permutation_test(
 ) -> float:
     """p-value of `between_groups` for curves (P, L), one a patient, by shuffling the groups among patients; in (0, 1].
 
-    Tested is that a patient's curve has one distribution in all groups. With `strata` (P,) the groups are shuffled within each
-    stratum alone: a difference that comes from a stratum (a source, say) is then not put down to the groups. p counts the
-    observed arrangement itself: (1 + as extreme) / (n + 1) (Phipson & Smyth, 2010), so it is never 0 and never too small.
+    Tested is that a patient's curve has one distribution in all groups. With `strata` (P,) curves are taken from the mean of
+    their stratum and the groups are shuffled within it alone: a difference between strata (sources, say) is not put down to the
+    groups. p counts the observed arrangement too: (1 + as extreme) / (n + 1) (Phipson & Smyth, 2010), so it is never too small.
     """
     array, which, weights = _grouped(curves, groups, x)
-    if strata is not None and len(strata) != len(which):
-        raise ValueError(f"expected a stratum for each of {len(which)} curves, got {len(strata)}")
-    centred, members = array - array.mean(0), np.eye(int(which.max()) + 1)[which]  # (P, L), (P, G)
+    inside = ["all"] * len(which) if strata is None else strata
+    centred, members = centred_within(array, inside), np.eye(int(which.max()) + 1)[which]  # (P, L), (P, G)
     observed = _between(centred, members, weights)
-    _, inside = np.unique(np.zeros(len(which)) if strata is None else np.asarray(strata), return_inverse=True)
-    places = [np.flatnonzero(inside == i) for i in range(inside.max() + 1)]
+    places = [np.flatnonzero(np.asarray(inside) == name) for name in sorted(set(inside))]
     random, extreme, order = np.random.default_rng(seed), 0, np.arange(len(which))
     for _ in range(n):
         for place in places:
             order[place] = random.permutation(place)
         extreme += _between(centred, members[order], weights) >= observed * (1 - 1e-9) - 1e-15
     return float((1 + extreme) / (n + 1))
+
+
+def centred_within(curves: ArrayLike, strata: Sequence[str]) -> Floats:
+    """Curves (P, L), each less the mean curve of its stratum (P,)."""
+    array = np.asarray(curves, dtype=np.float64)
+    if len(array) != len(strata):
+        raise ValueError(f"expected a stratum for each of {len(array)} curves, got {len(strata)}")
+    _, which = np.unique(np.asarray(strata), return_inverse=True)
+    means = np.stack([array[which == i].mean(0) for i in range(which.max() + 1)])
+    centred: Floats = array - means[which]
+    return centred
 
 
 def _grouped(curves: ArrayLike, groups: Sequence[str], x: ArrayLike) -> tuple[Floats, NDArray[np.int64], Floats]:

@@ -199,9 +199,20 @@ def test_a_difference_between_sources_is_not_put_down_to_the_groups_within_them(
         plain = curve_permutation_test(curves, list(sex), [0, 1, 2], n=199, seed=seed)
         return plain, curve_permutation_test(curves, list(sex), [0, 1, 2], strata=list(source), n=199, seed=seed)
 
-    plain, within = np.array([p_values(seed) for seed in range(100)]).T
+    plain, within = np.array([p_values(seed) for seed in range(100)]).T  # sexes differ between sources, not within
     assert np.mean(plain <= 0.05) > 0.8
     assert np.mean(within <= 0.05) == pytest.approx(0.05, abs=0.06)
+
+
+def test_a_difference_within_sources_is_seen_through_a_larger_one_between_them() -> None:
+    def p_value(seed: int, strata: bool) -> float:
+        rng = np.random.default_rng(seed)
+        source, sex = np.repeat(["near", "far"], 30), np.tile(["F", "M"], 30)
+        curves = rng.normal(size=(60, 3)) + 20.0 * (source == "near")[:, None] + 0.8 * (sex == "F")[:, None]
+        return curve_permutation_test(curves, list(sex), [0, 1, 2], strata=list(source) if strata else None, n=199, seed=seed)
+
+    assert np.mean([p_value(seed, strata=True) <= 0.05 for seed in range(30)]) > 0.8
+    assert np.mean([p_value(seed, strata=False) <= 0.05 for seed in range(30)]) < 0.2
 
 
 def test_holm_by_hand() -> None:

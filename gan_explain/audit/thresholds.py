@@ -1,0 +1,107 @@
+"""What an audit asks of a target, and the numbers that decide: one table, nothing is decided elsewhere.
+
+The thresholds were set on val before test was looked at. An interval decides, not a value (`audit.verdict`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Relation = Literal["at least", "at most", "more than", "within"]  # within: of 0, in either direction
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One check. `measure` is a name in the document's measures; a name that ends in `.*` stands for one check for each judge
+    (`transfer.*`), disturbance (`persistence.*`) or source (`specificity.*`, `sensitivity.*`).
+
+    `words` says in a sentence what the number is. `share`: it is a share of images, so its interval at exactly 0 or 1 is exact
+    and not the bootstrap's, which has no width there. `optional`: where the measure could not be taken the question is decided
+    without it.
+    """
+
+    measure: str
+    relation: Relation
+    threshold: float
+    words: str
+    share: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question passes when all its limits are kept, fails when one is broken, and is left open (abstains) otherwise."""
+
+    id: str
+    question: str
+    limits: tuple[Limit, ...]
+
+
+LEAST_IMAGES = 10  # a check on fewer is left open
+LEAST_IN_SOURCE = 10  # images of a class that a source must hold to be asked whether it is called rightly
+
+# A target whose p hardly moves over the images, and does not follow opacities either, has nothing to explain: every question but
+# the first is left open. Accuracy cannot tell: untrained networks reached an AUROC of .77 on val (spread at most .024), and a
+# target that reads the source .50 (spread .42).
+SPREAD = Limit("spread", "at least", 0.05, "the standard deviation of p over the images")
+SLOPE = Limit("opacity_probe.slope", "at least", 0.05, "the rise of p per unit of dose of rendered opacities")
+
+SHORTCUT = Limit("shortcut", "within", 0.05, "what a positive's outside adds to p beyond what a negative's does")
+FREE_OUTSIDE = Limit(
+    "free.outside_share", "at most", 0.5, "the share of the free layer's effect that comes from outside the lungs"
+)
+FREE_MOVES = Limit("rise.free", "at least", 0.05, "the rise of p along the free layer")  # below it FREE_OUTSIDE says nothing
+LEAST_EVIDENCE = 0.05  # a statistic whose effect on p is surely more than this is named
+CONTROL = "control.marker.named"  # 1 where the audit named a marker that was planted for it to find
+
+QUESTIONS: tuple[Question, ...] = (
+    Question(
+        "informed",
+        "Tells the labels apart?",
+        (SPREAD, Limit("auroc", "at least", 0.60, "AUROC")),
+    ),
+    Question(
+        "opacities",
+        "Responds to opacities in the lungs?",
+        (
+            Limit(
+                "opacity_probe.rises", "at least", 0.75, "the share of images whose p rises with rendered opacities", share=True
+            ),
+            SLOPE,
+        ),
+    ),
+    Question(
+        "monotone",
+        "Rises steadily as the generated pathology is turned up?",
+        (
+            Limit("rise", "at least", 0.10, "the rise of p from strength 0 to 1"),
+            Limit("monotonicity.rho", "at least", 0.90, "Spearman's rho of the logit and the strength"),
+            Limit("monotonicity.violation", "at most", 0.05, "the share of the curve's movement that goes down"),
+        ),
+    ),
+    Question("outside", "Ignores what lies outside the lungs?", (SHORTCUT, FREE_OUTSIDE)),
+    Question(
+        "sources",
+        "Is right in every source?",
+        (
+            Limit("specificity.*", "at least", 0.60, "specificity", share=True),
+            Limit("sensitivity.*", "at least", 0.60, "sensitivity", share=True),
+        ),
+    ),
+    Question(
+        "explanation",
+        "Can this explanation be trusted?",
+        (
+            Limit("flip.negative", "at least", 0.80, "the share of negatives that the layer turns positive", share=True),
+            Limit("random.excess", "more than", 0.0, "the flips of the layer less those of a random one of equal norm"),
+            Limit("transfer.*", "at least", 0.60, "the share that turns positive under another network too", share=True),
+            Limit("persistence.*", "at least", 0.90, "the share of flips that survive", share=True),
+            Limit("reconstruction.gap", "at most", 0.10, "the change of p by taking a positive apart and composing it again"),
+            Limit(
+                "null.shuffled.flip", "at most", 0.10, "the flips of the target with shuffled weights", share=True, optional=True
+            ),
+        ),
+    ),
+)
+IDS = tuple(question.id for question in QUESTIONS)
