@@ -43,7 +43,7 @@ def curves_from_csv(lines: Iterable[str]) -> Curves:
 def table(curves: Curves, name: str) -> tuple[list[int], Floats]:
     """Places (N,) and curves (N, L) of one name, in the order of the dataset."""
     each = dict(sorted(curves.get(name, {}).items()))
-    return list(each), np.array(list(each.values()), dtype=np.float64).reshape(len(each), -1)
+    return list(each), np.array(list(each.values()), dtype=np.float64) if each else np.empty((0, 0))
 
 
 def banded(curves: Floats, patients: Sequence[str], x: Sequence[float], n_boot: int, seed: int) -> Curve | None:

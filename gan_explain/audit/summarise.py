@@ -184,7 +184,7 @@ def _difference(first: Gathered, second: Gathered) -> dict[str, Any] | None:
     plan, who = first.about["plan"], patients_of(first.rows)
     a, b = first.curves.get("negative", {}), second.curves.get("negative", {})
     places = sorted(a.keys() & b.keys())
-    values = np.array([np.subtract(b[i], a[i]) for i in places], dtype=np.float64).reshape(len(places), -1)
+    values = np.array([np.subtract(b[i], a[i]) for i in places]) if places else np.empty((0, 0))
     return banded(values, [who[i] for i in places], plan["strengths"], int(plan["bootstrap"]), int(plan["seed"]))
 
 

@@ -1,0 +1,191 @@
+"""An audit end to end on phantoms: shards join to the bit, nothing is random, what is known in advance comes out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gan_explain.audit import AuditResult, Gathered, Plan, Subject, audit, gather, summarise, union
+from gan_explain.data import Dataset, open_dataset
+from gan_explain.metrics.nulls import ConstantTarget
+from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.types import DataError, Target
+
+SIZE = 64
+PLAN = Plan(strengths=tuple(np.linspace(0, 1.5, 21).tolist()), codes=3, bootstrap=50, show=4, by=("source", "severity"), donors=2)
+
+
+class Brightness(ConstantTarget):
+    """p is a sigmoid of the mean brightness of the part of the image that it looks at."""
+
+    def __init__(self, middle: float, rows: slice = slice(None), slope: float = 60) -> None:
+        for name, value in {"middle": middle, "rows": rows, "slope": slope}.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "classes", ("normal", "covid"))
+        object.__setattr__(self, "positive", ("covid",))
+
+    def logits(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        z = self.slope * (images[:, :, self.rows].mean((1, 2, 3)) - self.middle)  # type: ignore[attr-defined]
+        return torch.stack([torch.zeros_like(z), z], 1)
+
+
+def whole(images: Tensor) -> Tensor:
+    mask = torch.zeros_like(images)
+    mask[..., 16:52, 8:28] = 1
+    mask[..., 16:52, 36:56] = 1
+    return mask
+
+
+@pytest.fixture(scope="module")
+def phantoms() -> Dataset:
+    return open_dataset("phantom:n=40,marker_covid=0.5", size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def subject(phantoms: Dataset) -> Subject:
+    torch.manual_seed(0)
+    confined, free = (
+        Disentangler(GeneratorConfig(resolution=SIZE, width=8, code_dim=4, confine=confine, initial_tau=0.6))
+        .requires_grad_(False)
+        .eval()
+        for confine in ("lungs", "free")
+    )
+    middle = float(phantoms.batch().images.mean())
+    judges = {"upper": cast(Target, Brightness(middle, slice(0, 40))), "lower": cast(Target, Brightness(middle, slice(24, 64)))}
+    return Subject(cast(Target, Brightness(middle + 0.02)), confined, whole, free, judges)
+
+
+@pytest.fixture(scope="module")
+def result(subject: Subject, phantoms: Dataset) -> AuditResult:
+    return audit(subject, phantoms, PLAN)
+
+
+def test_every_curve_and_question_is_there(result: AuditResult, phantoms: Dataset) -> None:
+    document = result.document
+    assert [each["id"] for each in result.verdict] == ["informed", "opacities", "monotone", "outside", "sources", "explanation"]
+    for name in ("negative", "negative.free", "healed"):
+        curve = document["curves"][name]
+        assert len(curve["x"]) == len(curve["mean"]) == 21
+        assert all(low <= mean <= high for low, mean, high in zip(curve["low"], curve["mean"], curve["high"], strict=True))
+    assert len(result.rows) == len(phantoms)
+    assert [int(row["image"]) for row in result.rows] == list(range(len(phantoms)))
+    assert {each["column"] for each in document["subgroups"]} == {"source", "severity"}
+    json.dumps(document, allow_nan=False)
+
+
+def test_curves_begin_at_the_images_own_p_and_rise_by_what_the_table_says(result: AuditResult) -> None:
+    first = result.curves["negative"]
+    for row in result.rows:
+        if row["called"] == "negative":
+            assert first[int(row["image"])][0] == pytest.approx(row["p"], abs=1e-6)
+    assert result.measures["rise"]["value"] == pytest.approx(np.mean([row["rise"] for row in result.rows if "rise" in row]))
+    assert result.document["curves"]["negative"]["mean"][-1] > result.document["curves"]["negative"]["mean"][0]
+
+
+def test_shards_join_to_the_unsharded_audit_to_the_bit(
+    subject: Subject, phantoms: Dataset, result: AuditResult, tmp_path: Path
+) -> None:
+    for i in (3, 1, 2):
+        gather(subject, phantoms, PLAN, shard=(i, 3)).save(tmp_path / str(i))
+    folders = [tmp_path / str(i) for i in (2, 3, 1)]
+    shards = [Gathered.load(folder) for folder in folders]
+    assert all(len(shard.rows) < len(phantoms) for shard in shards)
+    summarise(union(shards, [str(folder) for folder in folders])).save(tmp_path / "joined")
+    result.save(tmp_path / "whole")
+    for path in sorted((tmp_path / "whole").rglob("*")):
+        if path.is_file():
+            assert (tmp_path / "joined" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_second_audit_is_the_same(subject: Subject, phantoms: Dataset, result: AuditResult) -> None:
+    assert json.dumps(audit(subject, phantoms, PLAN).document) == json.dumps(result.document)
+
+
+def test_a_patient_does_not_depend_on_the_company(subject: Subject, phantoms: Dataset) -> None:
+    """Curves of the first ten patients are the same with and without the others; only donors are drawn from the company."""
+    few = phantoms.where(lambda record: int(record.extra["index"]) < 10)
+    quick = replace(PLAN, quick=True)
+    alone, together = gather(subject, few, quick), gather(subject, phantoms, quick)
+    for place, values in alone.curves["negative"].items():
+        assert together.curves["negative"][place] == values
+
+
+def test_what_was_saved_renders_again_without_models_or_data(result: AuditResult, tmp_path: Path) -> None:
+    result.save(tmp_path)
+    loaded = AuditResult.load(tmp_path)
+    assert loaded.document == result.document
+    assert loaded.report() == result.report() == (tmp_path / "report.html").read_text()
+
+
+def test_the_outside_is_named_where_the_target_looks_there_only(subject: Subject, phantoms: Dataset) -> None:
+    """Half of the phantoms with covid bear a letter in an upper corner; this target looks at the top rows and nothing else."""
+    top = slice(0, 10)
+    middle = float(phantoms.batch().images[:, :, top].mean()) + 0.02
+    plan = replace(PLAN, marker=None, donors=4)
+    found = audit(replace(subject, target=cast(Target, Brightness(middle, top, 200)), judges={}), phantoms, plan)
+    outside = {each["name"]: each["excess"]["value"] for each in found.document["evidence"]}
+    assert outside["outside"] > 0.05 > abs(outside["lungs"])
+    assert found.measures["opacity_probe.rises"]["value"] == 0
+    assert {each["id"]: each["answer"] for each in found.verdict}["opacities"] != "pass"
+
+
+def test_a_constant_target_is_not_explained(subject: Subject, phantoms: Dataset) -> None:
+    constant = cast(Target, ConstantTarget(0.3, classes=("normal", "covid"), positive=("covid",)))
+    found = audit(replace(subject, target=constant), phantoms, PLAN)
+    assert np.ptp(found.document["curves"]["negative"]["mean"]) < 1e-6
+    answers = {each["id"]: each["answer"] for each in found.verdict}
+    assert answers.pop("informed") != "pass"
+    assert set(answers.values()) == {"abstain"}
+
+
+def test_a_target_compared_with_itself_differs_nowhere(subject: Subject, phantoms: Dataset) -> None:
+    found = audit(subject, phantoms, replace(PLAN, quick=True), compare=subject)
+    difference = found.document["compare"]["difference"]
+    assert difference["n"] == found.document["curves"]["negative"]["n"]
+    assert difference["mean"] == difference["low"] == difference["high"] == [0.0] * 21
+
+
+def test_pictures_are_as_many_as_asked_for_with_the_worst_among_them(result: AuditResult, subject: Subject, phantoms: Dataset) -> None:
+    every = audit(subject, phantoms, replace(PLAN, quick=True, show=500)).document["pictures"]
+    assert len(result.pictures) == 4
+    worst = sorted(every, key=lambda each: each["probability"][-1] - each["probability"][0])[:2]
+    assert {(each["row"], each["way"]) for each in worst} <= {(p.row, p.way) for p in result.pictures}
+
+
+def test_an_empty_dataset_is_an_error(subject: Subject, phantoms: Dataset) -> None:
+    with pytest.raises(DataError, match="expected images to audit"):
+        audit(subject, phantoms.where(lambda _: False), PLAN)
+
+
+@pytest.mark.parametrize("damage", ["missing", "twice", "another"])
+def test_shards_that_do_not_make_a_whole_are_refused(subject: Subject, phantoms: Dataset, damage: str) -> None:
+    quick = replace(PLAN, quick=True)
+    few = phantoms.where(lambda record: int(record.extra["index"]) < 8)
+    first, second = (gather(subject, few, quick, shard=(i, 2)) for i in (1, 2))
+    other = gather(subject, few, replace(quick, seed=1), shard=(2, 2))
+    given: dict[str, list[Any]] = {"missing": [first], "twice": [first, first], "another": [first, other]}
+    with pytest.raises(DataError, match="same audit" if damage == "another" else "each of 2 shards once"):
+        union(given[damage], ["a", "b"][: len(given[damage])])
+
+
+@pytest.mark.parametrize("name", ["shard.json", "curves.csv", "features.safetensors", "pictures/pictures.json"])
+def test_a_damaged_shard_names_the_file(subject: Subject, phantoms: Dataset, tmp_path: Path, name: str) -> None:
+    few = phantoms.where(lambda record: int(record.extra["index"]) < 4)
+    gather(subject, few, replace(PLAN, quick=True)).save(tmp_path)
+    (tmp_path / name).write_bytes(b"\x00damaged")
+    with pytest.raises(DataError, match=name):
+        Gathered.load(tmp_path)
+
+
+def test_a_damaged_result_names_the_file(result: AuditResult, tmp_path: Path) -> None:
+    result.save(tmp_path)
+    (tmp_path / "audit.json").write_text("{")
+    with pytest.raises(DataError, match=r"audit\.json"):
+        AuditResult.load(tmp_path)
