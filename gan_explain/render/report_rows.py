@@ -1,0 +1,119 @@
+"""The table of patients in the audit's report: which columns there are, what their cells say, and which rows come first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from gan_explain.render.report_words import finite, number
+
+BY = "by."  # prefix of the manifest's columns in the table
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its key in the rows, its head, what it means, and whether it holds numbers."""
+
+    key: str
+    head: str
+    title: str
+    numeric: bool = False
+
+
+COLUMNS = (
+    Column("patient_id", "patient", "patient"),
+    Column("path", "image", "file name"),
+    Column("source", "source", "where the image comes from"),
+    Column("label", "label", "what the data say"),
+    Column("called", "called", "what the target says at p*"),
+    Column("p", "p", "probability of the positive set", True),
+    Column("rise", "rise", "p at λ = 1 less p at λ = 0, lungs generator", True),
+    Column("crossing.lambda", "λ*", "strength at which p passes p*", True),
+    Column("monotonicity.rho", "ρ", "Spearman's ρ of the logit along λ", True),
+    Column("monotonicity.violation", "falls", "share of the movement of p that falls", True),
+    Column("rise.free", "rise, free", "the same rise under the free generator", True),
+    Column("transplant.outside.excess", "outside", "what the outside of positives adds to p, beyond that of negatives", True),
+    Column("flip.healed", "healed", "1 where a positive turns negative when healed", True),
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row as it is shown: its place in the audit's table, its rank (worst first), its texts and numbers, and its tags."""
+
+    row: int
+    rank: int
+    text: Mapping[str, str]
+    value: Mapping[str, float | None]
+    tags: tuple[str, ...]
+    extra: tuple[str, ...]
+
+
+def lines(rows: Sequence[Mapping[str, Any]], extra: Sequence[str] = ()) -> list[Line]:
+    """All rows, worst first: those that never cross p*, then by the rise of p, least first; rows without a rise come last.
+
+    `extra` are columns of the manifest that the audit was asked for; those of COLUMNS among them are not shown twice.
+    """
+    known = {column.key for column in COLUMNS}
+    asked = tuple(name for name in dict.fromkeys(extra) if name not in known)
+    order = sorted(range(len(rows)), key=lambda i: (*_badness(rows[i]), i))
+    return [_line(rows[i], i, rank, asked) for rank, i in enumerate(order, 1)]
+
+
+def used(found: Sequence[Line], columns: Sequence[Column]) -> list[Column]:
+    """The columns that any row has something in, those that were asked for after `called`."""
+    extra = [Column(name, name, name) for name in (found[0].extra if found else ())]
+    after = next(i for i, column in enumerate(columns) if column.key == "called") + 1
+    every = [*columns[:after], *extra, *columns[after:]]
+    return [column for column in every if any(line.text.get(column.key) for line in found)]
+
+
+def never_crosses(row: Mapping[str, Any]) -> bool:
+    return finite(row.get("monotonicity.never_crosses")) == 1
+
+
+def _badness(row: Mapping[str, Any]) -> tuple[int, float]:
+    rise = finite(row.get("rise"))
+    if never_crosses(row):
+        return 0, rise if rise is not None else 0.0
+    return (2, 0.0) if rise is None else (1, rise)
+
+
+def _line(row: Mapping[str, Any], index: int, rank: int, extra: tuple[str, ...]) -> Line:
+    text, value = {}, {}
+    for column in COLUMNS:
+        found = row.get(column.key)
+        if column.numeric:
+            value[column.key] = finite(found)
+            text[column.key] = "" if value[column.key] is None else number(found)
+        else:
+            text[column.key] = "" if found is None else str(found)
+    if never_crosses(row):
+        text["crossing.lambda"] = "never"
+    if finite(row.get("flip.healed")) is not None:
+        text["flip.healed"] = "yes" if finite(row["flip.healed"]) == 1 else "no"
+    text["called"] = _called(row)
+    text["path"] = PurePath(text["path"]).name or text["path"]
+    text |= {name: _asked(row, name) for name in extra}
+    return Line(index, rank, text, value, _tags(row), extra)
+
+
+def _asked(row: Mapping[str, Any], name: str) -> str:
+    """A column of the manifest, which a table carries as `by.NAME`."""
+    found = row.get(BY + name, row.get(name))
+    return "" if found is None else str(found)
+
+
+def _tags(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the table can be filtered by."""
+    return tuple(tag for tag in (_called(row), "never crosses" if never_crosses(row) else "") if tag)
+
+
+def _called(row: Mapping[str, Any]) -> str:
+    """What the target says, in words where the table has 0 and 1."""
+    found = "" if row.get("called") is None else str(row["called"])
+    return {"1": "positive", "1.0": "positive", "True": "positive", "0": "negative", "0.0": "negative", "False": "negative"}.get(
+        found, found
+    )
