@@ -48,10 +48,15 @@ def _below(threshold: float) -> Test:
     return lambda low, high: True if high <= threshold else False if low > threshold else None
 
 
+def _not_above(threshold: float) -> Test:
+    return lambda low, high: low <= threshold
+
+
 def _controls(measures: Measures) -> list[tuple[str, str, str, Test]]:
     """Name, what it does, what should come of it, and the test on its interval."""
     judged = sorted(name for name in measures if name.startswith("transfer.") and name.endswith(".minus_pgd"))
     at = SHORTCUT.threshold
+    own = max(at, measures.get("shortcut", {}).get("high") or 0.0)  # the target's own shortcut stays in the control
     return [
         (
             "null.constant.range",
@@ -69,7 +74,12 @@ def _controls(measures: Measures) -> list[tuple[str, str, str, Test]]:
         ),
         ("control.marker.shortcut", "this target with a planted marker as a shortcut: its score", f"above {at:.2f}", _above(at)),
         ("control.marker.corners", "the same, of the corners alone", "above 0: that is where the marker lies", _above(0.0)),
-        ("control.marker.clean", "the same target where the marker says nothing of the class", f"at most {at:.2f}", _below(at)),
+        (
+            "control.marker.clean",
+            "the same target where the marker says nothing of the class",
+            "at most its own shortcut score",
+            _not_above(own),
+        ),
         (CONTROL, "the audit names the planted marker", "1: it does", _above(0.5)),
     ]
 

@@ -78,7 +78,7 @@ def compare(
     Groups of fewer than five patients are left out. "unknown" is shown, not tested: who lacks an entry is no group of patients,
     and often just a source. `reason` names what was left out and why, and why there is no p.
     """
-    array = np.asarray(curves, dtype=np.float64).reshape(len(patients), -1)
+    array = np.asarray(curves, dtype=np.float64).reshape(len(patients), len(x))
     if not len(patients) == len(groups) == (len(patients) if strata is None else len(strata)):
         raise ValueError(f"expected a patient, a group and a stratum for each curve, got {len(patients)}, {len(groups)}")
     kept = [int(i) for i in np.flatnonzero(np.isfinite(array).all(1))]

@@ -56,7 +56,8 @@ def _differs_by_source(answer: Entry) -> bool:
     rates: dict[str, list[Entry]] = {}
     for each in answer["checks"]:
         rates.setdefault(each["measure"].partition("[")[0], []).append(each)
-    apart = any(max(each["low"] for each in rate) > min(each["high"] for each in rate) for rate in rates.values())
+    sure = [[each for each in rate if each["low"] is not None] for rate in rates.values()]
+    apart = any(max(each["low"] for each in rate) > min(each["high"] for each in rate) for rate in sure if rate)
     return bool(answer["answer"] == "fail" and apart)
 
 
@@ -78,6 +79,8 @@ def _opacities(document: Mapping[str, Any], answer: Entry, who: str) -> str:
     if answer["answer"] == "abstain":
         return _open("responds to opacities in the lungs", answer, who)
     rises, slope = answer["checks"]
+    if None in (rises["value"], slope["value"]):
+        return f"{who} does not respond to opacities in the lungs as asked: {answer['why']}."
     numbers = (
         f"with opacities rendered into them, p rises in {share(rises)} of {rises['n']} images, "
         f"by {interval(slope)} per unit of dose"

@@ -135,5 +135,6 @@ def _sentence(found: Check) -> str:
     """A check that has a value in words: what, how much, against what."""
     at = found["threshold"]
     asked = f"{found['relation']} {percent(at) + ' %' if found['share'] else number(at)}"
+    asked += " of 0" if found["relation"] == "within" else ""
     tail = f"; {found['reason']}" if found["reason"] else ""
     return f"{found['words']} is {share(found) if found['share'] else interval(found)} (asked: {asked}{tail})"

@@ -1,0 +1,103 @@
+"""The sentences of a summary: the worst first, with numbers, and no claim that the verdict does not make."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gan_explain.audit.findings import evidence
+from gan_explain.audit.summary import summarise
+from gan_explain.audit.verdict import decide
+from gan_explain.audit.wording import interval, listed, number, share
+
+
+def lines(made: SimpleNamespace, measures: dict[str, Any], **more: Any) -> list[str]:
+    verdict = decide(measures, judges=["judge"], has_free="free.outside_share" in measures)
+    found = summarise(made.document(measures, verdict, evidence=evidence(measures), **more))
+    assert all(line.endswith(".") and "None" not in line and "nan" not in line for line in found)
+    return found
+
+
+def test_a_source_detector_is_called_one_in_the_first_lines(made: SimpleNamespace) -> None:
+    found = lines(made, made.naive())
+    assert found[:4] == [
+        "In short: the calls of checkpoint:it follow the source of a radiograph and what lies outside the lungs, "
+        "not opacities in the lungs.",
+        "It does not respond to opacities in the lungs: with opacities rendered into them, p rises in 58 % [50, 66] of 154 "
+        "images, by 0.010 [0.005, 0.015] per unit of dose (asked: at least 75 % and 0.05).",
+        "It reads what lies outside the lungs: with the lungs held, the outside of a positive raises p by 0.20 [0.16, 0.24] more "
+        "than that of a negative (91 images; at most 0.05 is allowed); of its parts most by the border, 0.084 [0.050, 0.120].",
+        "It is not right in every source: specificity in b is 0.4 % [0, 1] of 442 (asked: at least 60 %).",
+    ]
+    assert any(line.startswith("Whether it tells the labels of these images apart stays open: AUROC is 0.55") for line in found)
+    assert any("90 % [87, 93] of the free layer's effect comes from outside" in line for line in found)
+
+
+def test_bad_calls_everywhere_are_not_put_down_to_the_source(made: SimpleNamespace) -> None:
+    same = {"a": made.m(0.5, 0.45, 0.55), "b": made.m(0.48, 0.4, 0.56)}
+    measures = {**made.naive(), "shortcut": made.m(0.0), "specificity": made.m(0.5, by=same), "sensitivity": made.m(0.5, by=same)}
+    del measures["free.outside_share"]
+    assert lines(made, measures)[0].startswith("checkpoint:it does not respond to opacities")
+
+
+def test_a_good_target_is_praised_with_numbers(made: SimpleNamespace) -> None:
+    found = lines(made, made.balanced())
+    assert found[0].startswith(
+        "checkpoint:it responds to opacities in the lungs: with opacities rendered into them, p rises in 98 %"
+    )
+    assert not any("not" in line.split(":")[0] or "open" in line for line in found)
+    assert found[-1] == "Control: a marker planted as a shortcut was found and named (score 0.55 [0.40, 0.70])."
+
+
+@pytest.mark.parametrize("name", ["constant", "untrained"])
+def test_of_a_target_that_hardly_moves_one_thing_is_said(made: SimpleNamespace, name: str) -> None:
+    (only,) = lines(made, made.targets[name]())
+    assert only.startswith("checkpoint:it gives nearly the same answer whatever it is shown: the standard deviation of p over")
+    assert only.endswith("There is nothing to judge or to explain.")
+
+
+def test_without_measures_nothing_is_claimed(made: SimpleNamespace) -> None:
+    (only,) = lines(made, {})
+    assert only.startswith("Nothing is judged of checkpoint:it")
+
+
+@pytest.mark.parametrize(
+    ("rises", "slope", "words"),
+    [
+        (0.9, 0.01, "responds only faintly"),
+        (0.4, 0.3, "in some images only"),
+        (0.1, -0.2, "takes opacities in the lungs for a sign of health"),
+        (0.5, 0.0, "does not respond to opacities"),
+    ],
+)
+def test_ways_not_to_respond(made: SimpleNamespace, rises: float, slope: float, words: str) -> None:
+    measures = {**made.balanced(), "opacity_probe.rises": made.m(rises), "opacity_probe.slope": made.m(slope)}
+    assert words in lines(made, measures)[0]
+
+
+@pytest.mark.parametrize("missing", sorted(["spread", "opacity_probe.rises", "shortcut", "rise", "flip.negative", "specificity"]))
+def test_any_measure_can_be_missing(made: SimpleNamespace, missing: str) -> None:
+    for name in made.targets:
+        lines(made, {**made.targets[name](), missing: made.null("it was not asked for")})
+
+
+def test_subgroups_and_a_borrowed_generator_are_said(made: SimpleNamespace) -> None:
+    columns = [("sex", 0.0002), ("view", 0.4), ("age", None)]
+    subgroups = [{"column": column, "p_corrected": p} for column, p in columns]
+    found = lines(made, made.balanced(), subgroups=subgroups)
+    assert "The response differs by sex (p below 0.001), corrected for 2 tests." in found
+    assert "No difference of the response by view was found." in found
+    document = made.document(made.balanced(), decide(made.balanced()))
+    document["provenance"]["generator"] = {"own": False}
+    assert summarise(document)[-1].startswith("The generator was not trained with this target")
+
+
+def test_numbers_in_words() -> None:
+    assert [number(x) for x in (0.478, -0.0001, 1, -0.25)] == ["0.48", "0.00", "1.00", "-0.25"]
+    assert interval({"value": 0.0096, "low": -0.0004, "high": 0.015}) == "0.010 [0.000, 0.015]"
+    assert interval({"value": 0.3}) == "0.30"
+    assert share({"value": 0.478, "low": 0.0, "high": 0.9961}) == "48 % [0, 99.6]"
+    assert share({"value": 1.0, "low": 0.002, "high": 1.0}) == "100 % [0.2, 100]"
+    assert [listed(parts) for parts in (["a"], ["a", "b"], ["a", "b", "c"], [])] == ["a", "a and b", "a, b and c", ""]
