@@ -18,6 +18,8 @@ ALIASES = {
     "non-covid": "other_pneumonia",
 }
 
+FINDINGS = {"lung_opacity": frozenset({COVID}) | PNEUMONIAS}  # names that some networks give to what several labels show
+
 
 def canonical(label: str) -> str:
     """Lower case, blanks as underscores, aliases resolved: `COVID-19` -> `covid`, `Viral Pneumonia` -> `viral_pneumonia`."""
@@ -32,5 +34,11 @@ def coarse(label: str) -> str:
 
 
 def belongs(label: str, positive: Collection[str]) -> bool:
-    """Whether a label, as it is or in the three-class view, belongs to a positive set."""
-    return label in positive or coarse(label) in positive
+    """Whether a label, as it is or in the three-class view, belongs to a positive set, or shows a finding of it.
+
+    The set's names may be spelled as a network spells them: `COVID-19`, `Pneumonia`, `Lung Opacity` (which every pneumonia and
+    covid show).
+    """
+    names = {canonical(name) for name in positive}
+    own = canonical(label)
+    return own in names or coarse(label) in names or any(own in FINDINGS.get(name, ()) for name in names)

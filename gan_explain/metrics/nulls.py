@@ -48,9 +48,12 @@ def _norm(x: Tensor) -> Tensor:
     return length
 
 
-def shuffled_target(target: ModuleTarget, seed: int = 0) -> ModuleTarget:
+def shuffled_target(target: ModuleTarget, seed: int = 0) -> ModuleTarget | None:
     """The same network with the entries of every parameter in random order: what it learned is gone, the scale of its weights is
-    kept (after Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv 1810.03292, who draw them anew)."""
+    kept (after Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv 1810.03292, who draw them anew). None for a
+    network whose weights are out of reach (ONNX)."""
+    if not any(True for _ in target.network.parameters()):
+        return None
     random = torch.Generator().manual_seed(seed)
     shuffled = copy.deepcopy(target)
     with torch.no_grad():

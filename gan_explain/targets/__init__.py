@@ -1,6 +1,13 @@
 """Targets: the CNN under explanation behind one contract (`gan_explain.types.Target`)."""
 
-from gan_explain.targets.module import ModuleTarget, Preparation, TargetConfig, target_config, target_from_part
+from gan_explain.targets.module import (
+    ModuleTarget,
+    Preparation,
+    TargetConfig,
+    target_config,
+    target_from_part,
+    weights_digest,
+)
 from gan_explain.targets.probe import probe
 from gan_explain.targets.specs import resolve_target
 from gan_explain.targets.weights import load_torchvision_weights, read_weights
@@ -15,4 +22,5 @@ __all__ = [
     "resolve_target",
     "target_config",
     "target_from_part",
+    "weights_digest",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from gan_explain.nets.blocks import Config
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.segmenter import load_segmenter
 from gan_explain.targets.heads import Output, log_probabilities
-from gan_explain.types import CheckpointError, Segmenter, TargetError
+from gan_explain.types import CheckpointError, Segmenter, Target, TargetError
 
 logger = logging.getLogger(__name__)
 
@@ -191,6 +192,24 @@ def check_positive(classes: Sequence[str], positive: Sequence[str]) -> None:
 def target_config(target: ModuleTarget, arch: str, segmenter: str = "") -> dict[str, Any]:
     """The configuration that `target_from_part` rebuilds `target` from; its weights are `target.network.state_dict()`."""
     return target.config(arch, segmenter).model_dump(mode="json")
+
+
+def weights_digest(target: Target) -> str | None:
+    """SHA-256 over the names and values of a target's tensors, and over the files that its networks are run from; None for a
+    target that has neither. It knows a CNN again under another name or path."""
+    if not isinstance(target, nn.Module):
+        return None
+    network: nn.Module = target.network if isinstance(target, ModuleTarget) else target
+    digest, found = hashlib.sha256(), False
+    for each in (getattr(module, "sha256", None) for module in network.modules()):
+        if isinstance(each, str):
+            digest.update(each.encode())
+            found = True
+    for name, value in sorted(network.state_dict().items()):
+        if isinstance(value, Tensor):
+            digest.update(name.encode() + value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            found = True
+    return digest.hexdigest() if found else None
 
 
 def module_target(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,8 @@ class OnnxNetwork(nn.Module):
         self.layout = _layout(path, session.get_inputs())
         self.output = _output(path, session.get_outputs())
         self.description: str | None = session.get_modelmeta().custom_metadata_map.get("target")
+        with path.open("rb") as file:
+            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         self._session = session
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from gan_explain.types import DataError, Target, TargetError
 def probe(target: Target, size: int = 64, tolerance: float = 1e-5) -> None:
     """Check a target's contract on four made images before any work is done.
 
-    (4, K) finite logits, (4,) probabilities in [0, 1], eval mode (two calls give the same), no influence of the batch (within
-    `tolerance`, relative to the largest logit above 1), a finite gradient where the target says it has one. Raises TargetError.
+    (4, K) finite logits and (4,) probabilities in [0, 1], both in single or double precision, eval mode (two calls give the
+    same), no influence of the batch (within `tolerance`, relative to the largest logit above 1), a finite gradient where the
+    target says it has one. Raises TargetError.
     """
     check_positive(target.classes, target.positive)
     if not 0 < target.operating_point < 1:
@@ -31,6 +32,10 @@ def probe(target: Target, size: int = 64, tolerance: float = 1e-5) -> None:
         raise
     except Exception as error:  # the user's own network may raise anything
         raise TargetError(f"the target failed on images {tuple(images.shape)}: {type(error).__name__}: {error}") from error
+    for name, given in (("logits", logits), ("probabilities", probability)):
+        if not isinstance(given, Tensor) or given.dtype not in (torch.float32, torch.float64):
+            came = str(given.dtype).removeprefix("torch.") if isinstance(given, Tensor) else type(given).__name__
+            raise TargetError(f"expected {name} as a tensor of float32 or float64, got {came}")
     if logits.shape != (n, k):
         raise TargetError(f"expected logits {(n, k)}, got {tuple(logits.shape)}")
     if not bool(torch.isfinite(logits).all()):
@@ -50,12 +55,17 @@ def probe(target: Target, size: int = 64, tolerance: float = 1e-5) -> None:
 
 
 def _probe_gradient(target: Target, images: Tensor, lungs: Tensor) -> None:
-    with torch.enable_grad():
-        leaf = images.clone().requires_grad_()
-        logits = target.logits(leaf, lungs)
-        if not logits.requires_grad:
-            raise TargetError("expected logits with a gradient to the images, got none (set differentiable = False)")
-        (gradient,) = torch.autograd.grad(F.log_softmax(logits, dim=1).sum(), leaf)
+    try:
+        with torch.enable_grad():
+            leaf = images.clone().requires_grad_()
+            logits = target.logits(leaf, lungs)
+            if not logits.requires_grad:
+                raise TargetError("expected logits with a gradient to the images, got none (set differentiable = False)")
+            (gradient,) = torch.autograd.grad(F.log_softmax(logits, dim=1).sum(), leaf)
+    except (TargetError, DataError):
+        raise
+    except Exception as error:  # an operation without a derivative
+        raise TargetError(f"no gradient of the target's logits: {type(error).__name__}: {error}") from error
     if not bool(torch.isfinite(gradient).all()):
         raise TargetError("expected a finite gradient to the images, got NaN or infinity")
 

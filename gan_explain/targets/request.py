@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from gan_explain.data.labels import canonical
 from gan_explain.targets.heads import MultiLabel, told_output
 from gan_explain.targets.module import ModuleTarget, TargetConfig, brief, module_target, named_segmenter
 from gan_explain.types import CheckpointError, DataError, Segmenter, TargetError
@@ -84,28 +85,37 @@ def named(config: TargetConfig, request: Request) -> TargetConfig:
 
 def assemble(network: nn.Module, config: TargetConfig, request: Request, *, differentiable: bool = True) -> ModuleTarget:
     """The target of a network and its `named` configuration, with the segmenter at hand or the one that the latter names."""
-    segmenter = request.segmenter or named_segmenter(config)
     if config.multi_label:
-        network, config = one_of_many(network, config)
+        return assemble_findings(network, config, request, known=config.classes, differentiable=differentiable)
+    segmenter = request.segmenter or named_segmenter(config)
     return module_target(network, config, segmenter, differentiable=differentiable)
 
 
-def one_of_many(
-    network: nn.Module, config: TargetConfig, thresholds: Mapping[str, float] | None = None
-) -> tuple[nn.Module, TargetConfig]:
-    """A network of independent findings as a choice between none and the positive set: see `heads.MultiLabel`.
+def assemble_findings(
+    network: nn.Module,
+    config: TargetConfig,
+    request: Request,
+    *,
+    known: Sequence[str],
+    thresholds: Mapping[str, float] | None = None,
+    differentiable: bool = True,
+) -> ModuleTarget:
+    """The target of a network whose outputs are the findings `config.classes`: a choice between none and the positive set, as
+    `heads.MultiLabel` makes it. `thresholds` by name are those that become one half.
 
-    `thresholds` by name are those that become one half. Raises TargetError for a finding that the network does not know.
+    Findings are compared in lower case. Raises TargetError for a positive set that is not within the `known` ones.
     """
-    unknown = [name for name in config.positive if name not in config.classes]
-    if unknown:
-        known = ", ".join(name for name in config.classes if name)
-        raise TargetError(f"expected a positive set within the findings {known or 'none (--classes)'}, got {'+'.join(unknown)}")
-    chosen = [config.classes.index(name) for name in config.positive]
-    at = None if thresholds is None else [thresholds[name] for name in config.positive]
+    places = {canonical(name): config.classes.index(name) for name in known if name}
+    if not config.positive or any(canonical(name) not in places for name in config.positive):
+        came = "+".join(config.positive) or "none"
+        listed = ", ".join(name for name in known if name) or "none (--classes)"
+        raise TargetError(f"target {request.spec}: expected a positive set within the findings {listed}, got {came}")
+    chosen = [places[canonical(name)] for name in config.positive]
+    at = None if thresholds is None else [thresholds[config.classes[i]] for i in chosen]
     head = MultiLabel(network, chosen, output=config.output or "logits", thresholds=at)
     changed = {"classes": ("negative", *config.positive), "output": "logits", "multi_label": False}
-    return head, config.model_copy(update=changed)
+    segmenter = request.segmenter or named_segmenter(config)
+    return module_target(head, config.model_copy(update=changed), segmenter, differentiable=differentiable)
 
 
 def tried(network: nn.Module, config: TargetConfig, request: Request, *, forward_only: bool = False) -> ModuleTarget:

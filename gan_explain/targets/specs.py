@@ -13,10 +13,12 @@ from pydantic import ValidationError
 from torch import nn
 
 from gan_explain.checkpoints import load_part
+from gan_explain.targets.archives import exported_target, torchscript_target
 from gan_explain.targets.module import ModuleTarget, TargetConfig, brief, target_from_part
 from gan_explain.targets.onnx_file import onnx_target
 from gan_explain.targets.request import Request, assemble, described, named, target_errors
 from gan_explain.targets.weights import load_torchvision_weights
+from gan_explain.targets.xrv import xrv_target
 from gan_explain.types import Segmenter, Target, TargetError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -88,9 +90,14 @@ def _working_directory_importable() -> Iterator[None]:
 SCHEMES: Mapping[str, Callable[[Request], Target]] = {
     "checkpoint": checkpoint_target,
     "torchvision": torchvision_target,
+    "xrv": xrv_target,
     "onnx": onnx_target,
+    "ts": torchscript_target,
+    "pt2": exported_target,
 }
-SPECS = "checkpoint:NAME[#PART], torchvision:ARCH#WEIGHTS.safetensors, onnx:FILE or package.module:factory"
+SPECS = (
+    "checkpoint:NAME[#PART], torchvision:ARCH#WEIGHTS, xrv:NAME[#WEIGHTS], onnx:FILE, ts:FILE, pt2:FILE or package.module:factory"
+)
 
 
 def resolve_target(

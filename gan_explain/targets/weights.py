@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from torchvision import models
 from gan_explain.types import CheckpointError, TargetError
 
 
-def read_weights(path: str | os.PathLike[str], sha256: str | None = None) -> dict[str, Tensor]:
+def read_weights(path: str | os.PathLike[str], sha256: str | None = None, *, known: Sequence[type] = ()) -> dict[str, Tensor]:
     """Tensors by name from a local .safetensors, .pth or .pt file of tensors; no code in the file is run.
 
-    A wrapping {"state_dict": ...} and DataParallel's "module." prefix are taken off. Raises CheckpointError, naming the file,
-    when it is missing, damaged, holds anything but tensors, or has another SHA-256 than `sha256`.
+    A wrapping {"state_dict": ...} and DataParallel's "module." prefix are taken off. A whole module is taken for its tensors if
+    it is made of `known` classes alone. Raises CheckpointError, naming the file, when it is missing, damaged, holds anything
+    but tensors, or has another SHA-256 than `sha256`.
     """
     path = Path(path)
     if not path.is_file():
@@ -33,7 +35,10 @@ def read_weights(path: str | os.PathLike[str], sha256: str | None = None) -> dic
         if path.suffix == ".safetensors":
             state: Any = safetensors.torch.load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(list(known)):
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            if isinstance(state, nn.Module):
+                state = state.state_dict()
     except OSError:
         raise
     except Exception as error:  # a damaged file makes the unpickler stumble in many ways

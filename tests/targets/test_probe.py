@@ -78,6 +78,31 @@ class Root(Bad):
         return super().logits(images) + (images - images.detach()).abs().mean((1, 2, 3)).sqrt()[:, None]
 
 
+class Half(Bad):
+    def logits(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        return super().logits(images).half()
+
+
+class Whole(Bad):
+    def logits(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        return (100 * super().logits(images)).long()
+
+    def probability(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        return images.mean((1, 2, 3))
+
+
+class Array(Bad):
+    def probability(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        return super().probability(images).numpy()  # type: ignore[return-value]
+
+
+class Overwrites(Bad):
+    def logits(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        root = images.sqrt()
+        root.mul_(2)  # autograd needs what was there
+        return super().logits(root)
+
+
 class Everything(Bad):
     positive = CLASSES
 
@@ -98,6 +123,10 @@ class Certain(Bad):
         (Columns(), r"probabilities \(4,\) in \[0, 1\], got \(4, 1\)"),
         (Detached(), "gradient to the images, got none"),
         (Root(), "finite gradient"),
+        (Half(), "logits as a tensor of float32 or float64, got float16"),
+        (Whole(), "logits as a tensor of float32 or float64, got int64"),
+        (Array(), "probabilities as a tensor .* got ndarray"),
+        (Overwrites(), "no gradient of the target's logits: RuntimeError.*inplace"),
         (Everything(), "positive set within the classes"),
         (Certain(), "operating point"),
     ],
@@ -112,6 +141,20 @@ def test_an_honest_target_passes_and_no_random_number_is_spent() -> None:
     before = torch.get_rng_state()
     probe(Bad())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Double(Bad):
+    def logits(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        return super().logits(images).double()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_any_precision_within_the_adapter(dtype: torch.dtype) -> None:
+    probe(Double())
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)).to(dtype)
+    target = ModuleTarget(network, classes=CLASSES, positive=("covid",), size=16)
+    assert target.logits(torch.rand(2, 1, 16, 16)).dtype == torch.float32
+    probe(target)
 
 
 def test_a_target_without_gradients_may_say_so() -> None:
