@@ -1,6 +1,7 @@
 """Inline SVG of the audit's report: curves with bands, bars with intervals. Measures and curves in, markup out.
 
-Colours are CSS classes. Every text goes through `Markup.format`, which escapes it. A number that is None or not finite leaves a gap, never a point at 0.
+Colours are CSS classes. Every text goes through `Markup.format`, which escapes it. A number that is None or not finite leaves a
+gap, never a point at 0.
 """
 
 from __future__ import annotations
@@ -143,16 +144,19 @@ def curve_chart(
         out.append(
             Markup('<line class="point" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, right, py(point), py(point))
         )
-        lift = -5 if point < 0.92 else 14
-        out.append(
-            Markup('<text class="tick end" x="{}" y="{:.1f}">p* = {}</text>').format(right, py(point) + lift, number(point, 2))
-        )
     for s in series:
         for run in _runs(s.curve["x"], s.curve["mean"]):
             line = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in run)
             out.append(
                 Markup('<polyline class="line t{}" stroke-dasharray="{}" points="{}"/>').format(s.tone % TONES, s.dash, line)
             )
+    if point is not None:
+        lift = -5 if point < 0.92 else 14
+        out.append(
+            Markup('<text class="tick end halo" x="{}" y="{:.1f}">p* = {}</text>').format(
+                right, py(point) + lift, number(point, 2)
+            )
+        )
     out.append(Markup("</svg>"))
     return Markup("").join(out)
 
@@ -195,6 +199,8 @@ def bar(
     mid = ROW / 2
     out = [Markup('<svg class="bar" viewBox="0 0 {} {}" aria-hidden="true">').format(PLOT, ROW)]
     out.append(Markup('<line class="zero" x1="{0:.1f}" x2="{0:.1f}" y1="0" y2="{1}"/>').format(px(0), ROW))
+    for at in thresholds:
+        out.append(Markup('<line class="threshold" x1="{0:.1f}" x2="{0:.1f}" y1="0" y2="{1}"/>').format(px(at), ROW))
     value = finite(measure.get("value"))
     if value is not None:
         left, right = sorted((px(0), px(value)))
@@ -224,8 +230,6 @@ def bar(
             out.append(Markup('<path class="donor" d="M{:.1f} 1 l4 6 h-8 z"/>').format(x))
         else:
             out.append(Markup('<circle class="donor" cx="{:.1f}" cy="20" r="3"/>').format(px(v)))
-    for at in thresholds:
-        out.append(Markup('<line class="threshold" x1="{0:.1f}" x2="{0:.1f}" y1="0" y2="{1}"/>').format(px(at), ROW))
     out.append(Markup("</svg>"))
     return Markup("").join(out)
 

@@ -52,7 +52,8 @@ class Line:
 
 
 def lines(rows: Sequence[Mapping[str, Any]], extra: Sequence[str] = ()) -> list[Line]:
-    """All rows, worst first: those that never cross p*, then by the rise of p, least first; rows without a rise come last.
+    """All rows, worst first: those that never cross p*, then by the rise of p, least first; then positives, those first that
+    are not healed.
 
     `extra` are columns of the manifest that the audit was asked for; those of COLUMNS among them are not shown twice.
     """
@@ -78,7 +79,7 @@ def _badness(row: Mapping[str, Any]) -> tuple[int, float]:
     rise = finite(row.get("rise"))
     if never_crosses(row):
         return 0, rise if rise is not None else 0.0
-    return (2, 0.0) if rise is None else (1, rise)
+    return (2, finite(row.get("flip.healed")) or 0.0) if rise is None else (1, rise)
 
 
 def _line(row: Mapping[str, Any], index: int, rank: int, extra: tuple[str, ...]) -> Line:

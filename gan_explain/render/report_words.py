@@ -12,6 +12,8 @@ MISSING = "–"
 LABELS = {
     "auroc": "AUROC of p against the labels",
     "auroc.within": "AUROC of p against the labels, within a source",
+    "spread": "standard deviation of p over the images",
+    "ece": "expected calibration error",
     "specificity": "specificity at p*",
     "sensitivity": "sensitivity at p*",
     "rise": "rise of p from λ = 0 to λ = 1",
@@ -37,15 +39,15 @@ LABELS = {
     "causal.region": "effect of the change in one region",
     "transfer": "flips that another CNN shares",
     "persistence": "flips that survive",
-    "reconstruction.p_gap": "gap of p between image and reconstruction",
+    "reconstruction.gap": "change of p by taking a positive apart and composing it again",
     "null.random.flip": "flips by a random layer",
     "null.shuffled.flip": "flips of a target with shuffled weights",
     "control.marker.shortcut": "shortcut score of a target that does read a planted marker",
     "control.marker.corners": "corners of that target",
     "control.marker.clean": "shortcut score of that target where markers tell nothing",
     "control.marker.named": "the planted marker was named",
-    "transplant": "p after a part of another patient is put in",
-    "statistic": "p after a statistic of another patient is put in",
+    "transplant": "change of p with a part of another patient put in",
+    "statistic": "change of p with a statistic of another patient put in",
     "pgd.flip": "flips by adversarial noise of equal norm",
     "cout": "COUT: p gained less p lost as pixels are pasted in",
     "composition": "distance of image and reconstruction",
@@ -69,11 +71,20 @@ SUFFIXES = {
     "shift": "2 px of shift",
 }
 GROUPS = {
-    "Does the target tell the labels apart": ("auroc", "specificity", "sensitivity"),
+    "Does the target tell the labels apart": (
+        "auroc",
+        "accuracy",
+        "balanced_accuracy",
+        "specificity",
+        "sensitivity",
+        "ece",
+        "spread",
+    ),
     "Response": ("rise", "flip", "cv80", "monotonicity", "crossing", "opacity_probe"),
     "Lungs and outside": ("shortcut", "transplant", "statistic", "causal", "lungs", "free", "outside"),
     "Can the counterfactual be believed": (
         "transfer",
+        "judge",
         "pgd",
         "persistence",
         "reconstruction",
@@ -82,7 +93,7 @@ GROUPS = {
         "identity",
     ),
     "Nulls and controls": ("random", "null", "control"),
-    "How much changes, and how": ("proximity", "sparsity", "structure", "cout", "diversity"),
+    "How much changes, and how": ("proximity", "sparsity", "structure", "cout", "diversity", "realism"),
 }
 OTHER = "Other"
 REGIONS = {
@@ -121,6 +132,12 @@ def number(value: object, digits: int = 3) -> str:
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")
     return text.replace("-", "−")
+
+
+def p_value(p: object) -> str:
+    """ "= 0.012", or "< 0.001" where three decimals would claim 0."""
+    found = finite(p)
+    return "< 0.001" if found is not None and found < 0.001 else f"= {number(p)}"
 
 
 def interval(measure: Mapping[str, Any] | None) -> str:

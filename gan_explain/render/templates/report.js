@@ -155,7 +155,7 @@
     strip.hidden = mode === "image";
     const full = data.scale.toFixed(2);
     if (mode === "image") {
-      find("ramp-text").textContent = "the frame, as the target sees it";
+      find("ramp-text").textContent = "the frame at this strength";
       return;
     }
     const pen = strip.getContext("2d");
@@ -214,11 +214,14 @@
     if (band) curve(band.x, band.mean, { class: "line cohort t6", "stroke-dasharray": "6 4" });
     if (data.point !== null) {
       draw("line", { class: "point", x1: box.left, x2: right, y1: py(data.point), y2: py(data.point) });
-      draw("text", { class: "tick end", x: right, y: py(data.point) + (data.point < 0.92 ? -5 : 14) }, `p* = ${data.point.toFixed(2)}`);
     }
     curve(current.xs, current.ps, { class: "line t0" });
     current.xs.forEach((x, i) => current.ps[i] !== null && draw("circle", { class: "dot", cx: px(x), cy: py(current.ps[i]), r: 2 }));
     if (current.crossing !== null) draw("circle", { class: "star", cx: px(current.crossing), cy: py(data.point), r: 4.5 });
+    if (data.point !== null) {
+      const lift = data.point < 0.92 ? -5 : 14;
+      draw("text", { class: "tick end halo", x: right, y: py(data.point) + lift }, `p* = ${data.point.toFixed(2)}`);
+    }
     marks = { guide: draw("line", { class: "guide", y1: box.top, y2: floor }), here: draw("circle", { class: "here", r: 6.5 }) };
   }
 
@@ -315,6 +318,8 @@
   find("play").addEventListener("click", play);
   const button = find("hold");
   button.addEventListener("pointerdown", () => hold(true));
+  button.addEventListener("keydown", (event) => (event.key === " " || event.key === "Enter") && hold(true));
+  button.addEventListener("keyup", () => hold(false));
   for (const end of ["pointerup", "pointerleave", "pointercancel", "blur"]) button.addEventListener(end, () => hold(false));
   body.addEventListener("click", (event) => {
     const asked = event.target.closest("[data-show]");
