@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,12 +34,17 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Part:
-    """One named part of a checkpoint: its kind, the configuration that rebuilds it, and its tensors (float32)."""
+    """One named part of a checkpoint: its kind, the configuration that rebuilds it, and its tensors (float32).
+
+    `origin` says how it was made, as far as that is known: a generator's has `target` (spec), `target_sha256`
+    (`targets.weights_digest`), `positive`, and `finetuned_from` {checkpoint, sha256}.
+    """
 
     kind: str
     config: Mapping[str, Any]
     state: Mapping[str, Tensor]
     checkpoint: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find_checkpoint(name: str | os.PathLike[str]) -> Path:
@@ -64,7 +69,11 @@ def read_config(directory: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         if config["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema_version {config['schema_version']}, this version reads {SCHEMA_VERSION}")
-        parts = {name: {"kind": part["kind"], "config": dict(part["config"])} for name, part in config["parts"].items()}
+        parts = {
+            name: {"kind": part["kind"], "config": dict(part["config"])}
+            | ({"origin": dict(part["origin"])} if part.get("origin") else {})
+            for name, part in config["parts"].items()
+        }
         return {"schema_version": SCHEMA_VERSION, "sha256": str(config["sha256"]), "parts": parts}
     except KeyError as error:
         raise CheckpointError(f"{path}: expected a checkpoint configuration, got one without {error}") from error
@@ -100,7 +109,7 @@ def load_part(name: str | os.PathLike[str], part: str) -> Part:
     prefix = f"{part}/"
     tensors = _read_weights(directory, config)
     state = {key[len(prefix) :]: _widen(value) for key, value in tensors.items() if key.startswith(prefix)}
-    return Part(entry["kind"], entry["config"], state, directory.name)
+    return Part(entry["kind"], entry["config"], state, directory.name, entry.get("origin", {}))
 
 
 def _widen(value: Tensor) -> Tensor:
@@ -115,8 +124,10 @@ def save_part(
     state: Mapping[str, Tensor],
     *,
     half: bool = False,
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add or replace one part of a checkpoint folder, keeping the others; `half` stores floating tensors in 16 bits.
+    """Add or replace one part of a checkpoint folder, keeping the others; `half` stores floating tensors in 16 bits, `origin` is
+    what the part says of its making (see `Part`).
 
     Both files are written before either takes its place: a reader never sees half a file, a full disk leaves the old ones.
     """
@@ -130,7 +141,7 @@ def save_part(
     for key, value in state.items():
         value = value.detach().cpu().contiguous()
         tensors[f"{part}/{key}"] = value.half() if half and value.dtype == torch.float32 else value.clone()
-    parts[part] = {"kind": kind, "config": dict(config)}
+    parts[part] = {"kind": kind, "config": dict(config)} | ({"origin": dict(origin)} if origin else {})
     data = safetensors.torch.save(tensors)
     written = {"schema_version": SCHEMA_VERSION, "sha256": hashlib.sha256(data).hexdigest(), "parts": parts}
     directory.mkdir(parents=True, exist_ok=True)

@@ -11,11 +11,10 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
-from gan_explain.cli.models import Models, load_models, model_options
+from gan_explain.cli.models import judge, load_models, model_options, named_judges
 
 if TYPE_CHECKING:
     from gan_explain.nets.synthesis import StructureGenerator
-    from gan_explain.types import Target
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def evaluate(
 
     models = load_models(run, **models_named)
     distance = perceptual(lpips) if lpips else None
-    jury = {short: _judge(spec, models) for short, spec in _short(judges).items()}
+    jury = {short: judge(spec, models, models_named["trust_code"]) for short, spec in named_judges(judges)}
     opened = open_included(run, data, models.generator.resolution, include, rejects=False)
     dataset = opened.split(split)
     if not len(dataset):
@@ -78,27 +77,6 @@ def evaluate(
     run.say(format_table(result.measures))
     run.say(f"{count} images; written to {run.out}")
     return {"measures": result.measures}
-
-
-def _short(specs: Sequence[str]) -> dict[str, str]:
-    """Short names for specs: what stands after #, or the whole where that is not unique."""
-    ends = [spec.rpartition("#")[2] for spec in specs]
-    return {end if ends.count(end) == 1 else spec: spec for end, spec in zip(ends, specs, strict=True)}
-
-
-def _judge(spec: str, models: Models) -> Target:
-    """An independent CNN, asked for the target's positive set as far as it knows those classes."""
-    from gan_explain.targets import probe, resolve_target
-
-    judge: Any = resolve_target(spec, segmenter=models.segmenter)
-    shared = tuple(name for name in models.target.positive if name in judge.classes)
-    if shared and set(shared) != set(judge.positive):
-        judge = resolve_target(spec, positive=shared, segmenter=models.segmenter)
-    if hasattr(judge, "to"):
-        judge = judge.to(models.device)
-    probe(judge)
-    found: Target = judge
-    return found
 
 
 def _synthesis(checkpoint: str) -> StructureGenerator | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan_explain.segmenter import LungSegmenter
-    from gan_explain.types import Generator, Target
+    from gan_explain.types import Generator, Segmenter, Target
 
 logger = logging.getLogger(__name__)
 
 SMALLEST = 64  # pixels a side that an image must have
 COLOURFUL = 0.05  # mean distance of the colour channels above which an image is taken for a photograph
 LEAST_LUNG = 0.03  # share of the image below which no lungs were found
-SPEC = "CNN: checkpoint:NAME[#PART], torchvision:ARCH#FILE or package.module:factory. [default: the checkpoint's own]"
+FORMS = "checkpoint:NAME[#PART], torchvision:ARCH#FILE, xrv:NAME[#FILE], onnx:FILE, ts:FILE, pt2:FILE or package.module:factory"
+SPEC = f"CNN: {FORMS}. [default: the checkpoint's own]"
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+TRUST_CODE = click.option("--trust-code", is_flag=True, help="Load ts: and pt2: files, which run code of their own.")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def model_options(function: Decorated) -> Decorated:
         click.option("--positive", metavar="A+B", help="Classes that count as positive. [default: the target's own]"),
         click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none."),
         click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs."),
+        TRUST_CODE,
     ]  # fmt: skip
     for option in reversed(options):
         function = option(function)
@@ -71,7 +74,15 @@ def model_options(function: Decorated) -> Decorated:
 
 
 def load_models(
-    run: Run, *, checkpoint: str, confine: str, target: str | None, positive: str | None, classes: str | None, segmenter: str
+    run: Run,
+    *,
+    checkpoint: str,
+    confine: str,
+    target: str | None,
+    positive: str | None,
+    classes: str | None,
+    segmenter: str,
+    trust_code: bool = False,
 ) -> Models:
     """Load and check everything that the options name, and note it in run.json.
 
@@ -79,25 +90,69 @@ def load_models(
     """
     from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
     from gan_explain.segmenter import load_segmenter
-    from gan_explain.targets import probe, resolve_target
+    from gan_explain.targets import weights_digest
 
     generator: Any = load_generator(checkpoint, confine).to(run.device)
     lungs = load_segmenter(segmenter).to(run.device)
     spec = target or f"checkpoint:{checkpoint}"
-    resolved: Any = resolve_target(spec, positive=names(positive), classes=names(classes), segmenter=lungs)
-    if hasattr(resolved, "to"):
-        resolved = resolved.to(run.device)
-    probe(resolved)
+    resolved = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
     run.record(
         checkpoint={"name": checkpoint, "confine": confine, "sha256": read_config(find_checkpoint(checkpoint))["sha256"]},
         target={
             "spec": spec,
+            "sha256": weights_digest(resolved),
             "classes": resolved.classes,
             "positive": resolved.positive,
             "operating_point": resolved.operating_point,
         },
     )
     return Models(generator, resolved, lungs, run.device, generator.config.labels[0])
+
+
+def probed(
+    spec: str,
+    device: torch.device,
+    *,
+    positive: tuple[str, ...] | None = None,
+    classes: tuple[str, ...] | None = None,
+    segmenter: Segmenter | None = None,
+    trust_code: bool = False,
+) -> Target:
+    """The target that a spec names, on a device, with its contract probed. Raises TargetError and CheckpointError."""
+    from gan_explain.targets import probe, resolve_target
+
+    found: Any = resolve_target(spec, positive=positive, classes=classes, segmenter=segmenter, trust_code=trust_code)
+    if hasattr(found, "to"):
+        found = found.to(device)
+    probe(found)
+    target: Target = found
+    return target
+
+
+def named_judges(specs: Sequence[str]) -> list[tuple[str, str]]:
+    """Short names for the specs of judges, with the specs: what stands after #, or the whole where that is not unique.
+
+    A checkpoint without a part `target` stands for every target that it holds."""
+    from gan_explain.checkpoints import find_checkpoint, read_config
+
+    listed: list[str] = []
+    for spec in specs:
+        scheme, _, name = spec.partition(":")
+        parts = read_config(find_checkpoint(name))["parts"] if scheme == "checkpoint" and name and "#" not in name else {}
+        targets = [part for part, entry in sorted(parts.items()) if entry["kind"] == "target"]
+        listed += [f"{spec}#{part}" for part in targets] if targets and "target" not in targets else [spec]
+    ends = [spec.rpartition("#")[2] for spec in listed]
+    return [(end if ends.count(end) == 1 else spec, spec) for end, spec in zip(ends, listed, strict=True)]
+
+
+def judge(spec: str, models: Models, trust_code: bool = False) -> Target:
+    """An independent CNN, asked for the target's positive set as far as it knows those classes."""
+    from gan_explain.targets import resolve_target
+
+    given = resolve_target(spec, segmenter=models.segmenter, trust_code=trust_code)
+    shared = tuple(name for name in models.target.positive if name in given.classes)
+    other = shared if shared and set(shared) != set(given.positive) else None
+    return probed(spec, models.device, positive=other, segmenter=models.segmenter, trust_code=trust_code)
 
 
 def read_radiograph(path: Path, models: Models, *, force: bool = False) -> Radiograph:

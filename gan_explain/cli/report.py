@@ -9,35 +9,40 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
+from gan_explain.cli.models import FORMS, TRUST_CODE, names, probed
 
 
 @common.command("report", out="out/report")
-@click.option("--target", "spec", required=True, help="checkpoint:NAME[#PART], torchvision:ARCH#FILE or package.module:factory.")
-@click.option("--positive", help="The positive set, where the target's own is another: covid+pneumonia.")
+@click.option("--target", "spec", required=True, metavar="SPEC", help=f"CNN: {FORMS}.")
+@click.option("--positive", metavar="A+B", help="Classes that count as positive. [default: the target's own]")
+@click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none.")
 @click.option("--data", required=True, help=DATA_HELP)
 @INCLUDE
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", help="Split to measure on.")
 @click.option("--resolution", default=128, type=click.IntRange(32, 1024), help="Side at which images are read, in pixels.")
 @click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
+@TRUST_CODE
 def report(
     run: common.Run,
     spec: str,
     positive: str | None,
+    classes: str | None,
     data: str,
     include: Sequence[str],
     split: str,
     resolution: int,
     segmenter_name: str,
+    trust_code: bool,
 ) -> dict[str, Any]:
     """Accuracy and its relatives of a CNN, per source, and its response to rendered opacities (no generator is involved)."""
     from gan_explain.evaluate import EvaluationResult, report_target
     from gan_explain.metrics.aggregate import format_table
     from gan_explain.segmenter import load_segmenter
-    from gan_explain.targets import probe, resolve_target
 
-    segmenter = load_segmenter(segmenter_name)
-    target = resolve_target(spec, positive=tuple(positive.split("+")) if positive else None, segmenter=segmenter)
-    probe(target)
+    segmenter = load_segmenter(segmenter_name).to(run.device)
+    target = probed(
+        spec, run.device, positive=names(positive), classes=names(classes), segmenter=segmenter, trust_code=trust_code
+    )
     dataset = open_included(run, data, resolution, include, rejects=False).split(split)
     if run.dry_run:
         return {"images": len(dataset)}

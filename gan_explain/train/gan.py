@@ -29,7 +29,7 @@ from gan_explain.train.distributed import any_rank, is_main, rank, wrap
 from gan_explain.train.loop import Ema, LoopConfig, cosine, run
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.sampling import BalancedSampler
-from gan_explain.types import DataError, Record, Target, TargetError
+from gan_explain.types import CheckpointError, DataError, Record, Target, TargetError
 
 MIN_REALS = 40  # a cell with fewer real images judges nothing: the discriminator would know them by heart
 
@@ -271,9 +271,22 @@ class Cells:
 
 
 class GanTrainer:
-    """Alternates one discriminator and one generator step on balanced halves of negatives and positives."""
+    """Alternates one discriminator and one generator step on balanced halves of negatives and positives.
 
-    def __init__(self, dataset: MaskedDataset, target: Target, network: GeneratorConfig, config: GanTraining) -> None:
+    `start` is a generator to go on from, trained for another target; the discriminator begins anew. `origin` is what the
+    checkpoint will say of the generator's making.
+    """
+
+    def __init__(
+        self,
+        dataset: MaskedDataset,
+        target: Target,
+        network: GeneratorConfig,
+        config: GanTraining,
+        *,
+        start: Disentangler | None = None,
+        origin: Mapping[str, Any] | None = None,
+    ) -> None:
         if not target.differentiable:
             raise TargetError("training a generator needs a target with gradients; this one only runs forward")
 
@@ -290,6 +303,9 @@ class GanTrainer:
         self.positive = [i for i, positive in enumerate(side) if positive]
         self.cells = Cells(dataset.records, is_positive)
         self.network = Disentangler(network)
+        if start is not None:
+            adopt(self.network, start)
+        self.origin = dict(origin or {})
         self.judge = Discriminator(
             DiscriminatorConfig(resolution=network.resolution, cells=len(self.cells.names), width=config.width)
         )
@@ -355,6 +371,7 @@ class GanTrainer:
             "ema": self.ema.shadow,
             "samplers": [sampler.state() for sampler in self.samplers],
             "generator": self.generator.get_state(),
+            "origin": self.origin,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -363,6 +380,7 @@ class GanTrainer:
         self.g_optimizer.load_state_dict(state["g_optimizer"])
         self.d_optimizer.load_state_dict(state["d_optimizer"])
         self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
+        self.origin = {**state.get("origin", {}), **self.origin}
         if is_main():  # the streams saved are the first process's; others keep their own
             for sampler, value in zip(self.samplers, state["samplers"], strict=True):
                 sampler.restore(value.cpu())
@@ -406,6 +424,24 @@ class GanTrainer:
         write_sheet([list(row.cpu()) for row in rows], path)
 
 
+def adopt(network: Disentangler, start: Disentangler) -> None:
+    """Take over the weights of a generator of the same shape, and the code priors of the labels that both know.
+
+    Raises CheckpointError where they differ in anything but their labels.
+    """
+    if network.config.model_copy(update={"labels": start.config.labels}) != start.config:
+        mine, other = network.config.model_dump(), start.config.model_dump()
+        differ = [f"{key} {other[key]}" for key in mine if key != "labels" and mine[key] != other[key]]
+        raise CheckpointError(f"expected a generator of the same shape to start from, got one of {', '.join(differ)}")
+    fresh = {name: getattr(network, name).clone() for name in ("prior_mean", "prior_factor")}
+    state = {key: value for key, value in start.state_dict().items() if key not in fresh}
+    for name, prior in fresh.items():
+        for i, label in enumerate(network.config.labels):
+            if label in start.config.labels:
+                prior[i] = getattr(start, name)[start.config.labels.index(label)]
+    network.load_state_dict({**state, **fresh})
+
+
 def train_gan(
     dataset: MaskedDataset,
     target: Target,
@@ -415,11 +451,15 @@ def train_gan(
     loop: LoopConfig,
     *,
     resume: bool = False,
+    start: Disentangler | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Disentangler:
-    """Train a generator for `target` and write the part named by `network.confine` of checkpoint `out`."""
-    trainer = GanTrainer(dataset, target, network, config)
+    """Train a generator for `target`, from scratch or from `start`, and write the part named by `network.confine` of checkpoint
+    `out`; `origin` is stored with it."""
+    trainer = GanTrainer(dataset, target, network, config, start=start, origin=origin)
     run(trainer, loop, out, resume=resume)
     trained = trainer.averaged().cpu()
     if is_main():
-        save_part(out, network.confine, "disentangler", network.model_dump(mode="json"), trained.state_dict(), half=True)
+        described = network.model_dump(mode="json")
+        save_part(out, network.confine, "disentangler", described, trained.state_dict(), half=True, origin=trainer.origin)
     return trained

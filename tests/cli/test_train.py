@@ -21,7 +21,7 @@ from gan_explain.cli.exits import DATA, INTERRUPTED, OK, TARGET, USAGE
 from gan_explain.cli.train import _check
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.segmenter import load_segmenter
-from gan_explain.targets import resolve_target
+from gan_explain.targets import resolve_target, weights_digest
 from gan_explain.train.loop import STATE, STATS
 
 Invoke = Callable[..., Result]
@@ -137,6 +137,58 @@ def test_weights_of_losses_can_be_set(train: Callable[..., Result], world: Path)
     assert rows(world / "out")[-1]["sparsity"] > 0
 
 
+# -- from a generator of another target ---------------------------------------------------------------------------------------
+
+TUNE = (*PHANTOM, *BRIEF, "--segmenter", "everywhere", "--target", "brightness_target:Brightness", "--finetune", "tiny")
+
+
+def test_finetuning_goes_on_from_a_generator_and_says_so(invoke: Invoke, world: Path, checkpoints: Path) -> None:
+    rate = ("--learning-rate", 1e-9)  # what it starts from shows
+    for confine in ("lungs", "free"):
+        result = invoke("train", "gan", *TUNE, *rate, "--confine", confine, "--out", "out", "--overwrite")
+        assert result.exit_code == OK, result.stderr
+        before, after = load_generator("tiny", confine), load_generator(world / "out", confine)
+        assert after.config == before.config
+        for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
+            torch.testing.assert_close(new, old, atol=2e-3, rtol=2e-3, msg=name)  # stored in 16 bits
+        origin = load_part(world / "out", confine).origin
+        assert origin["finetuned_from"] == {"checkpoint": "tiny", "sha256": read_config(checkpoints / "tiny")["sha256"]}
+        assert (origin["target"], origin["positive"]) == ("brightness_target:Brightness", ["covid", "pneumonia"])
+    assert json.loads((world / "out" / "run.json").read_text())["origin"]["finetuned_from"]["checkpoint"] == "tiny"
+    fresh = invoke("train", "gan", *COMMANDS["gan"], "--width", 8, "--out", "fresh")
+    assert fresh.exit_code == OK
+    assert "finetuned_from" not in load_part(world / "fresh", "lungs").origin
+
+
+def test_finetuning_takes_fewer_steps_and_only_the_shape_that_is_there(invoke: Invoke) -> None:
+    given = [word for word in TUNE if word not in BRIEF]
+    assert json.loads(invoke("train", "gan", *given, "--dry-run", "--json").stdout)["steps"] == 1500
+    assert invoke("train", "gan", *TUNE, "--resolution", 64, "--width", 8, "--code-dim", 16, "--dry-run").exit_code == OK
+    for option, value in (("--resolution", 128), ("--width", 32), ("--code-dim", 4)):
+        result = invoke("train", "gan", *TUNE, option, value)
+        assert result.exit_code == USAGE
+        assert f"{option} {value}: the generator of --finetune tiny has" in result.stderr
+
+
+def test_finetuning_can_be_resumed_and_still_says_what_it_came_from(invoke: Invoke, world: Path) -> None:
+    assert invoke("train", "gan", *TUNE, "--out", "out").exit_code == OK
+    assert invoke("train", "gan", *TUNE, "--out", "out", "--resume", "--steps", 3).exit_code == OK
+    assert [row["step"] for row in rows(world / "out")] == [2, 3]
+    without = [word for word in TUNE if word not in ("--finetune", "tiny")]
+    again = invoke("train", "gan", *without, "--resolution", 64, "--width", 8, "--out", "out", "--resume", "--steps", 4)
+    assert again.exit_code == OK, again.stderr
+    assert load_part(world / "out", "lungs").origin["finetuned_from"]["checkpoint"] == "tiny"
+
+
+def test_a_generator_knows_its_target_again(train: Callable[..., Result], invoke: Invoke, world: Path) -> None:
+    assert train("target", "--out", "cnn").exit_code == OK
+    spec = f"checkpoint:{world / 'cnn'}"
+    assert train("gan", "--target", spec, "--out", "out").exit_code == OK
+    origin = load_part(world / "out", "lungs").origin
+    assert (origin["target"], origin["target_sha256"]) == (spec, weights_digest(resolve_target(spec)))
+    assert origin["target_sha256"] != weights_digest(resolve_target("checkpoint:tiny"))
+
+
 # -- resuming -----------------------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +227,10 @@ def test_dry_run_writes_nothing(train: Callable[..., Result], world: Path, kind:
         *[(kind, ("--include", "nowhere:covid"), DATA, "no record fits --include nowhere:covid") for kind in COMMANDS],
         ("gan", ("--include", "normal"), DATA, "got one side only"),
         ("gan", ("--target", "forward_only:make"), TARGET, "a target with gradients"),
+        ("gan", ("--target", "forward_only:make", "--dry-run"), TARGET, "forward_only:make: training a generator needs"),
+        ("gan", ("--finetune", "nothing"), DATA, "no checkpoint 'nothing'"),
+        ("gan", ("--finetune", "everywhere"), DATA, "no part 'lungs'; it has segmenter"),
+        ("gan", ("--finetune", "tiny"), USAGE, "--code-dim 4: the generator of --finetune tiny has 16"),
         ("gan", ("--segmenter", "nothing"), DATA, "no checkpoint 'nothing'"),
         ("gan", ("--segmenter", "nothing", "--dry-run"), DATA, "no checkpoint 'nothing'"),
         ("gan", ("--resolution", 100), USAGE, "multiple of 32, got 100"),
