@@ -1,0 +1,73 @@
+"""CNNs trained with a planted marker and without, audited alike: does the shortcut score tell them apart?
+
+    python benchmarks/shortcuts.py                        # phantoms: 10 with a shortcut, 10 clean
+    python benchmarks/shortcuts.py --real DIR             # radiographs of one source: 3 and 3
+
+Phantoms: 64 px; 30 % of the normals count as COVID with clear lungs, so that the lungs do not settle the class. Real: kermany
+normal against kermany pneumonia. Prints a Markdown table as it goes and, last, one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+import torch
+
+from gan_explain.bench.shortcuts import PLACES, Audited, audited, cases, separation, silent
+from gan_explain.data import Dataset, open_dataset
+from gan_explain.metrics.aggregate import Measure
+from gan_explain.segmenter import load_segmenter
+
+PNEUMONIA = ("pneumonia",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--real", metavar="DIR", help="a dataset with normals and pneumonias of --source; default: phantoms")
+    parser.add_argument("--source", default="kermany")
+    parser.add_argument("--segmenter", help="default: phantom64 for phantoms, lungs128 for radiographs")
+    parser.add_argument("--shortcuts", type=int, help="CNNs with a shortcut; default 10, real 3")
+    parser.add_argument("--cleans", type=int, help="CNNs without; default 10, real 3")
+    parser.add_argument("--images", type=int, default=600, help="phantoms")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--limit", type=int, default=40, help="negatives that the audit reads")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    if options.real:
+        data: Dataset = open_dataset(options.real, size=options.size).where(lambda record: record.source == options.source)
+        positive, count, name = PNEUMONIA, 3, options.segmenter or "lungs128"
+    else:
+        data = silent(open_dataset(f"phantom:n={options.images},covid=0.35", size=options.size), 0.3)
+        positive, count, name = ("covid",), 10, options.segmenter or "phantom64"
+    chosen = cases(count if options.shortcuts is None else options.shortcuts, count if options.cleans is None else options.cleans)
+    start, found = time.perf_counter(), []
+    print("| marker in positives / negatives | AUROC | " + " | ".join(f"{place} [95 %]" for place in PLACES) + " | N |")
+    print("|---" * (len(PLACES) + 3) + "|")
+    for each in audited(chosen, data, load_segmenter(name), positive, steps=options.steps, limit=options.limit):
+        found.append(each)
+        print(row(each), flush=True)
+    seconds = time.perf_counter() - start
+    print(
+        f"\nAUROC of the shortcut score (outside): {separation(found):.3f}; {seconds:.0f} s, {torch.get_num_threads()} thread(s)"
+    )
+    print(json.dumps({"auroc": separation(found), "seconds": seconds, "targets": [each.as_dict() for each in found]}))
+
+
+def row(each: Audited) -> str:
+    shares = f"{each.case.positive:.0%} / {each.case.negative:.0%}"
+    cells = " | ".join(number(each.excess[place]) for place in PLACES)
+    return f"| {shares} | {each.auroc:.3f} | {cells} | {each.excess['outside'].get('n', 0)} |"
+
+
+def number(found: Measure) -> str:
+    value, low, high = (found.get(key) for key in ("value", "low", "high"))
+    if not isinstance(value, float) or not isinstance(low, float) or not isinstance(high, float):
+        return f"null: {found.get('reason', 'no interval')}"
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+if __name__ == "__main__":
+    main()
