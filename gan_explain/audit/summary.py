@@ -10,6 +10,7 @@ from gan_explain.audit.thresholds import CONTROL, LEAST_EVIDENCE, SHORTCUT, SPRE
 from gan_explain.audit.wording import interval, listed, number, percent, share
 
 PARTS = {"border": "the border", "corners": "the corners", "text": "burned-in text"}  # regions that lie within `outside`
+WORTH_NAMING = 0.1  # share of the outside's effect that a part of it must have to be named
 SUBGROUP_LEVEL = 0.05  # a corrected p-value at or below it is named
 
 Entry = Mapping[str, Any]
@@ -103,20 +104,25 @@ def _outside(document: Mapping[str, Any], answer: Entry, who: str) -> str:
     if answer["answer"] == "abstain":
         return _open("ignores what lies outside the lungs", answer, who)
     shortcut = answer["checks"][0]
-    named = [each for each in document.get("evidence", ()) if each["name"] in PARTS and (each["excess"].get("low") or 0) > 0]
-    most = f"; of its parts most by {PARTS[named[0]['name']]}, {interval(named[0]['excess'])}" if named else ""
-    if shortcut["answer"] == "fail":
-        way = "raises" if shortcut["value"] > 0 else "changes"
-        return (
-            f"{who} reads what lies outside the lungs: with the lungs held, the outside of a positive {way} p by "
-            f"{interval(shortcut)} more than that of a negative ({shortcut['n']} images; at most {number(SHORTCUT.threshold)} is "
-            f"allowed){most}."
-        )
-    if answer["answer"] == "fail":
+    if answer["answer"] == "fail" and shortcut["answer"] != "fail":
         return f"{who} can be moved from outside the lungs: {answer['why']}."
+    regions = {each["name"]: each["excess"] for each in document.get("evidence", ()) if each["kind"] == "region"}
+    inside = f"; its lungs alone by {interval(regions['lungs'])}" if regions.get("lungs", {}).get("value") is not None else ""
+    images = f"({shortcut['n']} images"
+    if answer["answer"] == "pass":
+        return (
+            f"{who} ignores what lies outside the lungs: with the lungs held, the outside of a positive changes p by "
+            f"{interval(shortcut)} beyond what that of a negative does {images}){inside}."
+        )
+    way = "raises" if shortcut["value"] > 0 else "changes"
+    least = WORTH_NAMING * abs(shortcut["value"])
+    named = [
+        name for name in regions if name in PARTS and (regions[name].get("low") or 0) > 0 and regions[name]["value"] >= least
+    ]
+    most = f". Of its parts most by {PARTS[named[0]]}, {interval(regions[named[0]])}" if named else ""
     return (
-        f"{who} ignores what lies outside the lungs: with the lungs held, the outside of a positive changes p by "
-        f"{interval(shortcut)} beyond what that of a negative does ({shortcut['n']} images)."
+        f"{who} reads what lies outside the lungs: with the lungs held, the outside of a positive {way} p by {interval(shortcut)} "
+        f"more than that of a negative {images}; at most {number(SHORTCUT.threshold)} is allowed){inside}{most}."
     )
 
 
@@ -212,7 +218,7 @@ def _subgroups(document: Mapping[str, Any]) -> list[str]:
     apart = [f"{each['column']} (p {_p(each['p_corrected'])})" for each in tested if each["p_corrected"] <= SUBGROUP_LEVEL]
     alike = [str(each["column"]) for each in tested if each["p_corrected"] > SUBGROUP_LEVEL]
     lines = [f"The response differs by {listed(apart)}, corrected for {len(tested)} tests."] if apart else []
-    return lines + ([f"No difference of the response by {listed(alike)} was found."] if alike else [])
+    return lines + ([f"No difference of the response by {listed(alike, 'or')} was found."] if alike else [])
 
 
 def _p(value: float) -> str:

@@ -127,7 +127,7 @@ def _unknown(checks: Sequence[Check]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for each in checks:
         if each["value"] is None:
-            reasons.setdefault(str(each["reason"]), []).append(each["words"])
+            reasons.setdefault(str(each["reason"]), []).append(each["words"].partition(" (")[0])
     return [f"not known: {listed(list(dict.fromkeys(words)))} ({reason})" for reason, words in reasons.items()]
 
 
