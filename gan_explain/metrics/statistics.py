@@ -13,7 +13,7 @@ from gan_explain.image import feather, gaussian_blur
 
 STATISTICS = ("lung_darkness", "lung_contrast", "exposure", "sharpness")
 FINE = 1 / 128  # of the side, and at least a pixel: the blur that takes away what sharpness counts
-MOST = 4.0  # contrast and sharpness change by at most this factor, up or down
+MOST = 2.5  # contrast and sharpness change by at most this factor, up or down
 FLAT = 1e-4  # a standard deviation below which there is nothing to amplify
 
 
