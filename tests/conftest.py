@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
@@ -9,7 +10,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,71 @@ def cxr() -> Path:
     if not (CXR / "manifest.csv").is_file():
         pytest.skip(f"no real radiographs: expected {CXR}/manifest.csv (set GAN_EXPLAIN_CXR)")
     return CXR
+
+
+WEIGHT = 4.0
+
+
+@pytest.fixture
+def save_onnx(tmp_path: Path) -> Callable[..., Path]:
+    """save_onnx(...): a file that gives z = 4 (mean - 0.5) of its input as logits (-z, z), as a softmax, a sigmoid, ...
+
+    `head`: "two", "softmax", "one", "sigmoid", "sigmoids" or "nan"; `shape` of the input; `dtype`: an ONNX element type;
+    "sigmoids" has 4 (1 - mean) in place of -z; `describe`: metadata; `batch_mean`: subtracts the mean over the batch (a fault).
+    """
+    onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    helper, types = onnx.helper, onnx.TensorProto
+
+    def save(
+        head: str = "two",
+        shape: tuple[object, ...] = ("n", 1, 16, 16),
+        dtype: str = "FLOAT",
+        describe: dict[str, object] | None = None,
+        *,
+        batch_mean: bool = False,
+        name: str = "model.onnx",
+    ) -> Path:
+        kind = getattr(types, dtype)
+        columns = 1 if head in ("one", "sigmoid") else 2
+        first = WEIGHT if head == "sigmoids" else WEIGHT / 2  # two sigmoids that do not happen to sum to one
+        weights = {
+            "axes": helper.make_tensor("axes", types.INT64, [3], [1, 2, 3]),
+            "w": helper.make_tensor("w", kind, [1, columns], [WEIGHT] if columns == 1 else [-WEIGHT, WEIGHT]),
+            "b": helper.make_tensor("b", kind, [columns], [-WEIGHT / 2] if columns == 1 else [first, -WEIGHT / 2]),
+            "zero": helper.make_tensor("zero", types.INT64, [1], [0]),
+            "shape": helper.make_tensor("shape", types.INT64, [2], [-1, 1]),
+        }
+        nodes = [
+            helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=1),
+            helper.make_node("Reshape", ["mean", "shape"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "w"], ["scaled"]),
+            helper.make_node("Add", ["scaled", "b"], ["z"]),
+        ]
+        last = "z"
+        if head == "nan":
+            nodes.append(helper.make_node("Sub", ["z", "z"], ["none"]))
+            nodes.append(helper.make_node("Div", ["none", "none"], ["out"]))
+            last = "out"
+        if batch_mean:
+            nodes.append(helper.make_node("ReduceMean", [last, "zero"], ["batch"], keepdims=1))
+            nodes.append(helper.make_node("Sub", [last, "batch"], ["out"]))
+            last = "out"
+        if head in ("softmax", "sigmoid", "sigmoids"):
+            kind_of = {"softmax": "Softmax"}.get(head, "Sigmoid")
+            nodes.append(helper.make_node(kind_of, [last], ["p"]))
+            last = "p"
+        graph = helper.make_graph(
+            nodes,
+            "mean",
+            [helper.make_tensor_value_info("image", kind, list(shape))],
+            [helper.make_tensor_value_info(last, kind, [shape[0], columns])],
+            list(weights.values()),
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        if describe is not None:
+            helper.set_model_props(model, {"target": json.dumps(describe)})
+        onnx.save(model, tmp_path / name)
+        return tmp_path / name
+
+    return save

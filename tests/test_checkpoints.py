@@ -257,3 +257,11 @@ def test_what_cannot_be_written_as_json_changes_nothing(saved: Path) -> None:
         save_part(saved, "a", "new", {"path": Path("x")}, tensors())
     assert load_part(saved, "a").kind == "kind-a"
     assert names(saved) == {WEIGHTS, CONFIG}
+
+
+def test_a_part_says_how_it_was_made_and_keeps_it(tmp_path: Path) -> None:
+    origin = {"target": "onnx:a.onnx", "finetuned_from": {"checkpoint": "x", "sha256": "0"}}
+    save_part(tmp_path, "a", "veil", {}, {"x": torch.zeros(1)}, origin=origin)
+    save_part(tmp_path, "b", "veil", {}, {"x": torch.zeros(1)})
+    assert (load_part(tmp_path, "a").origin, load_part(tmp_path, "b").origin) == (origin, {})
+    assert "origin" not in read_config(tmp_path)["parts"]["b"]

@@ -24,6 +24,7 @@ from gan_explain.train.gan import (
     GanTrainer,
     GanTraining,
     GeneratorObjective,
+    adopt,
     cost,
     darkest,
     draw_step,
@@ -34,7 +35,7 @@ from gan_explain.train.gan import (
 )
 from gan_explain.train.loop import LoopConfig
 from gan_explain.train.masks import MaskedDataset
-from gan_explain.types import DataError, Record, TargetError
+from gan_explain.types import CheckpointError, DataError, Record, TargetError
 
 SIDE, DIM, HALF = 32, 4, 3
 NETWORK = GeneratorConfig(resolution=SIDE, width=8, code_dim=DIM)
@@ -336,3 +337,22 @@ def test_random_patches_are_layers_and_differ() -> None:
     assert float(patches.min()) == 0
     assert float(patches.amax((1, 2, 3)).min()) > 0.05
     assert not torch.equal(patches[0], patches[1])
+
+
+# -- from another generator ---------------------------------------------------------------------------------------------------
+
+
+def labelled(*labels: str) -> Disentangler:
+    return Disentangler(NETWORK.model_copy(update={"labels": labels}))
+
+
+def test_weights_are_adopted_and_priors_by_label() -> None:
+    start, network = labelled("covid", "flu"), labelled("tb", "flu")
+    start.prior_mean[:] = torch.tensor([[1.0], [2.0]])
+    adopt(network, start)
+    for mine, theirs in zip(network.parameters(), start.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert network.prior_mean[:, 0].tolist() == [0.0, 2.0]
+    other = Disentangler(NETWORK.model_copy(update={"width": 16, "confine": "free"}))
+    with pytest.raises(CheckpointError, match="same shape to start from, got one of confine free, width 16"):
+        adopt(network, other)
