@@ -114,15 +114,15 @@ def _outside(document: Mapping[str, Any], answer: Entry, who: str) -> str:
             f"{who} ignores what lies outside the lungs: with the lungs held, the outside of a positive changes p by "
             f"{interval(shortcut)} beyond what that of a negative does {images}){inside}."
         )
-    up = shortcut["value"] > 0
+    way, than = ("raises", "more than") if shortcut["value"] > 0 else ("changes", "beside")
     least = WORTH_NAMING * abs(shortcut["value"])
     named = [
         name for name in regions if name in PARTS and (regions[name].get("low") or 0) > 0 and regions[name]["value"] >= least
     ]
     most = f". Of its parts most by {PARTS[named[0]]}, {interval(regions[named[0]])}" if named else ""
     return (
-        f"{who} reads what lies outside the lungs: with the lungs held, the outside of a positive {'raises' if up else 'changes'} "
-        f"p by {interval(shortcut)} {'more than' if up else 'beside'} that of a negative {images}; at most {number(SHORTCUT.threshold)} is allowed){inside}{most}."
+        f"{who} reads what lies outside the lungs: with the lungs held, the outside of a positive {way} p by "
+        f"{interval(shortcut)} {than} that of a negative {images}; at most {number(SHORTCUT.threshold)} is allowed){inside}{most}."
     )
 
 
