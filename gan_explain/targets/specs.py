@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def _working_directory_importable() -> Iterator[None]:
         sys.path.remove(here)
 
 
-SCHEMES: Mapping[str, Callable[[Request], Target]] = {
+SCHEMES: dict[str, Callable[[Request], Target]] = {
     "checkpoint": checkpoint_target,
     "torchvision": torchvision_target,
     "xrv": xrv_target,
