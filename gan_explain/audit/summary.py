@@ -122,7 +122,7 @@ def _outside(document: Mapping[str, Any], answer: Entry, who: str) -> str:
     most = f". Of its parts most by {PARTS[named[0]]}, {interval(regions[named[0]])}" if named else ""
     return (
         f"{who} reads what lies outside the lungs: with the lungs held, the outside of a positive {way} p by "
-        f"{interval(shortcut)} {than} that of a negative {images}; at most {number(SHORTCUT.threshold)} is allowed){inside}{most}."
+        f"{interval(shortcut)} {than} that of a negative {images}; at most {number(SHORTCUT.threshold)} allowed){inside}{most}."
     )
 
 

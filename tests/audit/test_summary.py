@@ -28,7 +28,7 @@ def test_a_source_detector_is_called_one_in_the_first_lines(made: SimpleNamespac
         "It does not respond to opacities in the lungs: with opacities rendered into them, p rises in 58 % [50, 66] of 154 "
         "images, by 0.010 [0.005, 0.015] per unit of dose (asked: at least 75 % and 0.05).",
         "It reads what lies outside the lungs: with the lungs held, the outside of a positive raises p by 0.20 [0.16, 0.24] more "
-        "than that of a negative (91 images; at most 0.05 is allowed); its lungs alone by 0.43 [0.40, 0.46]. Of its parts most "
+        "than that of a negative (91 images; at most 0.05 allowed); its lungs alone by 0.43 [0.40, 0.46]. Of its parts most "
         "by the border, 0.084 [0.050, 0.120].",
         "It is not right in every source: specificity in b is 0.4 % [0, 1] of 442 (asked: at least 60 %).",
     ]
