@@ -1,6 +1,6 @@
 """What an audit asks of a target, and the numbers that decide: one table, nothing is decided elsewhere.
 
-The thresholds were set on val before test was looked at. An interval decides, not a value (`audit.verdict`).
+They are round numbers, not fitted ones; `spread` was chosen on val. An interval decides, not a value (`audit.checks`).
 """
 
 from __future__ import annotations
