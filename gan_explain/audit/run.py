@@ -17,7 +17,7 @@ from gan_explain.audit.result import AuditResult
 from gan_explain.audit.setup import Plan, Subject
 from gan_explain.audit.summarise import summarise
 from gan_explain.data import Batch, Dataset
-from gan_explain.evaluate.inputs import device_of, seed_of
+from gan_explain.evaluate.inputs import device_of, is_positive, seed_of
 from gan_explain.types import DataError, Target
 
 WHOLE = (1, 1)
@@ -67,6 +67,7 @@ def gather(
 def _gather(subject: Subject, dataset: Dataset, plan: Plan, shard: tuple[int, int], about: Mapping[str, Any]) -> Gathered:
     device = device_of(subject.generator)
     count = len({record.patient_id for record in dataset.records})
+    negative = len({r.patient_id for r in dataset.records if not is_positive(r, subject.target)})
     examiner = Examiner(
         setup=subject.setup(plan),
         free=subject.free_setup(plan),
@@ -74,7 +75,7 @@ def _gather(subject: Subject, dataset: Dataset, plan: Plan, shard: tuple[int, in
         extractor=None if plan.quick else subject.extractor(),
         plan=plan,
         some=SOME / count,
-        many=plan.transplanted / count,
+        many=plan.transplanted / max(1, negative),
     )
     gathered = Gathered(about, shard)
     chosen = list(_patients(dataset, plan.seed, shard))

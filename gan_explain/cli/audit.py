@@ -1,0 +1,228 @@
+"""`gan-explain audit`: how a CNN responds, how sure that is, and what it must not respond to; `merge` joins shards."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gan_explain.cli import common
+from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
+from gan_explain.cli.models import SPEC, TRUST_CODE, judge, load_models, named_judges, names
+
+if TYPE_CHECKING:
+    from gan_explain.audit import AuditResult, Subject
+    from gan_explain.cli.models import Models
+
+logger = logging.getLogger(__name__)
+
+GENERATOR, JUDGES = "cxr128", "judges"  # shipped checkpoints
+MEMORY = 256 << 20  # bytes of images kept
+FAIL_ON = click.option(
+    "--fail-on",
+    multiple=True,
+    metavar="QUESTION",
+    help="Exit 7 where this question fails: any, abstain or a name. May be repeated.",
+)
+
+
+@common.command("audit", out="out/audit")
+@click.option("--target", required=True, metavar="SPEC", help=SPEC.replace(" [default: the checkpoint's own]", ""))
+@click.option("--data", required=True, help=DATA_HELP)
+@INCLUDE
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", help="Split to audit on.")
+@click.option("--checkpoint", metavar="NAME", help="Generator. [default: the one of checkpoint:NAME, else cxr128]")
+@click.option("--positive", metavar="A+B", help="Classes that count as positive. [default: the target's own]")
+@click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none.")
+@click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs.")
+@click.option("--judges", multiple=True, metavar="SPEC", help="Independent CNNs for transfer; none for none. [default: judges]")
+@click.option("--by", default="", metavar="A,B", help="Columns of the manifest to compare subgroups by: sex,view,age,source.")
+@click.option("--compare", metavar="SPEC", help="A second CNN, under the same layers: the difference with its band.")
+@click.option(
+    "--plant-marker", type=click.FloatRange(0, 1), default=0.8, help="Share of positives with a marker, in the control."
+)
+@click.option("--steps", type=click.IntRange(21), default=31, help="Strengths along a traversal.")
+@click.option("--to", "highest", type=click.FloatRange(1), default=1.5, help="Largest strength.")
+@click.option("--quick", is_flag=True, help="Curves, flips, shares, transplants and the opacity probe only.")
+@click.option("--show", type=click.IntRange(0, 500), default=200, help="Patients in the report's viewer.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Audit N images drawn by --seed, for a quick look.")
+@click.option("--shard", metavar="I/N", help="Audit the I-th of N parts of the patients; `gan-explain merge` joins them.")
+@click.option("--lpips", type=click.Path(path_type=Path), metavar="FILE", help="Local AlexNet weights, for the LPIPS distance.")
+@TRUST_CODE
+@FAIL_ON
+def audit(
+    run: common.Run,
+    target: str,
+    data: str,
+    include: Sequence[str],
+    split: str,
+    checkpoint: str | None,
+    positive: str | None,
+    classes: str | None,
+    segmenter: str,
+    judges: Sequence[str],
+    by: str,
+    compare: str | None,
+    plant_marker: float,
+    steps: int,
+    highest: float,
+    quick: bool,
+    show: int,
+    limit: int | None,
+    shard: str | None,
+    lpips: Path | None,
+    trust_code: bool,
+    fail_on: Sequence[str],
+) -> dict[str, Any]:
+    """Audit a CNN: does it respond to pathology inside the lungs, or is it right for the wrong reason?
+
+    Writes report.html (opens offline), audit.json, per_sample.csv and curves.csv. Every number has a patient-bootstrap interval
+    of 95 %, and the verdict abstains where that leaves a question open.
+    """
+    from gan_explain.audit import Plan, gather, summarise
+    from gan_explain.cli.patients import strengths_between
+    from gan_explain.evaluate.run import limited
+    from gan_explain.metrics.proximity import perceptual
+    from gan_explain.types import DataError
+
+    _check_questions(fail_on)
+    part = _shard(shard)
+    if part is not None and fail_on:
+        raise click.UsageError("--fail-on: a shard has no verdict; give it to `gan-explain merge`")
+    options: dict[str, Any] = {"positive": positive, "classes": classes, "segmenter": segmenter, "trust_code": trust_code}
+    name = checkpoint or _own_generator(target) or GENERATOR
+    models = load_models(run, checkpoint=name, confine="lungs", target=target, **options)
+    subject = _subject(models, name, quick, judges, trust_code)
+    distance = perceptual(lpips) if lpips else None
+    subject = replace(subject, perceptual=distance)
+    dataset = open_included(run, data, models.generator.resolution, include, rejects=False).split(split).remembering(MEMORY)
+    if not len(dataset):
+        raise DataError(f"{data}: no images in split {split!r}")
+    dataset = limited(dataset, limit, run.seed)
+    columns = tuple(names(by) or ())
+    _check_columns(columns, dataset.records, data)
+    about: dict[str, Any] = {
+        "data": {"name": Path(data).name, "split": split, "include": list(include)},
+        "target": _facts(models, target, name),
+    }
+    second = None
+    if compare:
+        other = load_models(run, checkpoint=name, confine="lungs", target=compare, **options)
+        second = replace(subject, target=other.target, generator=models.generator)
+        about["compare"] = _facts(other, compare, name)
+    run.record(images=len(dataset))
+    if run.dry_run:
+        run.say(f"dry run: {len(dataset)} images, {len(subject.judges)} judges; nothing audited")
+        return {"images": len(dataset), "judges": list(subject.judges)}
+    plan = Plan(
+        strengths=tuple(strengths_between(0.0, highest, steps).tolist()), seed=run.seed, by=columns, quick=quick, show=show,
+        marker=plant_marker or None,
+    )  # fmt: skip
+    gathered = gather(subject, dataset, plan, shard=part or (1, 1), compare=second, about=about)
+    if part is not None:
+        with run.staging() as folder:
+            gathered.save(folder)
+        run.say(f"shard {shard} written to {run.out}; join all with: gan-explain merge SHARD ... --out DIR")
+        return {"shard": list(part), "images": len(gathered.rows)}
+    return _finish(run, summarise(gathered), fail_on)
+
+
+@common.command("merge", out="out/audit")
+@click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path))
+@FAIL_ON
+def merge(run: common.Run, shards: Sequence[Path], fail_on: Sequence[str]) -> dict[str, Any]:
+    """Join the shards of one audit: the result is that of the audit in one piece, to the bit."""
+    from gan_explain.audit import Gathered, summarise, union
+
+    _check_questions(fail_on)
+    joined = union([Gathered.load(folder) for folder in shards], [str(folder) for folder in shards])
+    if run.dry_run:
+        return {"images": len(joined.rows)}
+    return _finish(run, summarise(joined), fail_on)
+
+
+def _finish(run: common.Run, result: AuditResult, fail_on: Sequence[str]) -> dict[str, Any]:
+    """Write the result, say what it concludes, and hold it against --fail-on."""
+    from gan_explain.audit.verdict import failing
+
+    with run.staging() as folder:
+        result.save(folder)
+    for sentence in result.summary:
+        run.say(sentence)
+    for each in result.verdict:
+        run.say(f"{each['answer']:>8}  {each['question']}")
+    run.say(f"{len(result.rows)} images; report: {run.out / 'report.html'}")
+    failed = failing(result.verdict, fail_on) if fail_on else []
+    if failed:
+        raise common.ThresholdError(f"failed: {', '.join(failed)} (--fail-on {' '.join(fail_on)}); written to {run.out}")
+    return {"summary": result.summary, "verdict": result.verdict, "measures": result.measures}
+
+
+def _subject(models: Models, checkpoint: str, quick: bool, judges: Sequence[str], trust_code: bool) -> Subject:
+    """The target with the generators of a checkpoint and the judges."""
+    from gan_explain.audit import Subject
+    from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
+
+    free = None
+    if "free" in read_config(find_checkpoint(checkpoint))["parts"]:
+        free = load_generator(checkpoint, "free").to(models.device)
+    specs = [] if quick or tuple(judges) == ("none",) else named_judges(judges or (f"checkpoint:{JUDGES}",))
+    jury = {short: judge(spec, models, trust_code) for short, spec in specs}
+    return Subject(models.target, models.generator, models.segmenter, free, jury, models.label)
+
+
+def _own_generator(spec: str) -> str | None:
+    """The checkpoint that holds a target of ours, where it holds its generator too."""
+    from gan_explain.checkpoints import find_checkpoint, read_config
+
+    scheme, _, rest = spec.partition(":")
+    name, _, part = rest.partition("#")
+    if scheme != "checkpoint" or part not in ("", "target"):
+        return None
+    return name if "lungs" in read_config(find_checkpoint(name))["parts"] else None
+
+
+def _facts(models: Models, spec: str, checkpoint: str) -> dict[str, Any]:
+    """What a result says of its target and of the generator's relation to it."""
+    from gan_explain.checkpoints import find_checkpoint, read_config
+    from gan_explain.targets import weights_digest
+
+    own = _own_generator(spec) == checkpoint
+    note = (
+        "trained with this target"
+        if own
+        else "trained with another target: its layers show what that one learned to call positive"
+    )
+    sha256 = read_config(find_checkpoint(checkpoint))["sha256"]
+    generator = {"checkpoint": Path(checkpoint).name, "sha256": sha256, "own": own, "note": note}
+    return {"spec": spec, "sha256": weights_digest(models.target), "generator": generator}
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise click.UsageError(f"--shard {text}: expected I/N with I from 1 to N, such as 2/8")
+    return int(number), int(count)
+
+
+def _check_questions(fail_on: Sequence[str]) -> None:
+    from gan_explain.audit.verdict import failing
+
+    try:
+        failing([], fail_on)
+    except ValueError as error:
+        raise click.UsageError(f"--fail-on: {error}") from None
+
+
+def _check_columns(columns: Sequence[str], records: Sequence[Any], data: str) -> None:
+    """UsageError for a column that no record has."""
+    known = {"source", "label", *(key for record in records for key in record.extra)}
+    for column in columns:
+        if column not in known:
+            raise click.UsageError(f"--by {column}: expected a column of {data}: {', '.join(sorted(known))}")
