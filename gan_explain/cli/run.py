@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 SCHEMA_VERSION = 1
-PACKAGES = ("gan_explain", "torch", "torchvision", "numpy", "pillow", "scipy", "matplotlib", "imageio-ffmpeg")
+PACKAGES = ("gan_explain", "torch", "torchvision", "numpy", "pillow", "scipy", "matplotlib", "imageio-ffmpeg", "onnxruntime")
 
 
 class Run:
