@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gan_explain.audit.control import excesses
 from gan_explain.data import Dataset, belongs
+from gan_explain.data.augment import Ranges
 from gan_explain.data.marker import planted
 from gan_explain.evaluate.inputs import seed_of
 from gan_explain.metrics.aggregate import Measure
@@ -26,6 +27,9 @@ from gan_explain.types import Record, Segmenter
 BY_CHANCE = 0.05  # of the negatives that have a marker
 AUDITED = 0.8  # of the positives that have a marker in the images of the audit
 PLACES = ("outside", "corners", "border", "text")
+STILL = Ranges(
+    rotate=2.0, scale=0.02, shift=0.01, blur=0.5
+)  # augmentation that leaves a letter in a corner where it was, and legible
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def audited(
     positive: tuple[str, ...],
     *,
     steps: int,
-    batch_size: int = 32,
+    batch_size: int = 16,
+    donors: int = 8,
     limit: int = 60,
     arch: str = "small",
 ) -> Iterator[Audited]:
@@ -84,13 +89,13 @@ def audited(
     for case in chosen:
         data = planted(dataset, _among(positive), case.positive, case.negative, seed=100 + case.seed)
         options = TargetOptions(arch=arch, size=dataset.size, positive=positive)
-        config = SupervisedConfig(steps=steps, batch_size=batch_size, seed=case.seed)
+        config = SupervisedConfig(steps=steps, batch_size=batch_size, seed=case.seed, ranges=STILL)
         with tempfile.TemporaryDirectory() as folder:
             loop = LoopConfig(steps, save_every=steps + 1, sheet_every=steps + 1, log_every=steps)
             target = train_target(data, None, Path(folder), options, config, loop)
         p, truth = predict(target, MaskedDataset(test, None))
         only = tuple(f"transplant.{name}" for name in PLACES)
-        found = excesses(target, marked, segmenter, only, limit=limit, seed=0)
+        found = excesses(target, marked, segmenter, only, donors=donors, limit=limit, seed=0)
         yield Audited(case, auroc(p.numpy(), truth.numpy()), {name: found[f"transplant.{name}"] for name in PLACES})
 
 
@@ -104,12 +109,12 @@ def separation(found: Iterable[Audited]) -> float:
     return auroc([each.score for each in every], [each.case.shortcut for each in every])
 
 
-def silent(dataset: Dataset, share: float, seed: int = 0) -> Dataset:
-    """A phantom dataset in which a share of the normals counts as COVID without an opacity, as patients do whose test is positive
-    and whose lungs are clear. Where the lungs do not settle the class a CNN has reason to learn what else goes with it."""
+def silent(dataset: Dataset, share: float, label: str = "covid", seed: int = 0) -> Dataset:
+    """A dataset in which a share of the normals counts as `label`, with lungs that are clear, as patients' are whose test is
+    positive. Where the lungs settle the class a CNN has no reason to learn what else goes with it, and does not."""
 
     def named(record: Record) -> Record:
         hidden = record.label == "normal" and seed_of(f"{record.patient_id} silent", seed) < share * 2**63
-        return replace(record, label="covid") if hidden else record
+        return replace(record, label=label) if hidden else record
 
     return Dataset(dataset.root, [named(record) for record in dataset.records], dataset.memory)
