@@ -119,6 +119,8 @@ def _facts(dataset: Dataset, plan: Plan) -> dict[str, Any]:
 def _described(subject: Subject, facts: Mapping[str, Any], key: str) -> dict[str, Any]:
     target: Target = subject.target
     return {
+        "spec": {"target": "the target", "compare": "the second target"}[key],
+        "sha256": None,
         **facts.get(key, {}),
         "classes": list(target.classes),
         "positive": list(target.positive),

@@ -14,6 +14,7 @@ from gan_explain.audit.gathered import Gathered
 from gan_explain.audit.patient import FREE
 from gan_explain.audit.result import SCHEMA_VERSION, AuditResult
 from gan_explain.audit.subgroups import compare, correct, grouped
+from gan_explain.audit.summary import compared
 from gan_explain.audit.verdict import controls, decide, evidence
 from gan_explain.audit.verdict import summarise as put_in_words
 from gan_explain.data import belongs
@@ -34,10 +35,10 @@ def summarise(gathered: Gathered) -> AuditResult:
     """The result of all patients of an audit. DataError where none was measured."""
     gathered = gathered.ordered()
     document = {"schema_version": SCHEMA_VERSION, "kind": "audit", **_conclusions(gathered), "compare": None}
-    document["subgroups"] = _subgroups(gathered)
     if gathered.second is not None:
         second = {"target": gathered.second.about["target"], **_conclusions(gathered.second)}
         document["compare"] = {**second, "difference": _difference(gathered, gathered.second)}
+        document["summary"] = [*document["summary"], *compared(document)]
     positions = {int(row["image"]): i for i, row in enumerate(gathered.rows)}
     pictures = [replace(picture, row=positions[picture.row]) for picture in gathered.pictures]
     document["pictures"] = [
@@ -61,6 +62,7 @@ def _conclusions(gathered: Gathered) -> dict[str, Any]:
         "curves": _curves(gathered),
         "evidence": evidence(measures),
         "controls": controls(measures),
+        "subgroups": _subgroups(gathered),
         "verdict": decide(measures, judges=judges, has_free=bool(target["free"]), own=own),
     }
     return {"summary": put_in_words(found), **found}

@@ -40,6 +40,33 @@ def summarise(document: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def compared(document: Mapping[str, Any]) -> list[str]:
+    """Sentences on a second target beside the first: which questions they answer differently, and how far apart their curves are.
+
+    Reads compare.target.spec, compare.verdict and compare.difference too.
+    """
+    other = document["compare"]
+    first, second = str(document["provenance"]["target"]["spec"]), str(other["target"]["spec"])
+    answers = {each["id"]: each["answer"] for each in document["verdict"]}
+    changed = [
+        f"{each['question']} {answers[each['id']]} and {each['answer']}"
+        for each in other["verdict"]
+        if each["answer"] != answers[each["id"]]
+    ]
+    lines = [f"Beside it, {second}: the same answers to every question."]
+    if changed:
+        lines = [f"Beside it, {second} (answers of {first} and of {second}): {'; '.join(changed)}."]
+    curve = other["difference"]
+    if curve is not None:
+        at = max(range(len(curve["x"])), key=lambda i: -abs(curve["x"][i] - 1))
+        gap = {"value": curve["mean"][at], "low": curve["low"][at], "high": curve["high"][at]}
+        lines.append(
+            f"At strength {number(curve['x'][at])} of the same layers its p is higher by {interval(gap)}, "
+            f"on {curve['n']} images that both call negative."
+        )
+    return lines
+
+
 def _in_short(answers: Mapping[str, Entry], who: str) -> list[str]:
     """The diagnosis of a target that is blind to opacities, where the audit found what it reads instead."""
     reads = []

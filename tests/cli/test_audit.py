@@ -1,0 +1,113 @@
+"""`gan-explain audit` and `merge` on a few phantoms and a target that is known in full."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Invoke = Callable[..., Result]
+MODELS = ("--checkpoint", "tiny", "--segmenter", "everywhere", "--target", "brightness_target:Brightness", "--judges", "none")
+DATA = ("--data", "phantom:n=80", "--limit", 10)
+QUICK = (*MODELS, *DATA, "--quick", "--steps", 21)
+FILES = ["audit.json", "curves.csv", "per_sample.csv", "report.html", "run.json"]
+
+
+def test_the_summary_comes_first_and_everything_is_written(invoke: Invoke, world: Path) -> None:
+    result = invoke("audit", *MODELS, *DATA, "--by", "source", "--out", "a")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads((world / "a" / "audit.json").read_text())
+    assert result.stdout.splitlines()[0] == document["summary"][0]
+    assert result.stdout.splitlines()[-1] == "10 images; report: a/report.html"
+    assert sorted(path.name for path in (world / "a").iterdir() if path.is_file()) == FILES
+    run = json.loads((world / "a" / "run.json").read_text())
+    assert run["images"] == 10
+    assert document["provenance"]["generator"]["own"] is False
+    assert "trained with another target" in document["provenance"]["generator"]["note"]
+
+
+def test_a_target_of_the_checkpoint_is_its_generators_own(invoke: Invoke, world: Path) -> None:
+    args = ("audit", "--target", "checkpoint:tiny", "--segmenter", "everywhere", *DATA, "--quick", "--json", "--out", "a")
+    result = invoke(*args)
+    assert result.exit_code == 0, result.stderr
+    assert set(json.loads(result.stdout)) == {"summary", "verdict", "measures"}
+    provenance = json.loads((world / "a" / "audit.json").read_text())["provenance"]
+    assert provenance["generator"]["checkpoint"] == "tiny"
+    assert provenance["generator"]["own"] is True
+    assert len(provenance["target"]["sha256"]) == 64
+
+
+def test_two_runs_give_the_same_bytes_and_so_do_shards(invoke: Invoke, world: Path) -> None:
+    for out in ("a", "b"):
+        assert invoke("audit", *QUICK, "--out", out).exit_code == 0
+    for i in (1, 2):
+        result = invoke("audit", *QUICK, "--shard", f"{i}/2", "--out", f"shard{i}")
+        assert result.exit_code == 0, result.stderr
+        assert not (world / f"shard{i}" / "report.html").exists()
+    result = invoke("merge", "shard2", "shard1", "--out", "c")
+    assert result.exit_code == 0, result.stderr
+    for path in (world / "a").rglob("*"):
+        if path.is_file() and path.name != "run.json":
+            for other in ("b", "c"):
+                assert (world / other / path.relative_to(world / "a")).read_bytes() == path.read_bytes(), path
+
+
+def test_a_second_target_stands_beside_the_first(invoke: Invoke, world: Path) -> None:
+    result = invoke("audit", *QUICK, "--compare", "checkpoint:tiny", "--positive", "covid", "--out", "a")
+    assert result.exit_code == 0, result.stderr
+    compare = json.loads((world / "a" / "audit.json").read_text())["compare"]
+    assert compare["target"]["spec"] == "checkpoint:tiny"
+    assert compare["target"]["classes"] == ["normal", "covid"]
+    assert len(compare["verdict"]) == 6
+
+
+def test_fail_on_ends_with_7_and_the_report_is_there(invoke: Invoke, world: Path) -> None:
+    result = invoke("audit", *QUICK, "--fail-on", "explanation", "--fail-on", "abstain", "--out", "a")
+    assert result.exit_code == 7, result.stderr
+    assert "failed: explanation" in result.stderr.splitlines()[-1]
+    assert (world / "a" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (("--data", "nowhere"), 3, "nowhere"),
+        (("--shard", "3/2"), 2, "I from 1 to N"),
+        (("--shard", "1/2", "--fail-on", "any"), 2, "gan-explain merge"),
+        (("--fail-on", "everything"), 2, "everything"),
+        (("--by", "sex"), 2, "--by sex"),
+        (("--steps", "20"), 2, "--steps"),
+        (("--target", "brightness_target:WrongShape"), 4, "(4, 2)"),
+        (("--target", "brightness_target:NotANumber"), 4, "NaN"),
+        (("--target", "brightness_target:no_network"), 4, "int"),
+        (("--target", "brightness_target:Raises"), 4, "my own trouble"),
+        (("--target", "brightness_target:Batchwise"), 4, "independent of the batch"),
+        (("--compare", "brightness_target:NotANumber"), 4, "NaN"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    invoke: Invoke, world: Path, args: tuple[str, ...], code: int, says: str
+) -> None:
+    result = invoke("audit", *QUICK, *args, "--out", "a")
+    assert result.exit_code == code, result.stderr
+    assert says in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert not (world / "a").exists()
+
+
+def test_merge_refuses_what_is_no_shard(invoke: Invoke, world: Path) -> None:
+    (world / "empty").mkdir()
+    result = invoke("merge", "empty", "--out", "c")
+    assert result.exit_code == 3
+    assert "shard.json" in result.stderr
+    assert not (world / "c").exists()
+
+
+def test_a_dry_run_writes_nothing(invoke: Invoke, world: Path) -> None:
+    result = invoke("audit", *QUICK, "--dry-run", "--out", "a")
+    assert result.exit_code == 0, result.stderr
+    assert "10 images" in result.stdout
+    assert not (world / "a").exists()
