@@ -188,18 +188,16 @@ def _own_generator(spec: str) -> str | None:
 
 def _facts(models: Models, spec: str, checkpoint: str) -> dict[str, Any]:
     """What a result says of its target and of the generator's relation to it."""
-    from gan_explain.checkpoints import find_checkpoint, read_config
+    from gan_explain.checkpoints import find_checkpoint, load_part, read_config
     from gan_explain.targets import weights_digest
 
-    own = _own_generator(spec) == checkpoint
-    note = (
-        "trained with this target"
-        if own
-        else "trained with another target: its layers show what that one learned to call positive"
-    )
+    digest = weights_digest(models.target)
+    trained_with = load_part(checkpoint, "lungs").origin.get("target_sha256")
+    own = trained_with == digest if trained_with else _own_generator(spec) == checkpoint
+    note = "trained with this target" if own else "trained with another target: its layers are what that one calls positive"
     sha256 = read_config(find_checkpoint(checkpoint))["sha256"]
     generator = {"checkpoint": Path(checkpoint).name, "sha256": sha256, "own": own, "note": note}
-    return {"spec": spec, "sha256": weights_digest(models.target), "generator": generator}
+    return {"spec": spec, "sha256": digest, "generator": generator}
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:
