@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 
 import torch
 
@@ -36,16 +37,18 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--limit", type=int, default=40, help="negatives that the audit reads")
+    parser.add_argument("--seed", type=int, default=0, help="of the phantoms, the training and the markers")
     options = parser.parse_args()
-    torch.manual_seed(0)
+    torch.manual_seed(options.seed)
     if options.real:
         data: Dataset = open_dataset(options.real, size=options.size).where(lambda record: record.source == options.source)
         data = silent(data, SILENT, "pneumonia")
         positive, count, name = PNEUMONIA, 3, options.segmenter or "lungs128"
     else:
-        data = silent(open_dataset(f"phantom:n={options.images},covid=0.35", size=options.size), SILENT)
+        data = silent(open_dataset(f"phantom:n={options.images},covid=0.35", size=options.size, seed=options.seed), SILENT)
         positive, count, name = ("covid",), 10, options.segmenter or "phantom64"
-    chosen = cases(count if options.shortcuts is None else options.shortcuts, count if options.cleans is None else options.cleans)
+    counts = [count if given is None else given for given in (options.shortcuts, options.cleans)]
+    chosen = [replace(case, seed=case.seed + 100 * options.seed) for case in cases(counts[0], counts[1])]
     start, found = time.perf_counter(), []
     print("| marker in positives / negatives | AUROC | " + " | ".join(f"{place} [95 %]" for place in PLACES) + " | N |")
     print("|---" * (len(PLACES) + 3) + "|")
