@@ -59,9 +59,11 @@ def compared(document: Mapping[str, Any]) -> list[str]:
     curve = other["difference"]
     if curve is not None:
         at = max(range(len(curve["x"])), key=lambda i: -abs(curve["x"][i] - 1))
-        gap = {"value": curve["mean"][at], "low": curve["low"][at], "high": curve["high"][at]}
+        sign = 1 if curve["mean"][at] >= 0 else -1
+        ends = sorted((sign * curve["low"][at], sign * curve["high"][at]))
+        gap, way = {"value": abs(curve["mean"][at]), "low": ends[0], "high": ends[1]}, "higher" if sign > 0 else "lower"
         lines.append(
-            f"At strength {number(curve['x'][at])} of the same layers its p is higher by {interval(gap)}, "
+            f"At strength {number(curve['x'][at])} of the same layers p of {second} is {way} by {interval(gap)}, "
             f"on {curve['n']} images that both call negative."
         )
     return lines

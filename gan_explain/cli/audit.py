@@ -112,7 +112,7 @@ def audit(
     second = None
     if compare:
         other = load_models(run, checkpoint=name, confine="lungs", target=compare, **options)
-        second = replace(subject, target=other.target, generator=models.generator)
+        second = replace(_subject(other, name, quick, judges, trust_code), perceptual=distance)
         about["compare"] = _facts(other, compare, name)
     run.record(images=len(dataset))
     if run.dry_run:

@@ -152,7 +152,9 @@ def test_a_target_compared_with_itself_differs_nowhere(subject: Subject, phantom
     assert difference["mean"] == difference["low"] == difference["high"] == [0.0] * 21
 
 
-def test_pictures_are_as_many_as_asked_for_with_the_worst_among_them(result: AuditResult, subject: Subject, phantoms: Dataset) -> None:
+def test_pictures_are_as_many_as_asked_for_with_the_worst_among_them(
+    result: AuditResult, subject: Subject, phantoms: Dataset
+) -> None:
     every = audit(subject, phantoms, replace(PLAN, quick=True, show=500)).document["pictures"]
     assert len(result.pictures) == 4
     worst = sorted(every, key=lambda each: each["probability"][-1] - each["probability"][0])[:2]
@@ -168,7 +170,7 @@ def test_an_empty_dataset_is_an_error(subject: Subject, phantoms: Dataset) -> No
 def test_shards_that_do_not_make_a_whole_are_refused(subject: Subject, phantoms: Dataset, damage: str) -> None:
     quick = replace(PLAN, quick=True)
     few = phantoms.where(lambda record: int(record.extra["index"]) < 8)
-    first, second = (gather(subject, few, quick, shard=(i, 2)) for i in (1, 2))
+    first = gather(subject, few, quick, shard=(1, 2))
     other = gather(subject, few, replace(quick, seed=1), shard=(2, 2))
     given: dict[str, list[Any]] = {"missing": [first], "twice": [first, first], "another": [first, other]}
     with pytest.raises(DataError, match="same audit" if damage == "another" else "each of 2 shards once"):

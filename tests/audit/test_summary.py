@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gan_explain.audit.findings import evidence
-from gan_explain.audit.summary import summarise
+from gan_explain.audit.summary import compared, summarise
 from gan_explain.audit.verdict import decide
 from gan_explain.audit.wording import interval, listed, number, share
 
@@ -109,3 +109,20 @@ def test_numbers_in_words() -> None:
     assert share({"value": 0.478, "low": 0.0, "high": 0.9961}) == "48 % [0, 99.6]"
     assert share({"value": 1.0, "low": 0.002, "high": 1.0}) == "100 % [0.2, 100]"
     assert [listed(parts) for parts in (["a"], ["a", "b"], ["a", "b", "c"], [])] == ["a", "a and b", "a, b and c", ""]
+
+
+def test_a_second_target_in_words() -> None:
+    answers = [("opacities", "Sees opacities?", "fail"), ("outside", "Ignores the outside?", "pass")]
+    verdict = [{"id": i, "question": question, "answer": answer} for i, question, answer in answers]
+    other = [{**verdict[0], "answer": "pass"}, verdict[1]]
+    difference = {"x": [0.0, 0.95, 1.5], "mean": [0.0, -0.3, -0.5], "low": [0.0, -0.4, -0.6], "high": [0.0, -0.2, -0.4], "n": 12}
+    document = {
+        "provenance": {"target": {"spec": "a"}},
+        "verdict": verdict,
+        "compare": {"target": {"spec": "b"}, "verdict": other, "difference": difference},
+    }
+    changed, gap = compared(document)
+    assert changed == "Beside it, b (answers of a and of b): Sees opacities? fail and pass."
+    assert gap.startswith("At strength 0.95 of the same layers p of b is lower by 0.30 [0.20, 0.40], on 12 images")
+    document["compare"] = {"target": {"spec": "b"}, "verdict": verdict, "difference": None}
+    assert compared(document) == ["Beside it, b: the same answers to every question."]
