@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from gan_explain.image import write_bytes
 from gan_explain.nets.blocks import Config
+from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.types import CheckpointError
@@ -187,3 +188,8 @@ def load_generator(name: str | os.PathLike[str], confine: str = "lungs") -> Dise
 def load_synthesis(name: str | os.PathLike[str]) -> StructureGenerator:
     """The structure generator (z1 to lungs) of a checkpoint, frozen."""
     return load_network(name, "synthesis", "synthesis", SynthesisConfig, StructureGenerator)
+
+
+def load_cyclegan(name: str | os.PathLike[str]) -> CycleGan:
+    """The CycleGAN of a checkpoint (negative to positive and back), frozen."""
+    return load_network(name, "cyclegan", "cyclegan", CycleGanConfig, CycleGan)

@@ -12,11 +12,13 @@ import torch
 
 from gan_explain.data import Dataset
 from gan_explain.nets.classifier import ClassifierConfig, build
+from gan_explain.nets.cyclegan import CycleGanConfig
 from gan_explain.nets.generator import GeneratorConfig
 from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget, Preparation
 from gan_explain.train import gan
+from gan_explain.train.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.gan import GanTrainer, GanTraining
 from gan_explain.train.loop import STATS, LoopConfig, Trainer, run
 from gan_explain.train.masks import MaskedDataset
@@ -51,6 +53,14 @@ def synthesis(data: Dataset, target: ModuleTarget) -> Trainer:
     return SynthesisTrainer(structures(data), SynthesisConfig(resolution=SIDE, z_dim=4, low_width=8, width=16), config)
 
 
+def translation(data: Dataset, target: ModuleTarget) -> Trainer:
+    """With a pool that is full, and exchanged from, before the half."""
+    normal = data.where(lambda record: record.label == "normal")
+    covid = data.where(lambda record: record.label == "covid")
+    config = CycleGanTraining(steps=STEPS, batch_size=2, learning_rate=0.1, pool=3)
+    return CycleGanTrainer(normal, covid, CycleGanConfig(resolution=SIDE, width=8, blocks=1, judge_width=8), config)
+
+
 def leaves(state: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Everything in a nested state, by name."""
     if isinstance(state, dict | list | tuple):
@@ -68,7 +78,7 @@ def rows(out: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in (out / STATS).read_text().splitlines()]
 
 
-@pytest.mark.parametrize("make", [segmenter, classifier, disentangler, synthesis])
+@pytest.mark.parametrize("make", [segmenter, classifier, disentangler, synthesis, translation])
 def test_half_and_half_is_the_whole(
     make: Callable[[Dataset, ModuleTarget], Trainer],
     phantoms: Dataset,
@@ -90,13 +100,13 @@ def test_half_and_half_is_the_whole(
     assert (tmp_path / "whole" / "sheet_000004.png").read_bytes() == (tmp_path / "parts" / "sheet_000004.png").read_bytes()
 
 
-@pytest.mark.parametrize("make", [segmenter, disentangler, synthesis])
+@pytest.mark.parametrize("make", [segmenter, disentangler, synthesis, translation])
 def test_processes_other_than_the_first_keep_streams_of_their_own(
     make: Callable[[Dataset, ModuleTarget], Trainer], phantoms: Dataset, brightness: ModuleTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A resumed second process that took over the first's streams would train on the same images."""
     first = make(phantoms, brightness).state()
-    for module in ("gan", "synthesis", "supervised"):
+    for module in ("gan", "synthesis", "supervised", "cyclegan"):
         monkeypatch.setattr(f"gan_explain.train.{module}.rank", lambda: 1)
         monkeypatch.setattr(f"gan_explain.train.{module}.is_main", lambda: False)
     second = make(phantoms, brightness)

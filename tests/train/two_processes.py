@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.data import open_dataset
+from gan_explain.nets.cyclegan import CycleGanConfig
 from gan_explain.nets.generator import GeneratorConfig
 from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget
 from gan_explain.train import gan
+from gan_explain.train.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.distributed import process_group, rank
 from gan_explain.train.loop import LoopConfig, Trainer, run
 from gan_explain.train.masks import MaskedDataset
@@ -52,6 +54,11 @@ def synthesis() -> Trainer:
     return SynthesisTrainer(structures(DATA), SynthesisConfig(resolution=SIDE, z_dim=4, low_width=8, width=16), config)
 
 
+def translation() -> Trainer:
+    network = CycleGanConfig(resolution=SIDE, width=8, blocks=1, judge_width=8)
+    return CycleGanTrainer(DATA, DATA, network, CycleGanTraining(steps=4, batch_size=2, pool=3))
+
+
 def segmenter() -> Trainer:
     objective = SegmenterObjective(UNet(UNetConfig(resolution=SIDE, widths=(4, 8))))
     return SupervisedTrainer(objective, DATA, ["phantom"] * len(DATA), SupervisedConfig(steps=4, batch_size=4))
@@ -65,14 +72,14 @@ def main(out: Path) -> None:
     torch.manual_seed(rank())  # other initial weights in each process: they must be made the same
     gan.MIN_REALS = 5
     found: dict[str, dict[str, dict[str, Tensor]]] = {}
-    for make in (disentangler, synthesis, segmenter):
+    for make in (disentangler, synthesis, translation, segmenter):
         name = make.__name__
         first = make()
         run(first, LoopConfig(steps=2), out / name / f"rank{rank()}")
         resumed = make()
         run(resumed, LoopConfig(steps=4), out / name / "rank0", resume=True)
         state = resumed.state()
-        streams = state["samplers"][0] if "samplers" in state else state.get("sampler", state.get("generator"))
+        streams = state["samplers"][0] if "samplers" in state else state["sampler" if "sampler" in state else "generator"]
         found[name] = {"first": weights(first), "resumed": weights(resumed), "stream": {"": streams}}
     trained = gan.train_gan(MaskedDataset(DATA, None), TARGET, out / "part" / f"rank{rank()}", NETWORK, GAN, LoopConfig(steps=2))
     found["part"] = {"trained": dict(trained.state_dict())}

@@ -1,0 +1,264 @@
+"""Training a CycleGAN: two translations, each judged by patches and held to come back.
+
+Zhu, Park, Isola, Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV 2017,
+arXiv 1703.10593. For unpaired images a (negative) and b (positive), G = to_positive and F = to_negative:
+
+    generators:      (D_b(G(a)) - 1)^2 + (D_a(F(b)) - 1)^2
+                     + cycle (|F(G(a)) - a| + |G(F(b)) - b|) + identity (|F(a) - a| + |G(b) - b|)
+    discriminators:  half of (D(real) - 1)^2 + D(pooled fake)^2, where a pooled fake is an older one half of the time
+
+with Adam (0.5, 0.999) at a constant rate that falls linearly to 0 over the second half. Differs: an EMA of both translations is
+what is written; images are zoomed and shifted a little in place of resized and cropped; no mirror images (hearts have a side).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan_explain.checkpoints import save_part
+from gan_explain.data import Dataset
+from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, PatchDiscriminator
+from gan_explain.render.sheet import write_sheet
+from gan_explain.train.adversarial import least_squares
+from gan_explain.train.distributed import is_main, rank, wrap
+from gan_explain.train.loop import Ema, LoopConfig, run
+from gan_explain.types import DataError
+
+SIDES = ("negative", "positive")
+
+
+@dataclass(frozen=True)
+class CycleGanTraining:
+    steps: int = 4000
+    batch_size: int = 2  # of each side
+    learning_rate: float = 2e-4
+    cycle: float = 10.0
+    identity: float = 5.0
+    adversarial: float = 1.0
+    pool: int = 50  # images of each side that the discriminators remember
+    crop: float = 0.08  # real images are zoomed by up to this share, and shifted within it
+    ema: float = 0.998
+    seed: int = 0
+    device: str = "cpu"
+    amp: bool = False
+
+
+def linear_decay(step: int, steps: int) -> float:
+    """Learning-rate factor: 1 over the first half, then linearly towards 0."""
+    half = steps / 2
+    return 1.0 if step < half else max(0.0, (steps - step) / (steps - half))
+
+
+def crop(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Each image (N, 1, H, W) zoomed by a share of up to `most` and shifted within it, so that no border shows."""
+    if most <= 0:
+        return images
+    zoom = 1 - most * torch.rand(len(images), generator=generator)
+    shift = (torch.rand(len(images), 2, generator=generator) * 2 - 1) * (1 - zoom)[:, None]
+    zero = torch.zeros_like(zoom)
+    affine = torch.stack([torch.stack([zoom, zero, shift[:, 0]], 1), torch.stack([zero, zoom, shift[:, 1]], 1)], 1)
+    grid = F.affine_grid(affine.to(images), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+class ImagePool:
+    """A history of fakes, so that a discriminator does not forget what the generators did before.
+
+    Shrivastava et al., CVPR 2017, arXiv 1612.07828: while it fills, what comes in goes out; full, half of what comes in takes the
+    place of an older image, which goes out instead.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.images: list[Tensor] = []
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """(N, C, H, W) fakes, detached -> as many, some of them older."""
+        if self.size < 1:
+            return images
+        out = []
+        for image in images:
+            chance, place = torch.rand(2, generator=generator).tolist()
+            if len(self.images) < self.size:
+                self.images.append(image.clone())
+            elif chance < 0.5:
+                index = int(place * self.size)
+                image, self.images[index] = self.images[index], image.clone()
+            out.append(image)
+        return torch.stack(out)
+
+    def state(self) -> list[Tensor]:
+        return [image.cpu() for image in self.images]
+
+
+class TranslationObjective(nn.Module):
+    """forward(negatives, positives) -> named losses of both generators, and the fakes of each side (detached)."""
+
+    def __init__(self, network: CycleGan, judges: Judges, config: CycleGanTraining) -> None:
+        super().__init__()
+        self.network, self.config = network, config
+        self._judges = [judges]  # not a submodule: this objective does not train it
+
+    def forward(self, negatives: Tensor, positives: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        config, judges, n = self.config, self._judges[0], len(negatives)
+        made, kept = self.network.adder(torch.cat([negatives, positives])).split([n, len(positives)])
+        healed, left = self.network.remover(torch.cat([positives, negatives])).split([len(positives), n])
+        back = self.network.remover(made), self.network.adder(healed)
+        losses = {
+            "adversarial_positive": config.adversarial * least_squares(judges.positive(made).float(), True),
+            "adversarial_negative": config.adversarial * least_squares(judges.negative(healed).float(), True),
+            "cycle_negative": config.cycle * F.l1_loss(back[0], negatives),
+            "cycle_positive": config.cycle * F.l1_loss(back[1], positives),
+            "identity_negative": config.identity * F.l1_loss(left, negatives),
+            "identity_positive": config.identity * F.l1_loss(kept, positives),
+        }
+        return losses, {"negative": healed.detach(), "positive": made.detach()}
+
+
+class Judges(nn.Module):
+    """A patch discriminator a side; forward(real and fake images by side) -> their losses."""
+
+    def __init__(self, config: CycleGanConfig) -> None:
+        super().__init__()
+        self.negative, self.positive = PatchDiscriminator(config), PatchDiscriminator(config)
+
+    def forward(self, real: dict[str, Tensor], fake: dict[str, Tensor]) -> dict[str, Tensor]:
+        losses = {}
+        for side, judge in (("negative", self.negative), ("positive", self.positive)):
+            true, false = judge(torch.cat([real[side], fake[side]])).float().split([len(real[side]), len(fake[side])])
+            losses[f"judge_{side}"] = 0.5 * (least_squares(true, True) + least_squares(false, False))
+        return losses
+
+
+class CycleGanTrainer:
+    """Trains both directions on real images of each side, read on demand.
+
+    Raises DataError for a side of fewer than two images, ValueError for images of another size than the network's.
+    """
+
+    def __init__(self, negatives: Dataset, positives: Dataset, network: CycleGanConfig, config: CycleGanTraining) -> None:
+        self.config, self.sides = config, dict(zip(SIDES, (negatives, positives), strict=True))
+        for side, dataset in self.sides.items():
+            if len(dataset) < 2:
+                raise DataError(f"{dataset.root}: expected at least two {side} images to train a CycleGAN, got {len(dataset)}")
+            if dataset.size != network.resolution:
+                raise ValueError(f"expected images of {network.resolution} px a side, got {dataset.size}")
+        self.device = torch.device(config.device)
+        self.network, self.judges = CycleGan(network), Judges(network)
+        for module in (self.network, self.judges):
+            module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective = wrap(TranslationObjective(self.network, self.judges, config), self.device)
+        self.judging = wrap(self.judges, self.device)
+        self.optimizers = {
+            name: torch.optim.Adam(module.parameters(), config.learning_rate, betas=(0.5, 0.999))
+            for name, module in self.networks().items()
+        }
+        self.pools = {side: ImagePool(config.pool) for side in SIDES}
+        self.generator = torch.Generator().manual_seed(config.seed + 1000 * rank())
+        self.ema = Ema(self.network, config.ema)
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        config, kind = self.config, self.device.type
+        rate = config.learning_rate * linear_decay(step, config.steps)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        real = {side: self._draw(dataset) for side, dataset in self.sides.items()}
+
+        # both generators
+        self.judges.requires_grad_(False)
+        with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
+            losses, fakes = self.objective(real["negative"], real["positive"])
+        self._update("generators", losses)
+        self.judges.requires_grad_(True)
+
+        # both discriminators
+        pooled = {side: self.pools[side](fakes[side].float(), self.generator) for side in SIDES}
+        with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
+            terms = self.judging(real, pooled)
+        self._update("discriminators", terms)
+
+        self.ema.update(self.network, step)
+        return {name: value.detach() for name, value in {**losses, **terms}.items()}
+
+    def _draw(self, dataset: Dataset) -> Tensor:
+        index = torch.randint(len(dataset), (self.config.batch_size,), generator=self.generator).tolist()
+        return crop(dataset.batch(index).images, self.config.crop, self.generator).to(self.device)
+
+    def _update(self, name: str, losses: Mapping[str, Tensor]) -> None:
+        self.optimizers[name].zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        self.optimizers[name].step()
+
+    def state(self) -> dict[str, Any]:
+        return {
+            **{name: module.state_dict() for name, module in self.networks().items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "pools": {side: pool.state() for side, pool in self.pools.items()},
+            "ema": self.ema.shadow,
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for name, module in self.networks().items():
+            module.load_state_dict(state[name])
+            self.optimizers[name].load_state_dict(state["optimizers"][name])
+        self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
+        if is_main():  # stream and pools saved are the first process's; others keep their own
+            self.generator.set_state(state["generator"].cpu())
+            for side, pool in self.pools.items():
+                pool.images = [image.to(self.device) for image in state["pools"][side]]
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        return {"generators": self.network, "discriminators": self.judges}
+
+    def averaged(self) -> CycleGan:
+        """A copy of both generators with their EMA weights, frozen, in eval mode."""
+        copy = CycleGan(self.network.config).to(self.device)
+        copy.load_state_dict(self.ema.shadow)
+        return copy.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def sheet(self, path: Path) -> None:
+        """Negatives, made positive, and back; positives, healed, and back."""
+        network, rows = self.averaged(), []
+        for side, there, back in (
+            ("negative", network.to_positive, network.to_negative),
+            ("positive", network.to_negative, network.to_positive),
+        ):
+            dataset = self.sides[side]
+            images = dataset.batch(range(min(8, len(dataset)))).images.to(self.device)
+            translated = there(images)
+            rows += [images, translated, back(translated)]
+        names = ("negatives", "made positive", "and back", "positives", "healed", "and back")
+        write_sheet([list(row.cpu()) for row in rows], path, rows=names)
+
+
+def train_cyclegan(
+    negatives: Dataset,
+    positives: Dataset,
+    out: Path,
+    network: CycleGanConfig,
+    config: CycleGanTraining,
+    loop: LoopConfig,
+    *,
+    resume: bool = False,
+) -> CycleGan:
+    """Train on the images of two sides (their training splits) and write the part "cyclegan" of checkpoint `out`.
+
+    Returns the averaged network, frozen. Raises DataError for a side of fewer than two images, ValueError for images of another
+    size than `network.resolution`, TrainingDiverged, Interrupted (see `loop.run`).
+    """
+    trainer = CycleGanTrainer(negatives, positives, network, config)
+    run(trainer, loop, out, resume=resume)
+    trained = trainer.averaged()
+    if is_main():
+        save_part(out, "cyclegan", "cyclegan", network.model_dump(mode="json"), trained.state_dict(), half=True)
+    return trained
