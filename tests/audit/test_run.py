@@ -15,7 +15,9 @@ from torch import Tensor
 from gan_explain.audit import AuditResult, Gathered, Plan, Subject, audit, gather, summarise, union
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.metrics.nulls import ConstantTarget
+from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.targets import ModuleTarget
 from gan_explain.types import DataError, Target
 
 SIZE = 64
@@ -143,6 +145,18 @@ def test_a_constant_target_is_not_explained(subject: Subject, phantoms: Dataset)
     answers = {each["id"]: each["answer"] for each in found.verdict}
     assert answers.pop("informed") != "pass"
     assert set(answers.values()) == {"abstain"}
+
+
+def test_an_untrained_target_is_not_explained(subject: Subject, phantoms: Dataset) -> None:
+    torch.manual_seed(0)
+    network = build(ClassifierConfig(arch="small", classes=2))
+    untrained = ModuleTarget(network, classes=("normal", "covid"), positive=("covid",), size=SIZE)
+    middle = float(untrained.probability(phantoms.batch().images).median())
+    untrained.operating_point = middle  # so that it calls some images negative and some positive
+    found = audit(replace(subject, target=untrained, judges={}), phantoms, replace(PLAN, quick=True))
+    assert {"negative", "positive"} == {row["called"] for row in found.rows}
+    assert {each["answer"] for each in found.verdict if each["id"] != "informed"} == {"abstain"}
+    assert "nothing to judge or to explain" in found.summary[0]
 
 
 def test_a_target_compared_with_itself_differs_nowhere(subject: Subject, phantoms: Dataset) -> None:
