@@ -128,7 +128,7 @@ def number(value: object, digits: int = 3) -> str:
     if found is None:
         return MISSING
     size = abs(found)
-    text = f"{found:,.0f}" if size >= 1000 else f"{found:.1f}" if size >= 100 else f"{found:.{digits}f}"
+    text = f"{found:,.0f}" if size >= 1000 else f"{found:.{min(digits, 1)}f}" if size >= 100 else f"{found:.{digits}f}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")
     return text.replace("-", "−")
