@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,9 +35,12 @@ def report(
     segmenter_name: str,
     trust_code: bool,
 ) -> dict[str, Any]:
-    """Accuracy and its relatives of a CNN, per source, and its response to rendered opacities (no generator is involved)."""
-    from gan_explain.evaluate import EvaluationResult, report_target
+    """Accuracy and its relatives of a CNN, per source and (of three or more) per class, its confusion matrix, and its response to
+    rendered opacities; no generator is involved."""
+    from gan_explain.evaluate import EvaluationResult, full_report
+    from gan_explain.image import write_bytes
     from gan_explain.metrics.aggregate import format_table
+    from gan_explain.metrics.confusion import format_confusion
     from gan_explain.segmenter import load_segmenter
 
     segmenter = load_segmenter(segmenter_name).to(run.device)
@@ -46,9 +50,13 @@ def report(
     dataset = open_included(run, data, resolution, include, rejects=False).split(split)
     if run.dry_run:
         return {"images": len(dataset)}
-    measures = report_target(target, dataset, segmenter, seed=run.seed)
+    found = full_report(target, dataset, segmenter, seed=run.seed)
+    matrices = found.confusion.as_json() | {"left_out": found.left_out}
     provenance = {"target": spec, "split": split, "include": list(include), "operating_point": target.operating_point}
     with run.staging() as folder:
-        EvaluationResult(measures, [], provenance).save(folder)
-    run.say(format_table(measures))
-    return {"measures": measures}
+        EvaluationResult(found.measures, [], provenance).save(folder)
+        write_bytes(folder / "confusion.json", (json.dumps(matrices, indent=2) + "\n").encode())
+    run.say(f"{format_table(found.measures)}\n\n{format_confusion(found.confusion)}")
+    if found.left_out:
+        run.say(f"{found.left_out} images left out of the classes: their label is none of {', '.join(target.classes)}")
+    return {"measures": found.measures, "confusion": matrices}

@@ -66,7 +66,7 @@ def load_torchvision_weights(
     options = {"aux_logits": auxiliary, "init_weights": False} if arch in ("inception_v3", "googlenet") else {}
     with torch.random.fork_rng(devices=[]):  # these weights get replaced: the caller's random numbers are not spent on them
         network: nn.Module = models.get_model(arch, weights=None, **options)
-        head = _head_name(network)
+        head = head_name(network)
         stored = state.get(f"{head}.weight", torch.empty(0)).shape[0]
         if stored == 0:
             raise CheckpointError(f"{path}: expected weights of {arch} with {head}.weight, got {', '.join(list(state)[:3])}, ...")
@@ -79,7 +79,7 @@ def load_torchvision_weights(
     return network
 
 
-def _head_name(network: nn.Module) -> str:
+def head_name(network: nn.Module) -> str:
     """The name of the last linear or convolutional layer, which gives the logits."""
     names: list[str] = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     return names[-1]

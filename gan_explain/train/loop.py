@@ -51,6 +51,17 @@ class Trainer(Protocol):
         ...
 
 
+class Stopper(Protocol):
+    """Says when there has been enough training; what it knows is part of its trainer's state."""
+
+    @property
+    def done(self) -> bool: ...
+
+    def check(self, step: int) -> None:
+        """Look at the weights after `step` steps."""
+        ...
+
+
 @dataclass(frozen=True)
 class LoopConfig:
     """steps in all; save, sheet and log intervals in steps."""
@@ -85,9 +96,10 @@ def cosine(step: int, steps: int, warmup: int = 50) -> float:
     return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(steps, 1)))))
 
 
-def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False) -> None:
+def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False, stopper: Stopper | None = None) -> None:
     """Train until `config.steps`, writing stats.jsonl, sheets and a resumable state.pt to `out`.
 
+    A `stopper` is asked every `save_every` steps, before the state is written, and ends the training when it is done.
     Raises TrainingDiverged when a loss or weight is not finite (the last good state is kept), Interrupted after a signal.
     """
     first = load_state(trainer, out / STATE) if resume else 0
@@ -101,6 +113,9 @@ def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False
     started = time.monotonic()
     with _signals() as stop:
         for step in bar:
+            if stopper is not None and stopper.done:
+                logger.info("stopped early after step %d", step)
+                break
             terms = trainer.step(step)
             done = step + 1
             logged = done % config.log_every == 0 or done == config.steps
@@ -115,6 +130,8 @@ def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False
             stopping = any_rank(bool(stop))
             if stopping or done % config.save_every == 0 or done == config.steps:
                 check_weights(trainer.networks(), step)
+                if stopper is not None and (done % config.save_every == 0 or done == config.steps):
+                    stopper.check(done)
                 if is_main():
                     save_state(trainer, out / STATE, done)
             if is_main() and (done % config.sheet_every == 0 or done == config.steps):

@@ -14,9 +14,11 @@ from gan_explain.data import Batch
 from gan_explain.data.augment import Ranges, draw
 from gan_explain.render.sheet import write_sheet
 from gan_explain.train.distributed import is_main, rank, wrap
-from gan_explain.train.loop import Ema, cosine
+from gan_explain.train.early import EarlyStopping
+from gan_explain.train.loop import Ema
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
+from gan_explain.train.schedule import Freezing, rate_factor
 
 
 @dataclass(frozen=True)
@@ -30,32 +32,46 @@ class SupervisedConfig:
     device: str = "cpu"
     amp: bool = False
     ranges: Ranges = Ranges()
+    freeze_steps: int = 0  # of the steps, those in which only the head learns
 
 
 class SupervisedTrainer:
     """Trains `objective`, a module whose forward(images, masks, batch) returns named losses, around `objective.network`.
 
-    `keys` (one a record) names the cells that are drawn equally often.
+    `keys` (one a record) names the cells that are drawn equally often. `head` names the layer that learns alone for the first
+    `config.freeze_steps` steps. With `early` the trainer is a `train.loop.Stopper`, and the best averaged weights are its result.
     """
 
-    def __init__(self, objective: nn.Module, dataset: Batches, keys: list[str], config: SupervisedConfig) -> None:
-        self.config, self.dataset = config, dataset
+    def __init__(
+        self,
+        objective: nn.Module,
+        dataset: Batches,
+        keys: list[str],
+        config: SupervisedConfig,
+        *,
+        head: str = "",
+        early: EarlyStopping | None = None,
+    ) -> None:
+        self.config, self.dataset, self.early = config, dataset, early
         self.device = torch.device(config.device)
         self.objective = objective.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: nn.Module = self.objective.network
-        self.loss = wrap(self.objective, self.device)
         trained = [p for p in self.network.parameters() if p.requires_grad]
+        self.freezing = Freezing(self.network, head, config.freeze_steps)
+        self.loss: Any = None if config.freeze_steps else wrap(self.objective, self.device)
         self.optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
         self.sampler = BalancedSampler(keys, config.seed + 1000 * rank(), floor=100)
         self.ema = Ema(self.network, config.ema)
 
     def step(self, step: int) -> dict[str, Tensor]:
         self.network.train()
+        if self.freezing.apply(step) or self.loss is None:
+            self.loss = wrap(self.objective, self.device)  # DDP counts on the parameters that need gradients when it wraps
         batch = self.dataset.batch(self.sampler.draw(self.config.batch_size))
         augmentation = draw(len(batch.images), self.sampler.generator, self.config.ranges)
         images, masks = augmentation(batch.images, batch.lungs)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * cosine(step, self.config.steps)
+            group["lr"] = self.config.learning_rate * rate_factor(step, self.config.steps, self.config.freeze_steps)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.amp):
             terms: dict[str, Tensor] = self.loss(images.to(self.device), masks.to(self.device), batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -70,6 +86,7 @@ class SupervisedTrainer:
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.shadow,
             "sampler": self.sampler.state(),
+            **({"early": self.early.state()} if self.early else {}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -78,6 +95,8 @@ class SupervisedTrainer:
         self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
         if is_main():  # the stream saved is the first process's; others keep their own
             self.sampler.restore(state["sampler"].cpu())
+        if self.early:
+            self.early.restore(state["early"])
 
     def networks(self) -> Mapping[str, nn.Module]:
         return {"network": self.network}
@@ -88,7 +107,17 @@ class SupervisedTrainer:
         images, masks = draw(len(batch.images), torch.Generator().manual_seed(0), self.config.ranges)(batch.images, batch.lungs)
         write_sheet([list(images), list(masks)], path)
 
+    @property
+    def done(self) -> bool:
+        """Whether validation says that more training does not help."""
+        return self.early is not None and self.early.done
+
+    def check(self, step: int) -> None:
+        """Show the averaged weights after `step` steps to the validation images, where there is early stopping."""
+        if self.early:
+            self.early.check(step, self.ema.shadow)
+
     def averaged(self) -> nn.Module:
-        """The network with its EMA weights, in eval mode."""
-        self.network.load_state_dict(self.ema.shadow)
+        """The network with its EMA weights (the best of those that early stopping saw), in eval mode."""
+        self.network.load_state_dict((self.early and self.early.weights) or self.ema.shadow)
         return self.network.eval()

@@ -1,0 +1,59 @@
+"""A backbone that is frozen at first: what moves when, and the learning rate."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from gan_explain.train.loop import cosine
+from gan_explain.train.schedule import WARMUP, Freezing, rate_factor
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Dropout(0.5), nn.Flatten(), nn.Linear(2, 2))
+
+
+def test_the_head_alone_learns_and_then_everything() -> None:
+    net = network()
+    freezing = Freezing(net, "4", 2)
+    net.train()
+    assert freezing.apply(0)
+    assert [name for name, p in net.named_parameters() if p.requires_grad] == ["4.weight", "4.bias"]
+    assert not net[1].training
+    assert net[2].training  # dropout stays
+    before = net[1].running_mean.clone()
+    net(torch.randn(4, 1, 1, 1))
+    assert torch.equal(before, net[1].running_mean)
+    net.train()
+    assert not freezing.apply(1)
+    assert not net[1].training  # train() had switched it on
+    net.train()
+    assert freezing.apply(2)
+    assert all(p.requires_grad for p in net.parameters())
+    assert net[1].training
+    assert not freezing.apply(3)
+
+
+def test_what_never_needed_a_gradient_never_gets_one() -> None:
+    net = network()
+    net[0].requires_grad_(False)
+    freezing = Freezing(net, "4", 1)
+    freezing.apply(0)
+    freezing.apply(1)
+    assert not net[0].weight.requires_grad
+    assert net[1].weight.requires_grad
+
+
+def test_no_frozen_steps_change_nothing() -> None:
+    net = network()
+    assert not Freezing(net, "4", 0).apply(0)
+    assert all(p.requires_grad for p in net.parameters())
+    assert [rate_factor(step, 300) for step in range(300)] == pytest.approx([cosine(step, 300) for step in range(300)], rel=1e-12)
+
+
+def test_the_rate_rises_again_when_the_backbone_joins() -> None:
+    rates = [rate_factor(step, 400, 100) for step in range(400)]
+    assert rates[:100] == pytest.approx([cosine(step, 400) for step in range(100)])
+    assert rates[100] == pytest.approx(cosine(100, 400) / WARMUP)
+    assert rates[100 + WARMUP :] == pytest.approx([cosine(step, 400) for step in range(100 + WARMUP, 400)])

@@ -1,0 +1,211 @@
+"""What training a target can be asked for: a frozen start, class weights, early stopping, calibration, weights from a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from gan_explain.checkpoints import load_part
+from gan_explain.data import Dataset
+from gan_explain.nets.classifier import ClassifierConfig, build
+from gan_explain.targets import Preparation, target_from_part
+from gan_explain.targets.weights import head_name
+from gan_explain.train.early import EarlyStopping
+from gan_explain.train.loop import STATE, LoopConfig, run
+from gan_explain.train.masks import MaskedDataset
+from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
+from gan_explain.train.target import (
+    TargetObjective,
+    TargetOptions,
+    inverse_frequency,
+    network_logits,
+    train_target,
+    val_measure,
+)
+from gan_explain.types import CheckpointError, DataError
+
+SIDE = 32
+CONFIG = SupervisedConfig(steps=6, batch_size=4, learning_rate=0.01)
+CLASSES = ("normal", "covid")
+PREPARE = Preparation(SIDE, 1, (0.5,), (0.25,), False)
+
+
+def objective(weights: Tensor | None = None) -> TargetObjective:
+    return TargetObjective(build(ClassifierConfig(dropout=0.5)), PREPARE, CLASSES, True, 0.0, weights)
+
+
+def labels(data: Dataset) -> list[str]:
+    return [record.label for record in data.records]
+
+
+# -- a frozen start -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arch", ["small", "resnet18", "vgg16_bn", "efficientnet_b0"])
+def test_the_head_is_the_layer_that_gives_the_logits(arch: str) -> None:
+    with torch.device("meta"):
+        network = build(ClassifierConfig(arch=arch, classes=5))
+        head = network.get_submodule(head_name(network))
+    assert isinstance(head, nn.Linear)
+    assert head.out_features == 5
+
+
+def test_the_backbone_stays_still_and_then_moves(phantoms: Dataset) -> None:
+    made = objective()
+    trainer = SupervisedTrainer(made, phantoms, labels(phantoms), replace(CONFIG, freeze_steps=2), head=head_name(made.network))
+
+    def split() -> tuple[Tensor, Tensor]:
+        state = made.network.state_dict()
+        head = [v.flatten().float() for k, v in state.items() if k.startswith("head.")]
+        return torch.cat(head).clone(), torch.cat([v.flatten().float() for k, v in state.items() if not k.startswith("head.")])
+
+    heads, backbones = zip(*[split() for step in range(4) if step == 0 or trainer.step(step - 1)], strict=True)
+    assert [torch.equal(a, b) for a, b in zip(heads, heads[1:], strict=False)] == [False, False, False]
+    assert [torch.equal(a, b) for a, b in zip(backbones, backbones[1:], strict=False)] == [True, True, False]
+
+
+def test_weights_of_a_file_are_checked_and_named(phantoms: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "start.safetensors"
+    torch.manual_seed(1)
+    start = build(ClassifierConfig(arch="resnet18", classes=7, channels=3)).state_dict()
+    safetensors.torch.save_file(start, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    options = TargetOptions(arch="resnet18", size=SIDE, weights=path, sha256=digest)
+    frozen = replace(CONFIG, steps=1, freeze_steps=1, ema=0.0)
+    train_target(phantoms, None, tmp_path / "t", options, frozen, LoopConfig(1))
+    part = load_part(tmp_path / "t", "target")
+    assert part.origin == {"weights": {"file": "start.safetensors", "sha256": digest}, "freeze_steps": 1}
+    torch.testing.assert_close(part.state["layer4.1.conv2.weight"], start["layer4.1.conv2.weight"], atol=1e-3, rtol=1e-3)
+    with pytest.raises(CheckpointError, match="expected SHA-256"):
+        train_target(phantoms, None, tmp_path / "u", replace(options, sha256="0" * 64), frozen, LoopConfig(1))
+    assert not (tmp_path / "u").exists()
+
+
+# -- class weights ------------------------------------------------------------------------------------------------------------
+
+
+def test_inverse_frequency_by_hand() -> None:
+    weights = inverse_frequency(["normal"] * 6 + ["covid"] * 2, CLASSES)
+    assert weights.tolist() == pytest.approx([8 / (2 * 6), 8 / (2 * 2)])
+    assert (weights * torch.tensor([6, 2])).sum() / 8 == pytest.approx(1)
+    with pytest.raises(DataError, match="none of covid"):
+        inverse_frequency(["normal"], CLASSES)
+
+
+def test_a_weighted_class_weighs_more_in_the_loss(phantoms: Dataset) -> None:
+    batch = phantoms.batch([labels(phantoms).index("covid"), labels(phantoms).index("normal")])
+
+    def loss(weights: Tensor | None) -> float:
+        made = objective(weights)
+        made.network = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 2))
+        nn.init.zeros_(made.network[1].weight)
+        made.network[1].bias.data = torch.tensor([2.0, 0.0])  # wrong for the covid image
+        return made(batch.images, batch.lungs, batch)["cross_entropy"].item()
+
+    assert loss(torch.tensor([1.0, 3.0])) == pytest.approx((0.126928 + 3 * 2.126928) / 4, rel=1e-4)
+    assert loss(None) == pytest.approx((0.126928 + 2.126928) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize(("balance", "cells"), [("sampler", 2), ("weights", 1), ("none", 1)])
+def test_what_is_drawn_and_what_is_weighted(
+    phantoms: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, balance: Any, cells: int
+) -> None:
+    trainers: list[SupervisedTrainer] = []
+
+    def remember(trainer: SupervisedTrainer, *args: object, **options: object) -> None:
+        trainers.append(trainer)
+
+    monkeypatch.setattr("gan_explain.train.target.run", remember)
+    train_target(phantoms, None, tmp_path / "t", TargetOptions(size=SIDE, balance=balance), CONFIG, LoopConfig(2))
+    (trainer,) = trainers
+    assert len(trainer.sampler.cells) == cells
+    assert (trainer.objective.class_weights is not None) == (balance == "weights")
+    assert load_part(tmp_path / "t", "target").origin.get("balance", "sampler") == balance
+
+
+# -- early stopping -----------------------------------------------------------------------------------------------------------
+
+
+def scripted(trainer_of: Dataset, found: list[tuple[float, float]]) -> SupervisedTrainer:
+    left = iter(found)
+    early = EarlyStopping(lambda weights: next(left), patience=2)
+    torch.manual_seed(0)
+    return SupervisedTrainer(objective(), trainer_of, labels(trainer_of), CONFIG, early=early)
+
+
+def test_training_ends_and_the_best_weights_are_the_result(phantoms: Dataset, tmp_path: Path) -> None:
+    trainer = scripted(phantoms, [(0.6, 1.0), (0.9, 1.0), (0.7, 1.0), (0.7, 1.0)])
+    run(trainer, LoopConfig(6, save_every=1), tmp_path / "t", stopper=trainer)
+    assert torch.load(tmp_path / "t" / STATE, weights_only=True)["step"] == 4
+    two = scripted(phantoms, [(0.6, 1.0), (0.9, 1.0)])
+    run(two, LoopConfig(2, save_every=1), tmp_path / "u", stopper=two)
+    expected = two.ema.shadow
+    found = trainer.averaged().state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert any(not torch.equal(trainer.ema.shadow[name], expected[name]) for name in expected)
+
+
+def test_a_resumed_run_stops_where_the_straight_one_does(phantoms: Dataset, tmp_path: Path) -> None:
+    script = [(0.6, 1.0), (0.9, 1.0), (0.7, 1.0), (0.7, 1.0)]
+    whole = scripted(phantoms, script)
+    run(whole, LoopConfig(6, save_every=1), tmp_path / "whole", stopper=whole)
+    half, rest = scripted(phantoms, script[:3]), scripted(phantoms, script[3:])
+    run(half, LoopConfig(3, save_every=1), tmp_path / "parts", stopper=half)
+    run(rest, LoopConfig(6, save_every=1), tmp_path / "parts", resume=True, stopper=rest)
+    assert rest.early is not None
+    assert whole.early is not None
+    assert rest.early.summary() == whole.early.summary()
+    assert all(torch.equal(value, rest.averaged().state_dict()[name]) for name, value in whole.averaged().state_dict().items())
+    again = scripted(phantoms, [])  # a run that has ended is not trained any further
+    run(again, LoopConfig(6, save_every=1), tmp_path / "parts", resume=True, stopper=again)
+    assert torch.load(tmp_path / "parts" / STATE, weights_only=True)["step"] == 4
+
+
+def test_validation_is_a_mean_over_classes_and_leaves_the_training_alone(phantoms: Dataset) -> None:
+    made = objective()
+    made.network.train()
+    before = {name: value.clone() for name, value in made.network.state_dict().items()}
+    always_covid = {name: torch.zeros_like(value) for name, value in before.items()}
+    always_covid["head.1.bias"] = torch.tensor([0.0, 2.0])
+    uneven = phantoms.where(lambda record: record.label == "covid" or record.patient_id < "phantom-10")
+    assert len({*labels(uneven)}) == 2
+    state = torch.get_rng_state()
+    accuracy, loss = val_measure(made, MaskedDataset(uneven, None))(always_covid)
+    assert (accuracy, loss) == (0.5, pytest.approx((0.126928 + 2.126928) / 2, rel=1e-4))
+    assert made.network.training
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in made.network.state_dict().items())
+
+
+# -- calibration --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_temperature_is_fitted_on_val_and_stored(phantoms: Dataset, tmp_path: Path) -> None:
+    options = TargetOptions(size=SIDE, calibrate=True, patience=3)
+    trained = train_target(phantoms, None, tmp_path / "t", options, CONFIG, LoopConfig(6, save_every=2))
+    part = load_part(tmp_path / "t", "target")
+    found = part.origin["calibration"]
+    assert part.config["temperature"] == trained.temperature == found["temperature"] != 1
+    assert found["nll_after"] <= found["nll_before"]
+    assert found["n"] == len(phantoms.split("val"))
+    assert part.origin["early_stopping"]["best"]["step"] in (2, 4, 6)
+    assert json.dumps(dict(part.origin))
+    raw, _ = network_logits(trained.network, objective(), MaskedDataset(phantoms, None))
+    back = target_from_part(part)
+    torch.testing.assert_close(back.logits(phantoms.batch().images) * back.temperature, raw, atol=5e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("options", [{"patience": 1}, {"calibrate": True}])
+def test_no_validation_images_no_early_stopping_and_no_calibration(phantoms: Dataset, tmp_path: Path, options: Any) -> None:
+    train = phantoms.where(lambda record: record.split != "val")
+    with pytest.raises(DataError, match="need a split 'val'"):
+        train_target(train, None, tmp_path / "t", TargetOptions(size=SIDE, **options), CONFIG, LoopConfig(2))
+    assert not (tmp_path / "t").exists()
