@@ -13,11 +13,15 @@ from gan_explain.cli.common import HELP, Group
     context_settings=HELP,
     lazy={
         "interpolate": ("gan_explain.cli.interpolate:interpolate", "A radiograph from negative to positive, and the response."),
+        "explain": ("gan_explain.cli.explain:explain", "Heat maps of a radiograph: where a CNN finds its evidence."),
+        "progression": ("gan_explain.cli.progression:progression", "A patient's radiographs over days, measured and charted."),
         "audit": ("gan_explain.cli.audit:audit", "How a CNN responds, with error bars, and what it must not respond to."),
         "merge": ("gan_explain.cli.audit:merge", "Join the shards of an audit."),
         "evaluate": ("gan_explain.cli.evaluate:evaluate", "Measure a generator against a target on a split."),
         "report": ("gan_explain.cli.report:report", "Measure a CNN by itself: accuracy per source, response to opacities."),
         "train": ("gan_explain.cli:train_group", "Train a segmenter, a target, a GAN or synthetic patients."),
+        "augment": ("gan_explain.cli.augment:augment", "Make synthetic images of the rare class for training."),
+        "bench": ("gan_explain.cli:bench_group", "Benchmarks of a whole procedure, many trainings each."),
         "data": ("gan_explain.cli.data:data", "What a dataset holds; write the phantom as files."),
     },
 )
@@ -38,8 +42,19 @@ def main() -> None:
         "segmenter": ("gan_explain.cli.train:segmenter", "The lung segmenter."),
         "target": ("gan_explain.cli.train:target", "A CNN to explain, or an independent judge."),
         "gan": ("gan_explain.cli.train:train_gan", "The disentangling GAN for a target."),
+        "cyclegan": ("gan_explain.cli.train_cyclegan:cyclegan", "Negatives into positives and back, without a target."),
         "synthesis": ("gan_explain.cli.train:synthesis", "Synthetic structure images: z1 to lungs."),
     },
 )
 def train_group() -> None:
     """Train a part of a checkpoint."""
+
+
+@click.group(
+    "bench",
+    cls=Group,
+    context_settings=HELP,
+    lazy={"augment": ("gan_explain.cli.bench:augment", "Do synthetic positives help where real ones are few?")},
+)
+def bench_group() -> None:
+    """Benchmarks of a whole procedure."""

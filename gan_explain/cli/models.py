@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from gan_explain.image import FloatImage
     from gan_explain.segmenter import LungSegmenter
     from gan_explain.types import Generator, Segmenter, Target
 
@@ -90,7 +91,6 @@ def load_models(
     """
     from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
     from gan_explain.segmenter import load_segmenter
-    from gan_explain.targets import weights_digest
 
     generator: Any = load_generator(checkpoint, confine).to(run.device)
     lungs = load_segmenter(segmenter).to(run.device)
@@ -98,15 +98,22 @@ def load_models(
     resolved = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
     run.record(
         checkpoint={"name": checkpoint, "confine": confine, "sha256": read_config(find_checkpoint(checkpoint))["sha256"]},
-        target={
-            "spec": spec,
-            "sha256": weights_digest(resolved),
-            "classes": resolved.classes,
-            "positive": resolved.positive,
-            "operating_point": resolved.operating_point,
-        },
+        target=target_facts(spec, resolved),
     )
     return Models(generator, resolved, lungs, run.device, generator.config.labels[0])
+
+
+def target_facts(spec: str, target: Target) -> dict[str, Any]:
+    """What run.json says of a target."""
+    from gan_explain.targets import weights_digest
+
+    return {
+        "spec": spec,
+        "sha256": weights_digest(target),
+        "classes": target.classes,
+        "positive": target.positive,
+        "operating_point": target.operating_point,
+    }
 
 
 def probed(
@@ -161,7 +168,20 @@ def read_radiograph(path: Path, models: Models, *, force: bool = False) -> Radio
     Raises DataError for what is no radiograph: unreadable, below 64 pixels a side, coloured, or (where the layer is confined to
     the lungs) without lungs; `force` lets the last two pass.
     """
-    from gan_explain.image import colourfulness, prepare, read_image
+    from gan_explain.image import prepare
+    from gan_explain.types import DataError
+
+    image = prepare(read_gray(path, force=force), models.generator.resolution)[None].to(models.device)
+    lungs = models.segmenter(image)
+    share = float(lungs.mean())
+    if share < LEAST_LUNG and models.generator.confine == "lungs" and not force:
+        raise DataError(f"{path}: expected a frontal chest radiograph, found lungs on {share:.1%} of it (--force goes on)")
+    return Radiograph(path.name, image, lungs, probability(models, image, lungs))
+
+
+def read_gray(path: Path, *, force: bool = False) -> FloatImage:
+    """One image file (H, W), not yet prepared. DataError: unreadable, below 64 pixels a side, or (without `force`) coloured."""
+    from gan_explain.image import colourfulness, read_image
     from gan_explain.types import DataError
 
     array = read_image(path)
@@ -171,12 +191,7 @@ def read_radiograph(path: Path, models: Models, *, force: bool = False) -> Radio
     colour = colourfulness(path)
     if colour > COLOURFUL and not force:
         raise DataError(f"{path}: expected a gray radiograph, got a colour photograph (--force uses its brightness)")
-    image = prepare(array, models.generator.resolution)[None].to(models.device)
-    lungs = models.segmenter(image)
-    share = float(lungs.mean())
-    if share < LEAST_LUNG and models.generator.confine == "lungs" and not force:
-        raise DataError(f"{path}: expected a frontal chest radiograph, found lungs on {share:.1%} of it (--force goes on)")
-    return Radiograph(path.name, image, lungs, probability(models, image, lungs))
+    return array
 
 
 def probability(models: Models, image: Tensor, lungs: Tensor) -> float:

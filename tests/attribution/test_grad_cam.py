@@ -1,0 +1,250 @@
+"""Grad-CAM on a network that is solved on paper, and on every architecture that can be trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan_explain.attribution import METHODS, GradCam
+from gan_explain.attribution.base import log_odds, positive_set
+from gan_explain.attribution.layers import last_map, map_size, watched
+from gan_explain.metrics.pointing import pointing_game
+from gan_explain.nets.classifier import ARCHITECTURES, THREE_CHANNELS, ClassifierConfig, build
+from gan_explain.targets import ModuleTarget
+from gan_explain.types import Explainer, TargetError
+
+SIZE = 4
+THREE = ("normal", "pneumonia", "covid")
+
+
+class Paper(nn.Module):
+    """A^k = relu(w_k x), z = V mean(A): with two classes y = z_1 - z_0, so a_k = (V_1k - V_0k) / HW."""
+
+    def __init__(
+        self, weights: Sequence[float] = (1.0, -1.0), head: Sequence[Sequence[float]] = ((0.0, 0.0), (32.0, 8.0))
+    ) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, len(weights), 1, bias=False)
+        self.activation = nn.ReLU(inplace=True)
+        self.head = nn.Linear(len(weights), len(head), bias=False)
+        self.convolution.weight.data = torch.tensor(weights).view(-1, 1, 1, 1)
+        self.head.weight.data = torch.tensor(head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.activation(self.convolution(x))  # (N, 1, H, W) -> (N, K, H, W)
+        logits: Tensor = self.head(maps.mean((2, 3)))
+        return logits
+
+
+def target(network: nn.Module, classes: Sequence[str] = ("normal", "covid"), **options: object) -> ModuleTarget:
+    settings: dict[str, object] = {"positive": tuple(classes[1:]), "size": SIZE, "mean": (0.5,)} | options
+    return ModuleTarget(network, classes=classes, **settings)  # type: ignore[arg-type]
+
+
+def test_heat_is_that_of_the_paper() -> None:
+    x = torch.rand(3, 1, SIZE, SIZE)
+    z = x - 0.5
+    by_hand = (32 * z.clamp(min=0) + 8 * (-z).clamp(min=0)) / SIZE**2
+    assert torch.allclose(GradCam().attribute(x, target(Paper())), by_hand, atol=1e-6)
+
+
+def test_what_speaks_against_is_cut_off() -> None:
+    x = torch.rand(2, 1, SIZE, SIZE)
+    z = x - 0.5
+    net = Paper(head=((0.0, 0.0), (16.0, -16.0)))
+    assert torch.allclose(GradCam().attribute(x, target(net)), z.clamp(min=0), atol=1e-6)
+    assert bool((GradCam().attribute(x, target(Paper(head=((0.0, 0.0), (-1.0, -1.0))))) == 0).all())
+
+
+def test_heat_explains_the_log_odds_of_the_whole_positive_set() -> None:
+    """Two positive classes with equal logits: the union's log-odds follow their common part."""
+    x = torch.rand(2, 1, SIZE, SIZE)
+    union = target(Paper(head=((0.0, 0.0), (16.0, 0.0), (16.0, 0.0))), THREE)
+    assert torch.allclose(GradCam().attribute(x, union), (x - 0.5).clamp(min=0), atol=1e-6)
+    canceling = target(Paper(head=((0.0, 0.0), (16.0, 0.0), (-16.0, 0.0))), THREE)
+    heat, z = GradCam().attribute(x, canceling), (x - 0.5).clamp(min=0)
+    slope = torch.tanh(16 * z.mean((1, 2, 3)))  # of log(e^a + e^-a), a = 16 mean(A)
+    assert torch.allclose(heat, z * slope.view(-1, 1, 1, 1), atol=1e-5)
+
+
+def test_log_odds_do_not_saturate() -> None:
+    logits = torch.tensor([[0.0, 1.0, 2.0], [0.0, 50.0, 200.0]], dtype=torch.float64)
+    chosen = torch.tensor([[False, True, True]]).expand(2, -1)
+    p = logits.softmax(1)[0, 1:].sum()
+    assert log_odds(logits, chosen)[0].item() == pytest.approx(math.log(p / (1 - p)))
+    assert log_odds(logits, chosen)[1].item() == pytest.approx(200)
+
+
+def test_heat_has_the_size_of_the_image() -> None:
+    x = torch.rand(1, 1, 3 * SIZE, 3 * SIZE)
+    small = F.interpolate(x, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
+    cells = GradCam().attribute(small, target(Paper()))
+    grown = F.interpolate(cells, (3 * SIZE, 3 * SIZE), mode="bilinear", align_corners=False)
+    assert torch.allclose(GradCam().attribute(x, target(Paper())), grown, atol=1e-6)
+
+
+def test_heat_points_at_the_evidence_and_not_at_the_batch() -> None:
+    images = torch.full((4, 1, 64, 64), 0.5)
+    places = [(8, 8), (8, 48), (40, 16), (48, 48)]
+    mask = torch.zeros_like(images)
+    for i, (row, column) in enumerate(places):
+        images[i, 0, row : row + 8, column : column + 8] = 1.0
+        mask[i, 0, row : row + 8, column : column + 8] = 1.0
+    net = target(Paper(), size=16)
+    together = GradCam().attribute(images, net)
+    assert bool(pointing_game(together, mask).all())
+    alone = torch.cat([GradCam().attribute(images[i : i + 1], net) for i in range(4)])
+    assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_a_lungs_only_target_is_asked_with_its_mask() -> None:
+    x, lungs = torch.rand(2, 1, SIZE, SIZE), torch.zeros(2, 1, SIZE, SIZE)
+    lungs[:, :, :, :2] = 1
+    net = target(Paper(), lungs_only=True)
+    heat = GradCam().attribute(x, net, lungs)
+    assert bool((heat[..., 2:] == 0).all())
+    assert bool((heat[..., :2] > 0).any())
+    segmented = target(Paper(), lungs_only=True, segmenter=lambda images: lungs[:1].expand_as(images))
+    assert torch.equal(GradCam().attribute(x, segmented), heat)
+
+
+def test_nothing_is_left_on_the_target() -> None:
+    net = target(Paper())
+    x = torch.rand(1, 1, SIZE, SIZE)
+    with torch.no_grad():
+        heat = GradCam().attribute(x, net)
+    assert not heat.requires_grad
+    assert not x.requires_grad
+    assert all(p.grad is None and not p.requires_grad for p in net.parameters())
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_hooks_go_when_the_network_raises() -> None:
+    class Fails(Paper):
+        def forward(self, x: Tensor) -> Tensor:
+            super().forward(x)
+            raise RuntimeError("trouble")
+
+    net = Fails()
+    with pytest.raises(RuntimeError, match="trouble"), watched(net, lambda name, output: None):
+        net(torch.rand(1, 1, SIZE, SIZE))
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+LAST = {
+    "small": ("features", 4),
+    "small_vgg": ("features", 2),
+    "small_inception": ("blocks.2", 4),
+    "small_dense": ("net.features", 2),
+    "resnet18": ("layer4", 2),
+    "resnet50": ("layer4", 2),
+    "vgg16": ("features.29", 4),
+    "vgg16_bn": ("features.42", 4),
+    "efficientnet_b0": ("features", 2),
+}
+
+
+@pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
+def test_the_last_feature_map_of_every_architecture(arch: str) -> None:
+    channels = 3 if arch in THREE_CHANNELS else 1
+    net = target(build(ClassifierConfig(arch=arch, classes=2, channels=channels)), size=64, channels=channels)
+    images = torch.rand(1, 1, 64, 64)
+    name, side = LAST[arch]
+    assert last_map(net, images, None) == name
+    assert map_size(net, images, None, name) == (side, side)
+    heat = GradCam().attribute(images, net)
+    assert heat.shape == images.shape
+    assert bool((heat >= 0).all())
+
+
+def test_a_layer_can_be_named() -> None:
+    class Two(Paper):
+        def __init__(self) -> None:
+            super().__init__()
+            self.before = nn.Conv2d(1, 1, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(F.avg_pool2d(self.before(x), 2))
+
+    net, x = target(Two()), torch.rand(1, 1, SIZE, SIZE)
+    assert GradCam().note(x, net) == "layer activation, 2 × 2 cells"
+    assert GradCam("before").note(x, net) == "layer before, 4 × 4 cells"
+    assert not torch.equal(GradCam().attribute(x, net), GradCam("before").attribute(x, net))
+
+
+class Flat(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([-x.mean((2, 3)), x.mean((2, 3))], 1)
+
+
+class Fog:
+    """A target that is no network."""
+
+    classes, positive = ("normal", "covid"), ("covid",)
+    operating_point, uses_lungs, differentiable = 0.5, False, True
+
+    def logits(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        z = images.mean((1, 2, 3))
+        return torch.stack([-z, z], 1)
+
+    def probability(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        return self.logits(images).softmax(1)[:, 1]
+
+
+def test_what_cannot_be_looked_into_is_said() -> None:
+    x = torch.rand(1, 1, SIZE, SIZE)
+    with pytest.raises(TargetError, match="grad_cam needs a target with gradients"):
+        GradCam().attribute(x, target(Paper(), differentiable=False))
+    with pytest.raises(TargetError, match="found none in Flat"):
+        GradCam().attribute(x, target(Flat()))
+    with pytest.raises(TargetError, match="torch network to look into, got Fog"):
+        GradCam().attribute(x, Fog())
+    with pytest.raises(TargetError, match="layer 'nowhere': .* such as convolution"):
+        GradCam("nowhere").attribute(x, target(Paper()))
+    with pytest.raises(TargetError, match="layer 'head'"):
+        GradCam("head").note(x, target(Paper()))
+    with pytest.raises(ValueError, match=r"\(N, 1, H, W\)"):
+        GradCam().attribute(x[0], target(Paper()))
+
+
+def test_a_gradient_that_is_not_finite_is_said() -> None:
+    class Broken(Paper):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + 0 * torch.sqrt(x.sum() * 0)
+
+    net = Broken()
+    net.head.weight.data[1, 0] = float("inf")
+    with pytest.raises(TargetError, match="finite gradient"):
+        GradCam().attribute(torch.rand(1, 1, SIZE, SIZE), target(net))
+
+
+def test_quantus_asks_for_classes() -> None:
+    net, x = target(Paper()), torch.rand(3, 1, SIZE, SIZE)
+    explain = GradCam().as_quantus()
+    ours = GradCam().attribute(x, net).numpy()
+    assert np.array_equal(explain(net, x.numpy(), np.array([1, 1, 1]), device="cpu"), ours)
+    mixed = explain(model=net, inputs=x.numpy(), targets=np.array([1, 0, 1]))
+    assert np.array_equal(mixed[::2], ours[::2])
+    assert (mixed[1] == 0).all()  # all the evidence is for covid
+    with pytest.raises(ValueError, match="class indices below 2"):
+        explain(net, x.numpy(), np.array([0, 2, 0]))
+    with pytest.raises(TargetError, match="expected a target"):
+        explain(Paper(), x.numpy(), np.array([0, 1, 0]))
+
+
+def test_methods_are_explainers_with_a_caveat() -> None:
+    for name, make in METHODS.items():
+        method: Explainer = make("")
+        assert method.title, name
+        assert len(method.caveat) > 20, name
+        assert isinstance(make("").note(torch.rand(1, 1, SIZE, SIZE), target(Paper())), str)
+
+
+def test_positive_set_is_a_row_an_image() -> None:
+    assert positive_set(target(Paper(head=((0.0, 0.0),) * 3), THREE), 2).tolist() == [[False, True, True]] * 2
