@@ -20,15 +20,22 @@ def open_included(run: Run, data: str, size: int, include: Sequence[str], *, rej
 
     What cannot be read is listed in rejects.csv of the output folder (not in a dry run, nor where `rejects` is off).
     """
-    from gan_explain.data import coarse, open_dataset
+    from gan_explain.data import open_dataset
     from gan_explain.types import DataError
 
     listed = run.out / "rejects.csv" if rejects and run.is_main and not run.dry_run else None
     dataset = open_dataset(data, size=size, seed=run.seed, rejects=listed)
     if include:
-        wanted = [each.rpartition(":")[::2] for each in include]
-        dataset = dataset.where(lambda r: any(s in ("", r.source) and label in (r.label, coarse(r.label)) for s, label in wanted))
+        dataset = included(dataset, include)
         if not len(dataset):
             raise DataError(f"{data}: no record fits --include {' '.join(include)}")
     run.record(data=dataset.fingerprint(), records=len(dataset))
     return dataset
+
+
+def included(dataset: Dataset, include: Sequence[str]) -> Dataset:
+    """The records that fit one of [SOURCE:]LABEL, labels as they are or in the three-class view."""
+    from gan_explain.data import coarse
+
+    wanted = [each.rpartition(":")[::2] for each in include]
+    return dataset.where(lambda r: any(s in ("", r.source) and label in (r.label, coarse(r.label)) for s, label in wanted))

@@ -104,8 +104,14 @@ def check_number(text: str, where: str) -> None:
         raise DataError(f"{where}: expected a number, got {text!r}")
 
 
+def is_synthetic(record: Record) -> bool:
+    """Whether a record says in its column `synthetic` that a generator made the image."""
+    return record.extra.get("synthetic", "").strip().lower() not in ("", "0", "no", "false")
+
+
 def check_records(records: Sequence[Record], where: Path | str, allow_single_class: bool = False) -> None:
-    """DataError for no images, an image listed twice, a patient in two splits, or (unless allowed) a single class."""
+    """DataError for no images, an image listed twice, a patient in two splits, a synthetic image outside the training split, or
+    (unless allowed) a single class."""
     if not records:
         raise DataError(f"{where}: expected images, found none")
     seen: set[str] = set()
@@ -114,6 +120,8 @@ def check_records(records: Sequence[Record], where: Path | str, allow_single_cla
         if record.path in seen:
             raise DataError(f"{where}: expected each image once, got {record.path} twice")
         seen.add(record.path)
+        if record.split != "train" and is_synthetic(record):
+            raise DataError(f"{where}: expected synthetic images in the training split only, got {record.path} in {record.split}")
         if split_of.setdefault(record.patient_id, record.split) != record.split:
             both = f"{split_of[record.patient_id]} and {record.split}"
             raise DataError(f"{where}: expected each patient in one split, got patient {record.patient_id!r} in {both}")

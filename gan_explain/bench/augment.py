@@ -1,0 +1,212 @@
+"""Do synthetic positives help where real ones are few? Classifiers from scratch, arm against arm, on held-out patients.
+
+For every regime (20 COVID images for training, say) and seed the same images train every arm:
+
+    none         images as they come, no augmentation
+    classical    half of the draws positives (oversampling), random geometry, gamma, contrast, blur and noise
+    cyclegan     classical, a share of the positive draws being translated negatives
+    gan          classical, a share of the positive draws wearing a layer of the disentangling generator
+    both         classical, that share from both in equal parts
+
+Both generators, and the target that the disentangling one is trained for (the classifier of the arm "classical"), see the
+regime's images alone. Lungs come from a segmenter that must not have seen COVID images either (one trained on `kermany`).
+Networks, steps and draws are the same in every arm; only the images that the positive draws come from differ.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan_explain.augment import CycleMaker, LayerMaker, Maker, Synthesis, Synthetic, joined, synthesise
+from gan_explain.bench.few import POSITIVE, STILL, classifier, few_positives, quiet, shares, stream
+from gan_explain.data import Dataset, belongs
+from gan_explain.evaluate.inputs import ask
+from gan_explain.metrics.opacity_probe import DOSES, opacity_probe
+from gan_explain.nets.cyclegan import CycleGanConfig
+from gan_explain.nets.generator import GeneratorConfig
+from gan_explain.targets import ModuleTarget
+from gan_explain.train.cyclegan import CycleGanTraining, train_cyclegan
+from gan_explain.train.gan import GanTraining, train_gan
+from gan_explain.train.masks import MaskedDataset
+from gan_explain.train.supervised import SupervisedConfig
+from gan_explain.types import DataError, Segmenter
+
+logger = logging.getLogger(__name__)
+ARMS = ("none", "classical", "cyclegan", "gan", "both")
+GENERATORS = {"cyclegan": ("cyclegan",), "gan": ("gan",), "both": ("cyclegan", "gan")}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a result depends on but regime, seed and data. Steps of a batch each; `synthetic`: share of the positive
+    draws; `count`: synthetic images of each generator; `sources`: what the layers are laid on."""
+
+    arch: str = "small"
+    steps: int = 400
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    cyclegan_steps: int = 400
+    cyclegan_batch: int = 2
+    cyclegan_width: int = 32
+    gan_steps: int = 300
+    gan_batch: int = 16
+    gan_width: int = 16
+    count: int = 200
+    synthetic: float = 0.5
+    sources: str = "negatives"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One regime and seed."""
+
+    images: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """Held-out images. `asked`: those of val and test whose p is recorded; `probed`: test negatives for the opacity probe, with
+    their `lungs`."""
+
+    asked: Dataset
+    probed: Dataset
+    lungs: torch.Tensor
+
+
+def hold(dataset: Dataset, segmenter: Segmenter) -> Held:
+    """What is asked of every classifier: val and test, and the test negatives' lungs (for measuring only)."""
+    asked = dataset.where(lambda record: record.split != "train")
+    probed = asked.where(lambda r: r.split == "test" and r.label == "normal")
+    if not len(probed):
+        raise DataError(f"{dataset.root}: expected normal images in the test split, got none")
+    images = probed.batch().images
+    return Held(asked, probed, torch.cat([segmenter(part) for part in images.split(64)]))
+
+
+def rows(
+    case: Case, train: Dataset, held: Held, segmenter: Segmenter, settings: Settings, arms: Sequence[str] = ARMS
+) -> Iterator[dict[str, Any]]:
+    """One result an arm: p of the held-out images, the opacity probe, what was synthesised, seconds."""
+    few = few_positives(train, case.images, case.seed)
+    plain = SupervisedConfig(settings.steps, settings.batch_size, settings.learning_rate, seed=case.seed)
+    made: dict[str, Synthesis] = {}
+    judge: ModuleTarget | None = None
+    for arm in sorted(arms, key=ARMS.index):
+        started, data, weights = time.monotonic(), few, shares(0)
+        if arm in GENERATORS:
+            if judge is None:
+                judge = trained(few, plain, shares(0), settings, case)
+            for name in GENERATORS[arm]:
+                if name not in made:
+                    made[name] = made_by(name, few, judge, segmenter, settings, case)
+            data, weights = joined(few, mixed([made[n].images for n in GENERATORS[arm]]), POSITIVE[0]), shares(settings.synthetic)
+        config = replace(plain, ranges=STILL) if arm == "none" else plain
+        target = trained(data, config, None if arm == "none" else weights, settings, case)
+        if arm == "classical":
+            judge = target
+        yield {
+            "images": case.images, "seed": case.seed, "arm": arm, "settings": asdict(settings),
+            "seconds": round(time.monotonic() - started, 1), **answers(target, held),
+            "synthetic": {n: described(made[n]) for n in GENERATORS.get(arm, ())},
+        }  # fmt: skip
+
+
+def trained(
+    data: Dataset, config: SupervisedConfig, weights: Mapping[str, float] | None, settings: Settings, case: Case
+) -> ModuleTarget:
+    """A classifier whose first weights depend on the case alone: arms start from the same network."""
+    with stream(1000 * case.images + case.seed):
+        return classifier(data, settings.arch, config, weights)
+
+
+def made_by(name: str, few: Dataset, judge: ModuleTarget, segmenter: Segmenter, settings: Settings, case: Case) -> Synthesis:
+    """Train a generator on the regime's images and make synthetic positives; what passes no rule leaves an arm without any."""
+    build = {"cyclegan": cycle_maker, "gan": layer_maker}[name]
+    with stream(1000 * case.images + case.seed + 500):
+        maker = build(few, judge, segmenter, settings, case)
+    try:
+        return synthesise(few, maker, settings.count, positive=POSITIVE, judge=judge, segmenter=segmenter, seed=case.seed)
+    except DataError as error:
+        logger.warning("%s", error)
+        return Synthesis((), settings.count, 0, {"none passed": 1})
+
+
+def cycle_maker(few: Dataset, judge: ModuleTarget, segmenter: Segmenter, settings: Settings, case: Case) -> Maker:
+    negatives = few.where(lambda record: not belongs(record.label, POSITIVE))
+    positives = few.where(lambda record: belongs(record.label, POSITIVE))
+    network = CycleGanConfig(resolution=few.size, width=settings.cyclegan_width)
+    config = CycleGanTraining(
+        steps=settings.cyclegan_steps, batch_size=settings.cyclegan_batch, learning_rate=1e-3, ema=0.98, seed=case.seed
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        return CycleMaker(train_cyclegan(negatives, positives, Path(folder), network, config, quiet(config.steps)))
+
+
+def layer_maker(few: Dataset, judge: ModuleTarget, segmenter: Segmenter, settings: Settings, case: Case) -> Maker:
+    network = GeneratorConfig(resolution=few.size, width=settings.gan_width)
+    config = GanTraining(
+        steps=settings.gan_steps, batch_size=settings.gan_batch, ramp=settings.gan_steps // 4, width=16, seed=case.seed
+    )
+    masked = MaskedDataset(few, segmenter)
+    with tempfile.TemporaryDirectory() as folder:
+        generator = train_gan(masked, judge, Path(folder), network, config, quiet(config.steps)).requires_grad_(False)
+    positives = [i for i, record in enumerate(few.records) if belongs(record.label, POSITIVE)]
+    donors = masked.batch(positives)
+    return LayerMaker(generator, settings.sources, donors=(donors.images, donors.lungs))
+
+
+def mixed(parts: Sequence[Sequence[Synthetic]]) -> list[Synthetic]:
+    """As many of each part as the smallest has, so that generators count alike; one part as it is."""
+    least = min((len(part) for part in parts if len(part)), default=0)
+    return [each for part in parts for each in part[:least]]
+
+
+def answers(target: ModuleTarget, held: Held) -> dict[str, Any]:
+    """p of every held-out image, by path, and of the probed negatives at each dose."""
+    p: dict[str, float] = {}
+    for start in range(0, len(held.asked), 64):
+        batch = held.asked.batch(range(start, min(start + 64, len(held.asked))))
+        for record, value in zip(batch.records, ask(target, batch.images, batch.lungs).tolist(), strict=True):
+            p[record.path] = round(value, 5)
+    batch = held.probed.batch()
+    doses = opacity_probe(target, batch.images, held.lungs, batch.patients)
+    return {
+        "p": p,
+        "doses": list(DOSES),
+        "dosed": {r.path: row for r, row in zip(batch.records, doses.round(5).tolist(), strict=True)},
+    }
+
+
+def described(synthesis: Synthesis) -> dict[str, Any]:
+    return {
+        "kept": len(synthesis.images), "asked": synthesis.asked, "made": synthesis.made, "dropped": synthesis.dropped,
+        "threshold": round(synthesis.threshold, 4),
+    }  # fmt: skip
+
+
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """Add one line of JSON, in one write: processes may share the file."""
+    with open(path, "ab") as file:
+        file.write((json.dumps(row) + "\n").encode())
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Every whole line of a results file; a line that a kill cut short is left out."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        found.append(row)
+    return found

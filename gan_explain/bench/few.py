@@ -1,0 +1,101 @@
+"""Few positives: a training split with a handful of them, and classifiers trained on it from scratch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from gan_explain.data import Dataset, belongs
+from gan_explain.data.augment import Ranges
+from gan_explain.data.manifest import is_synthetic
+from gan_explain.evaluate.inputs import seed_of
+from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
+from gan_explain.targets import ModuleTarget, Preparation, TargetConfig
+from gan_explain.targets.module import module_target
+from gan_explain.train.loop import LoopConfig, run
+from gan_explain.train.masks import MaskedDataset
+from gan_explain.train.sampling import BalancedSampler
+from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
+from gan_explain.train.target import WHOLE_MEAN, WHOLE_STD, TargetObjective
+from gan_explain.types import DataError, Record
+
+POSITIVE = ("covid",)
+CLASSES = ("normal", "covid")
+STILL = Ranges(rotate=0, scale=0, shift=0, gamma=0, contrast=0, blur=0, noise=0)  # no augmentation
+
+
+def few_positives(train: Dataset, images: int, seed: int) -> Dataset:
+    """All negatives of a training split and `images` positives: whole patients in an order drawn by the seed, the last one cut.
+
+    A larger regime of the same seed holds the smaller ones. DataError where there are not that many positives.
+    """
+    positives = [record for record in train.records if belongs(record.label, POSITIVE)]
+    if not 1 <= images <= len(positives):
+        raise DataError(
+            f"{train.root}: expected 1 to {len(positives)} training images of covid, as many as there are, not {images}"
+        )
+    order = sorted(positives, key=lambda r: (seed_of(r.patient_id, seed), r.patient_id, r.path))
+    kept = {record.path for record in order[:images]}
+    return train.where(lambda record: record.path in kept or not belongs(record.label, POSITIVE))
+
+
+def cell(record: Record) -> str:
+    """Which draws a record belongs to: "negative", "real" or "synthetic" (positives)."""
+    if is_synthetic(record):
+        return "synthetic"
+    return "real" if belongs(record.label, POSITIVE) else "negative"
+
+
+def shares(synthetic: float) -> dict[str, float]:
+    """Half of the draws negatives; of the other half a share of `synthetic` images, the rest real positives."""
+    return {"negative": 0.5, "real": 0.5 * (1 - synthetic), "synthetic": 0.5 * synthetic}
+
+
+def weighted(keys: Sequence[str], weights: Mapping[str, float], seed: int) -> BalancedSampler:
+    """A sampler that draws the cells named by `keys` in the proportion of `weights`."""
+    sampler = BalancedSampler(keys, seed)
+    sampler.weights = torch.tensor([weights[name] for name in sorted(set(keys))])
+    return sampler
+
+
+def classifier(
+    train: Dataset,
+    arch: str,
+    config: SupervisedConfig,
+    weights: Mapping[str, float] | None,
+) -> ModuleTarget:
+    """A classifier from scratch, its operating point 0.5. With `weights` the cells are drawn in that proportion; without, the
+    images as they come."""
+    channels = 3 if arch in THREE_CHANNELS else 1
+    network = build(ClassifierConfig(arch=arch, classes=len(CLASSES), channels=channels))
+    prepare = Preparation(train.size, channels, (WHOLE_MEAN,), (WHOLE_STD,), False)
+    objective = TargetObjective(network, prepare, CLASSES, True, 0.05)
+    cells = [cell(record) for record in train.records]
+    trainer = SupervisedTrainer(objective, MaskedDataset(train, None), cells, config)
+    trainer.sampler = (
+        BalancedSampler([""] * len(cells), config.seed) if weights is None else weighted(cells, weights, config.seed)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run(trainer, quiet(config.steps), Path(folder))
+    stored = TargetConfig(
+        arch=arch, classes=CLASSES, positive=POSITIVE, size=train.size, channels=channels, mean=(WHOLE_MEAN,), std=(WHOLE_STD,)
+    )
+    return module_target(trainer.averaged().cpu(), stored)
+
+
+@contextmanager
+def stream(seed: int) -> Iterator[None]:
+    """Inside, torch's random numbers are those of a seed; afterwards the process's own go on where they were. So arms start from
+    the same weights whatever ran before them."""
+    with torch.random.fork_rng():
+        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+        yield
+
+
+def quiet(steps: int) -> LoopConfig:
+    """A loop that keeps no states or sheets on its way."""
+    return LoopConfig(steps, save_every=steps + 1, sheet_every=steps + 1, log_every=max(steps // 5, 1))
