@@ -2,14 +2,14 @@
 
 Zhu, Park, Isola, Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV 2017,
 arXiv 1703.10593; residual blocks of Johnson, Alahi, Fei-Fei (ECCV 2016, arXiv 1603.08155); patches of Isola et al. (CVPR 2017,
-arXiv 1611.07004). Differs: pixel-unshuffle in place of a 7x7 and two strided convolutions at full resolution, so that every layer
-works at 1/fold of the resolution; and the output is the input plus what two gates add and take,
+arXiv 1611.07004). Differs, so that a thousand steps on a CPU core show something:
 
-    y = x + (1 - x) u - x v,    u, v in (0, 1),
-
-which lies in [0, 1] for any weights, keeps every rib where the gates are shut, and is close to the input before training. u is
-the alpha of a layer that attenuates (Beer-Lambert, as in `optics`), v its counterpart. The gates are drawn at half the resolution
-and upsampled, which leaves less room to hide the input in pixel noise (Chu, Zhmoginov, Sandler, arXiv 1712.02950).
+- pixel-unshuffle in place of a 7x7 and two strided convolutions at full resolution: every layer works at 1/fold of it;
+- the output is the input under a signed layer t of optical thickness (`optics.compose`: t > 0 attenuates, t < 0 clears), which
+  lies in [0, 1] for any weights, keeps every rib where t = 0, and has a gradient beside it; sigmoid gates shut for good there;
+- the layer is drawn at half the resolution and upsampled, which leaves less room to hide the input in pixel noise
+  (Chu, Zhmoginov, Sandler, arXiv 1712.02950);
+- a patch is twice the paper's share of the image: sources differ in layout too.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_explain.nets.blocks import Config, upsample
-
-SHUT = -4.0  # logit of both gates before training: 0.02
+from gan_explain.optics import compose
 
 
 class CycleGanConfig(Config):
@@ -64,29 +63,26 @@ class ResnetGenerator(nn.Module):
         self.stem = _conv(config.channels * config.fold**2, config.width)
         self.norm = nn.InstanceNorm2d(config.width, affine=True)
         self.blocks = nn.Sequential(*(ResnetBlock(config.width) for _ in range(config.blocks)))
-        self.head = _conv(config.width, 2 * config.channels * self.shuffle**2)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.constant_(self.head.bias, SHUT)  # type: ignore[arg-type]
+        self.head = _conv(config.width, config.channels * self.shuffle**2)
+        nn.init.normal_(self.head.weight, std=0.002)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-    def gates(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What is added and what is taken, as shares: (N, C, H, W) -> u, v, each (N, C, H, W) in (0, 1)."""
+    def layer(self, images: Tensor) -> Tensor:
+        """The signed optical thickness laid over each image: (N, C, H, W) -> (N, C, H, W)."""
         x = F.pixel_unshuffle(images * 2 - 1, self.fold)  # (N, C, H, W) -> (N, C fold^2, H/fold, W/fold)
         x = self.blocks(F.relu(self.norm(self.stem(x))))
-        x = F.pixel_shuffle(self.head(x), self.shuffle)  # -> (N, 2C, H/2, W/2)
-        up, down = upsample(x).sigmoid().chunk(2, dim=1)
-        return up, down
+        return upsample(F.pixel_shuffle(self.head(x), self.shuffle))  # -> (N, C, H/2, W/2) -> (N, C, H, W)
 
     def forward(self, images: Tensor) -> Tensor:
-        up, down = self.gates(images)
-        return images + (1 - images) * up - images * down
+        return compose(images, self.layer(images))
 
 
 class PatchDiscriminator(nn.Module):
-    """(N, C, H, W) -> a logit for each patch (N, 1, h, w). A patch is 70 pixels a side at 256, and the same share below."""
+    """(N, C, H, W) -> a logit for each patch (N, 1, h, w); at 128 px a patch has 70 pixels a side, elsewhere the same share."""
 
     def __init__(self, config: CycleGanConfig) -> None:
         super().__init__()
-        depth = max(1, round(math.log2(config.resolution / 32)))
+        depth = max(1, round(math.log2(config.resolution / 16)))
         widths = [config.channels, *(config.judge_width * min(2**i, 8) for i in range(depth + 1))]
         layers: list[nn.Module] = []
         for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):

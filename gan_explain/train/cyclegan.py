@@ -8,7 +8,9 @@ arXiv 1703.10593. For unpaired images a (negative) and b (positive), G = to_posi
     discriminators:  half of (D(real) - 1)^2 + D(pooled fake)^2, where a pooled fake is an older one half of the time
 
 with Adam (0.5, 0.999) at a constant rate that falls linearly to 0 over the second half. Differs: an EMA of both translations is
-what is written; images are zoomed and shifted a little in place of resized and cropped; no mirror images (hearts have a side).
+what is written; the cycle and identity terms rise over the first steps (at full weight from the start they teach both to do
+nothing before the discriminators have learned anything, and there it stays); images are zoomed and shifted a little in place of
+resized and cropped; no mirror images (hearts have a side).
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class CycleGanTraining:
     cycle: float = 10.0
     identity: float = 5.0
     adversarial: float = 1.0
+    ramp: int = 200  # steps over which cycle and identity rise to their weights
     pool: int = 50  # images of each side that the discriminators remember
     crop: float = 0.08  # real images are zoomed by up to this share, and shifted within it
     ema: float = 0.998
@@ -99,25 +102,27 @@ class ImagePool:
 
 
 class TranslationObjective(nn.Module):
-    """forward(negatives, positives) -> named losses of both generators, and the fakes of each side (detached)."""
+    """forward(negatives, positives, hold) -> named losses of both generators, and the fakes of each side (detached); `hold` in
+    [0, 1] is the share of their weights that the cycle and identity terms have."""
 
     def __init__(self, network: CycleGan, judges: Judges, config: CycleGanTraining) -> None:
         super().__init__()
         self.network, self.config = network, config
         self._judges = [judges]  # not a submodule: this objective does not train it
 
-    def forward(self, negatives: Tensor, positives: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def forward(self, negatives: Tensor, positives: Tensor, hold: float = 1.0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         config, judges, n = self.config, self._judges[0], len(negatives)
         made, kept = self.network.adder(torch.cat([negatives, positives])).split([n, len(positives)])
         healed, left = self.network.remover(torch.cat([positives, negatives])).split([len(positives), n])
+        cycle, identity = hold * config.cycle, hold * config.identity
         back = self.network.remover(made), self.network.adder(healed)
         losses = {
             "adversarial_positive": config.adversarial * least_squares(judges.positive(made).float(), True),
             "adversarial_negative": config.adversarial * least_squares(judges.negative(healed).float(), True),
-            "cycle_negative": config.cycle * F.l1_loss(back[0], negatives),
-            "cycle_positive": config.cycle * F.l1_loss(back[1], positives),
-            "identity_negative": config.identity * F.l1_loss(left, negatives),
-            "identity_positive": config.identity * F.l1_loss(kept, positives),
+            "cycle_negative": cycle * F.l1_loss(back[0], negatives),
+            "cycle_positive": cycle * F.l1_loss(back[1], positives),
+            "identity_negative": identity * F.l1_loss(left, negatives),
+            "identity_positive": identity * F.l1_loss(kept, positives),
         }
         return losses, {"negative": healed.detach(), "positive": made.detach()}
 
@@ -175,7 +180,7 @@ class CycleGanTrainer:
         # both generators
         self.judges.requires_grad_(False)
         with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
-            losses, fakes = self.objective(real["negative"], real["positive"])
+            losses, fakes = self.objective(real["negative"], real["positive"], min(1.0, (step + 1) / max(config.ramp, 1)))
         self._update("generators", losses)
         self.judges.requires_grad_(True)
 

@@ -27,7 +27,7 @@ from gan_explain.train.loop import LoopConfig
 from gan_explain.types import CheckpointError, DataError
 
 NETWORK = CycleGanConfig(resolution=32, width=8, blocks=1, judge_width=8)
-STEPS = 100
+STEPS = 70
 BRIEF = CycleGanTraining(steps=2, batch_size=2, pool=3)
 
 
@@ -64,6 +64,10 @@ def test_the_terms_of_known_translations() -> None:
         "cycle_positive": 10 * 0.2, "identity_negative": 5 * 0.1, "identity_positive": 5 * 0.3,
     }  # fmt: skip
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(expected, abs=1e-5)
+    half = TranslationObjective(network, judges, CycleGanTraining(cycle=10, identity=5))(negatives, positives, 0.5)[0]
+    assert half["cycle_negative"].item() == pytest.approx(1, abs=1e-5)
+    assert half["identity_positive"].item() == pytest.approx(0.75, abs=1e-5)
+    assert half["adversarial_positive"] == losses["adversarial_positive"]
     torch.testing.assert_close(fakes["positive"], negatives + 0.3)
     torch.testing.assert_close(fakes["negative"], positives - 0.1)
     judged = judges({"negative": negatives, "positive": positives}, fakes)
@@ -120,7 +124,7 @@ class Veiled(Dataset):
 def test_it_learns_what_tells_the_sides_apart_and_takes_it_off_again(tmp_path: Path) -> None:
     plain = open_dataset("phantom:n=24", size=32)
     veiled = Veiled(plain.root, plain.records, plain.memory)
-    config = CycleGanTraining(steps=STEPS, batch_size=4, learning_rate=4e-3, ema=0.9, cycle=3, identity=0)
+    config = CycleGanTraining(steps=STEPS, batch_size=2, learning_rate=4e-3, ema=0.9, ramp=50, cycle=3, identity=1)
     trained = train_cyclegan(plain, veiled, tmp_path / "c", NETWORK, config, LoopConfig(STEPS, STEPS, STEPS))
     images, under = plain.batch().images, veiled.batch().images
     made, healed = trained.to_positive(images), trained.to_negative(under)
