@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,18 +12,18 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from gan_explain.audit.curves import Curves, curves_from_csv, curves_to_csv
+from gan_explain.audit.curves import Curves
 from gan_explain.audit.patient import Found
 from gan_explain.audit.pictures import load_pictures, picked, save_pictures
+from gan_explain.audit.tables import SCHEMA_VERSION, read_document, read_tables, write_document, write_tables
 from gan_explain.evaluate.features import Features
-from gan_explain.evaluate.table import Row, from_csv, to_csv
+from gan_explain.evaluate.table import Row
 from gan_explain.image import write_bytes
 from gan_explain.metrics.aggregate import Measure
 from gan_explain.render.report import Picture
 from gan_explain.types import DataError
 
-SCHEMA_VERSION = 1
-SHARD, SAMPLES, CURVES, FEATURES, SECOND = "shard.json", "per_sample.csv", "curves.csv", "features.safetensors", "second"
+KIND, SHARD, FEATURES, SECOND = "audit shard", "shard.json", "features.safetensors", "second"
 LAYERS = "layers "  # prefix of kept layers among the features
 
 
@@ -82,39 +81,31 @@ class Gathered:
         """Write a shard into a folder; everything comes back to the bit."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / SAMPLES, to_csv(self.rows).encode())
-        write_bytes(folder / CURVES, curves_to_csv(self.curves).encode())
+        write_tables(folder, self.rows, self.curves)
         write_bytes(folder / FEATURES, safetensors.torch.save(_tensors(self.features)))
         save_pictures(self.pictures, folder)
         if self.second is not None:
             self.second.save(folder / SECOND)
         document = {
-            "schema_version": SCHEMA_VERSION, "kind": "audit shard", "shard": list(self.shard), "about": dict(self.about),
+            "schema_version": SCHEMA_VERSION, "kind": KIND, "shard": list(self.shard), "about": dict(self.about),
             "once": self.once, "second": self.second is not None,
         }  # fmt: skip
-        write_bytes(folder / SHARD, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+        write_document(folder / SHARD, document)
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> Gathered:
         """Read what `save` wrote. DataError, naming the file, for anything else."""
         folder = Path(directory)
         path = folder / SHARD
+        document = read_document(path, KIND)
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            if document["kind"] != "audit shard" or document["schema_version"] != SCHEMA_VERSION:
-                raise ValueError(f"{document['kind']} of schema_version {document['schema_version']}")
             i, n = (int(number) for number in document["shard"])
             about, once, has_second = dict(document["about"]), dict(document["once"]), bool(document["second"])
-            path = folder / SAMPLES
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = from_csv(file)
-            path = folder / CURVES
-            with path.open(newline="", encoding="utf-8") as file:
-                curves = curves_from_csv(file)
             path = folder / FEATURES
             features = _features(safetensors.torch.load(path.read_bytes()))
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise DataError(f"{path}: expected a shard of an audit (schema {SCHEMA_VERSION}), got: {error}") from error
+        rows, curves = read_tables(folder)
         second = cls.load(folder / SECOND) if has_second else None
         return cls(about, (i, n), rows, curves, features, load_pictures(folder), once, second)
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gan_explain.audit.curves import Curves, curves_from_csv, curves_to_csv
+from gan_explain.audit.curves import Curves
 from gan_explain.audit.pictures import load_pictures, save_pictures
-from gan_explain.evaluate.table import Row, from_csv, to_csv
+from gan_explain.audit.tables import read_document, read_tables, write_document, write_tables
+from gan_explain.evaluate.table import Row
 from gan_explain.image import write_bytes
 from gan_explain.metrics.aggregate import Measure
 from gan_explain.render.report import Picture, render_report
-from gan_explain.types import DataError
 
-SCHEMA_VERSION = 1
-DOCUMENT, SAMPLES, CURVES, REPORT = "audit.json", "per_sample.csv", "curves.csv", "report.html"
+KIND, DOCUMENT, REPORT = "audit", "audit.json", "report.html"
 
 
 @dataclass(frozen=True)
@@ -53,27 +51,15 @@ class AuditResult:
         """Write audit.json, per_sample.csv, curves.csv, pictures/ and report.html into a folder, made where it is missing."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / SAMPLES, to_csv(self.rows).encode())
-        write_bytes(folder / CURVES, curves_to_csv(self.curves).encode())
+        write_tables(folder, self.rows, self.curves)
         save_pictures(self.pictures, folder)
         write_bytes(folder / REPORT, self.report().encode())
-        write_bytes(folder / DOCUMENT, (json.dumps(self.document, indent=2, allow_nan=False) + "\n").encode())
+        write_document(folder / DOCUMENT, self.document)
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> AuditResult:
         """Read what `save` wrote. DataError, naming the file, for anything else."""
         folder = Path(directory)
-        path = folder / DOCUMENT
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            if document["kind"] != "audit" or document["schema_version"] != SCHEMA_VERSION:
-                raise ValueError(f"{document['kind']} of schema_version {document['schema_version']}")
-            path = folder / SAMPLES
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = from_csv(file)
-            path = folder / CURVES
-            with path.open(newline="", encoding="utf-8") as file:
-                curves = curves_from_csv(file)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: expected a saved audit of schema {SCHEMA_VERSION}, got: {error}") from error
+        document = read_document(folder / DOCUMENT, KIND)
+        rows, curves = read_tables(folder)
         return cls(document, rows, curves, load_pictures(folder))

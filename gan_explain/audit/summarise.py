@@ -12,9 +12,10 @@ import numpy as np
 from gan_explain.audit.curves import banded, patients_of, table
 from gan_explain.audit.gathered import Gathered
 from gan_explain.audit.patient import FREE
-from gan_explain.audit.result import SCHEMA_VERSION, AuditResult
+from gan_explain.audit.result import KIND, AuditResult
 from gan_explain.audit.subgroups import compare, correct, grouped
 from gan_explain.audit.summary import compared
+from gan_explain.audit.tables import SCHEMA_VERSION
 from gan_explain.audit.verdict import controls, decide, evidence
 from gan_explain.audit.verdict import summarise as put_in_words
 from gan_explain.data import belongs
@@ -34,7 +35,7 @@ NOT_MEASURES = ("image",)
 def summarise(gathered: Gathered) -> AuditResult:
     """The result of all patients of an audit. DataError where none was measured."""
     gathered = gathered.ordered()
-    document = {"schema_version": SCHEMA_VERSION, "kind": "audit", **_conclusions(gathered), "compare": None}
+    document = {"schema_version": SCHEMA_VERSION, "kind": KIND, **_conclusions(gathered), "compare": None}
     if gathered.second is not None:
         second = {"target": gathered.second.about["target"], **_conclusions(gathered.second)}
         document["compare"] = {**second, "difference": _difference(gathered, gathered.second)}
