@@ -95,7 +95,7 @@ class SupervisedTrainer:
         self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
         if is_main():  # the stream saved is the first process's; others keep their own
             self.sampler.restore(state["sampler"].cpu())
-        if self.early:
+        if self.early and "early" in state:  # a run may begin to look at validation images when it is resumed
             self.early.restore(state["early"])
 
     def networks(self) -> Mapping[str, nn.Module]:

@@ -101,6 +101,28 @@ def test_target_on_data_without_a_test_split(train: Callable[..., Result], world
     assert (world / "out" / "weights.safetensors").is_file()
 
 
+def test_target_stops_early_is_calibrated_and_says_so(train: Callable[..., Result], world: Path) -> None:
+    asked = ("--steps", 4, "--save-every", 1, "--patience", 1, "--calibrate", "--balance", "weights", "--freeze-steps", 1)
+    result = train("target", "--data", "phantom:n=60", *asked, "--out", "out", "--json")
+    assert result.exit_code == OK, result.stderr
+    found = json.loads(result.stdout)
+    made = load_part(world / "out", "target").origin
+    assert found["made_with"] == made
+    assert made.keys() == {"balance", "freeze_steps", "early_stopping", "calibration"}
+    assert made["early_stopping"]["checks"] == torch.load(world / "out" / STATE, weights_only=True)["step"]
+    assert "ece.uncalibrated" in found["measures"]
+    assert sum(map(sum, found["confusion"]["all"])) == found["measures"]["accuracy"]["n"]
+
+
+def test_a_digest_without_a_file_and_one_that_differs(train: Callable[..., Result], world: Path) -> None:
+    assert train("target", "--sha256", "0" * 64, "--out", "out").exit_code == USAGE
+    (world / "w.pth").write_bytes(b"weights")
+    result = train("target", "--arch", "resnet18", "--weights", "w.pth", "--sha256", "0" * 64, "--out", "out")
+    assert result.exit_code == DATA
+    assert "expected SHA-256" in result.stderr
+    assert not (world / "out" / "weights.safetensors").exists()
+
+
 def test_both_generators_live_in_one_checkpoint(train: Callable[..., Result], world: Path) -> None:
     assert train("gan", "--out", "out").exit_code == OK
     assert train("gan", "--out", "out", "--confine", "free", "--overwrite").exit_code == OK
