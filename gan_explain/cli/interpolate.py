@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gan_explain.cli import common
-from gan_explain.cli.models import Models, digest, load_models, model_options, read_radiograph
-from gan_explain.cli.patients import Patient, between_two, of_radiograph, strengths_between, synthetic
+from gan_explain.cli.models import Models, digest, load_models, load_translator, model_options, read_radiograph
+from gan_explain.cli.patients import Patient, between_two, of_radiograph, strengths_between, synthetic, translated
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +35,12 @@ FILE = click.Path(path_type=Path)
     help="prior: like those of covid images; minimal: the least that crosses the operating point; from:IMAGE: read from another "
     "radiograph. [default: a positive's own, else prior]",
 )
+@click.option(
+    "--generator",
+    type=click.Choice(["gan", "cyclegan"]),
+    default="gan",
+    help="gan: a layer of pathology; cyclegan: x + λ (G(x) - x), both directions, from checkpoint cxr128-cyclegan unless named.",
+)
 @click.option("--steps", type=click.IntRange(2, 1001), default=33, help="Frames.")
 @click.option("--min-strength", type=click.FloatRange(0, 10), default=0.0, help="λ of the first frame; 0 is the healthy image.")
 @click.option("--max-strength", type=click.FloatRange(0, 10), default=1.5, help="λ of the last frame; 1 is the pathology itself.")
@@ -48,6 +54,7 @@ def interpolate(
     sample: int | None,
     between: tuple[Path, Path] | None,
     pathology: str | None,
+    generator: str,
     steps: int,
     min_strength: float,
     max_strength: float,
@@ -66,30 +73,40 @@ def interpolate(
     from gan_explain.image import check_image
 
     _check_options(image, sample, between, pathology, min_strength, max_strength)
+    if generator == "cyclegan":
+        _check_translation(image, pathology, models_named)
     files = [path for path in (image, *(between or ()), _reference_path(pathology)) if path is not None]
     for path in files:
         check_image(path)
     run.record(data={str(path): digest(path) for path in files})
-    models = load_models(run, **models_named)
-    reference = _reference(pathology, models, force)
-    clock = time.perf_counter()
-    axis = _axis(between)
-    if between:
-        pair = (read_radiograph(between[0], models, force=force), read_radiograph(between[1], models, force=force))
-        patients = [between_two(models, pair, steps)]
-    else:
+    if generator == "cyclegan" and image is not None:
+        models, translator = load_translator(run, **models_named)
+        radiograph = read_radiograph(image, models, force=force)
+        clock = time.perf_counter()
         strengths = strengths_between(min_strength, max_strength, steps)
-        if image is not None:
-            radiograph = read_radiograph(image, models, force=force)
-            clock = time.perf_counter()
-            patients = [of_radiograph(models, radiograph, pathology, reference, strengths, run.seed)]
+        patient, axis = translated(models, translator, radiograph, strengths)
+        patients = [patient]
+    else:
+        models = load_models(run, **models_named)
+        reference = _reference(pathology, models, force)
+        clock = time.perf_counter()
+        axis = _axis(between)
+        if between:
+            pair = (read_radiograph(between[0], models, force=force), read_radiograph(between[1], models, force=force))
+            patients = [between_two(models, pair, steps)]
         else:
-            from gan_explain.checkpoints import load_synthesis
+            strengths = strengths_between(min_strength, max_strength, steps)
+            if image is not None:
+                radiograph = read_radiograph(image, models, force=force)
+                clock = time.perf_counter()
+                patients = [of_radiograph(models, radiograph, pathology, reference, strengths, run.seed)]
+            else:
+                from gan_explain.checkpoints import load_synthesis
 
-            synthesis = load_synthesis(models_named["checkpoint"]).to(models.device)
-            seeds = range(run.seed, run.seed + (sample or 1))
-            clock = time.perf_counter()
-            patients = [synthetic(models, synthesis, pathology, reference, strengths, seed) for seed in seeds]
+                synthesis = load_synthesis(models_named["checkpoint"]).to(models.device)
+                seeds = range(run.seed, run.seed + (sample or 1))
+                clock = time.perf_counter()
+                patients = [synthetic(models, synthesis, pathology, reference, strengths, seed) for seed in seeds]
     answered = time.perf_counter()
     if not run.dry_run:
         with run.staging() as folder:
@@ -118,6 +135,23 @@ def _check_options(
         raise click.UsageError(f"--pathology: expected prior, minimal or from:IMAGE, got {pathology!r}")
     if not low < high:
         raise click.UsageError(f"expected --min-strength below --max-strength, got {low:g} and {high:g}")
+
+
+def _check_translation(image: Path | None, pathology: str | None, models_named: dict[str, Any]) -> None:
+    """UsageError for what a CycleGAN cannot do; its own checkpoint where none was named."""
+    if image is None:
+        raise click.UsageError("--generator cyclegan translates a radiograph: expected an IMAGE")
+    if pathology:
+        raise click.UsageError("--generator cyclegan has no pathology to choose: leave out --pathology")
+    if models_named["confine"] != "free" and _given("confine"):
+        raise click.UsageError("--generator cyclegan changes the whole image: leave out --confine")
+    if not _given("checkpoint"):
+        models_named["checkpoint"] = "cxr128-cyclegan"
+
+
+def _given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source not in (None, click.core.ParameterSource.DEFAULT)
 
 
 def _axis(between: object) -> Axis:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan_explain.image import FloatImage
+    from gan_explain.nets.cyclegan import CycleGan
     from gan_explain.segmenter import LungSegmenter
     from gan_explain.types import Generator, Segmenter, Target
 
@@ -101,6 +102,34 @@ def load_models(
         target=target_facts(spec, resolved),
     )
     return Models(generator, resolved, lungs, run.device, generator.config.labels[0])
+
+
+def load_translator(
+    run: Run,
+    *,
+    checkpoint: str,
+    confine: str,
+    target: str | None,
+    positive: str | None,
+    classes: str | None,
+    segmenter: str,
+    trust_code: bool = False,
+) -> tuple[Models, CycleGan]:
+    """As `load_models`, for a CycleGAN, which stands in the models' place of the generator (it has no layer, and acts anywhere:
+    `confine` is not asked). Without a target it is the checkpoint's own, or `checkpoint:cxr128` where that has none."""
+    from gan_explain.checkpoints import find_checkpoint, load_cyclegan, read_config
+    from gan_explain.segmenter import load_segmenter
+
+    network = load_cyclegan(checkpoint).to(run.device)
+    lungs = load_segmenter(segmenter).to(run.device)
+    config = read_config(find_checkpoint(checkpoint))
+    spec = target or f"checkpoint:{checkpoint if 'target' in config['parts'] else 'cxr128'}"
+    resolved = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
+    run.record(
+        checkpoint={"name": checkpoint, "part": "cyclegan", "sha256": config["sha256"]}, target=target_facts(spec, resolved)
+    )
+    stands_in: Any = network
+    return Models(stands_in, resolved, lungs, run.device), network
 
 
 def target_facts(spec: str, target: Target) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from gan_explain.cli.models import Models, Radiograph, probability
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gan_explain.latent.translate import Direction, Translator
     from gan_explain.nets.synthesis import StructureGenerator
+    from gan_explain.render import Axis
     from gan_explain.types import Traversal
 
 logger = logging.getLogger(__name__)
@@ -88,6 +90,19 @@ def synthetic(
     code, kind = _code(models, structure, lungs, pathology, reference, seed)
     traversal = traverse(models.generator, models.target, structure, code, lungs, strengths)
     return Patient(f"synthetic patient {seed}", _on_cpu(traversal), kind, probability(models, structure, lungs))
+
+
+def translated(models: Models, translator: Translator, radiograph: Radiograph, strengths: Tensor) -> tuple[Patient, Axis]:
+    """A negative on its way to the CycleGAN's positive, or a positive from the CycleGAN's negative to itself."""
+    from gan_explain.latent.translate import translate
+    from gan_explain.render import BLEND, HEALED
+
+    negative = radiograph.probability < models.target.operating_point
+    way: Direction = "positive" if negative else "negative"
+    traversal = translate(translator, models.target, radiograph.image, radiograph.lungs, strengths, way)
+    original = None if negative or bool((strengths == 1).any()) else radiograph.image[0].cpu()
+    patient = Patient(radiograph.name, _on_cpu(traversal), f"to_{way}", radiograph.probability, original)
+    return patient, BLEND if negative else HEALED
 
 
 def between_two(models: Models, pair: tuple[Radiograph, Radiograph], steps: int) -> Patient:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gan_explain.render.curves import positive_label, write_curve, write_curves
-from gan_explain.render.draw import BETWEEN, STRENGTH, Axis
+from gan_explain.render.draw import BETWEEN, BLEND, HEALED, STRENGTH, Axis
 from gan_explain.render.saved import load_traversal, save_traversal
 from gan_explain.render.sheet import write_sheet
 from gan_explain.render.strip import write_strip, write_strips
@@ -11,6 +11,8 @@ from gan_explain.render.video import write_film
 
 __all__ = [
     "BETWEEN",
+    "BLEND",
+    "HEALED",
     "STRENGTH",
     "Axis",
     "load_traversal",

@@ -66,6 +66,8 @@ class Axis:
 
 STRENGTH = Axis("strength λ", "λ")
 BETWEEN = Axis("from the code of A (t = 0) to the code of B (t = 1)", "t")
+BLEND = Axis("strength λ, from the image (λ = 0) to its translation (λ = 1)", "λ")
+HEALED = Axis("strength λ, from the healed image (λ = 0) to the radiograph (λ = 1)", "λ")
 
 
 @dataclass(frozen=True)

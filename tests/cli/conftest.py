@@ -14,6 +14,7 @@ from PIL import Image
 from gan_explain.checkpoints import save_part
 from gan_explain.cli import main
 from gan_explain.nets.classifier import ClassifierConfig, build
+from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
@@ -53,7 +54,8 @@ def no_network():
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tiny` (both generators, synthesis, a target) and `everywhere`, a segmenter that takes the whole image for lungs."""
+    """`tiny` (both generators, synthesis, a target), `fog`, a CycleGAN that brightens and darkens, and `everywhere`, a segmenter
+    that takes the whole image for lungs."""
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("checkpoints")
     for confine in ("lungs", "free"):
@@ -64,6 +66,11 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = TargetConfig(arch="small", classes=("normal", "covid"), positive=("covid",), size=SIZE, channels=1)
     network = build(ClassifierConfig(arch="small", classes=2, channels=1))
     save_part(root / "tiny", "target", "target", target.model_dump(mode="json"), network.state_dict())
+    translation = CycleGanConfig(resolution=SIZE, width=8, blocks=1)
+    cyclegan = CycleGan(translation)
+    for network_of, bias in ((cyclegan.adder, 1.5), (cyclegan.remover, -1.5)):
+        torch.nn.init.constant_(network_of.head.bias, bias)  # type: ignore[arg-type]
+    save_part(root / "fog", "cyclegan", "cyclegan", translation.model_dump(), cyclegan.state_dict())
     lungs = UNetConfig(resolution=32, widths=(4, 8))
     for name, bias in (("everywhere", 1.0), ("nowhere", -1.0)):
         unet = UNet(lungs)
