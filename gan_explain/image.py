@@ -212,7 +212,7 @@ def write_png16(image: Tensor, path: str | os.PathLike[str]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Write a whole file or nothing: a temporary beside it, then a rename."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -26,7 +26,7 @@ class LungBrightness(nn.Module):
 
     def __init__(self, threshold: float, steep: float = 60.0) -> None:
         super().__init__()
-        self.threshold, self.steep = threshold, steep
+        self.threshold, self.steep = threshold, nn.Parameter(torch.tensor(steep))  # a parameter, so that there is one to shuffle
 
     def forward(self, x: Tensor) -> Tensor:
         return self.steep * (x[..., 8:24, 4:28].mean((1, 2, 3)) - self.threshold)

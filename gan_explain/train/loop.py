@@ -159,7 +159,7 @@ def save_state(trainer: Trainer, path: Path, step: int) -> None:
     """Write {step, trainer's state, RNG} atomically."""
     buffer = io.BytesIO()
     torch.save({"step": step, "trainer": trainer.state(), "rng": torch.get_rng_state()}, buffer)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getbuffer())  # not a copy: the state of a large network may fill half of the memory
 
 
 def load_state(trainer: Trainer, path: Path) -> int:
