@@ -1,0 +1,89 @@
+"""What a CycleGAN does to held-out radiographs: whether targets change their mind, whether the lungs stay, where it changes them.
+
+Per image, then aggregated with patient-bootstrap intervals. `flip` of a direction is asked of the images that the target calls
+the side to be left (p < p* for negatives made positive), rightly or wrongly; the images are those of one label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_explain.data import Dataset
+from gan_explain.image import quantize16
+from gan_explain.latent.translate import Direction, Translator
+from gan_explain.metrics.aggregate import measure
+from gan_explain.metrics.flip import flips
+from gan_explain.metrics.proximity import l1, sparsity
+from gan_explain.metrics.structure import dice
+from gan_explain.types import Segmenter, Target
+
+Measures = dict[str, dict[str, object]]
+
+
+@torch.no_grad()
+def measure_translation(
+    translator: Translator,
+    targets: Mapping[str, Target],
+    segmenter: Segmenter,
+    dataset: Dataset,
+    direction: Direction,
+    batch_size: int = 32,
+) -> Measures:
+    """Translate every image of `dataset` towards `direction` and measure; `targets` by the name they have in the result.
+
+    Keys: flip[NAME] and p[NAME], p[NAME].after (mean probability of the positive set), dice (lungs before and after), l1 and
+    changed (share of pixels that change by more than 0.05), changed.lungs and changed.outside (within that region), return (L1 of
+    there and back). A lungs-only target is given the mask of the input before and after, as everywhere.
+    """
+    there, back = translator.to_positive, translator.to_negative
+    if direction == "negative":
+        there, back = back, there
+    columns: dict[str, list[Tensor]] = {}
+
+    def put(name: str, values: Tensor) -> None:
+        columns.setdefault(name, []).append(values.float().cpu())
+
+    for start in range(0, len(dataset), batch_size):
+        images = dataset.batch(range(start, min(start + batch_size, len(dataset)))).images
+        images, lungs = quantize16(images), segmenter(images)
+        after = quantize16(there(images))
+        changed = ((after - images).abs() > 0.05).float()
+        put("dice", dice(lungs, segmenter(after)))
+        put("l1", l1(after, images))
+        put("changed", sparsity(after, images))
+        put("changed.lungs", _share(changed, lungs))
+        put("changed.outside", _share(changed, 1 - lungs))
+        put("return", l1(back(after), images))
+        for name, target in targets.items():
+            mask = lungs if target.uses_lungs else None
+            put(f"p[{name}]", target.probability(images, mask))
+            put(f"p[{name}].after", target.probability(after, mask))
+    values = {name: torch.cat(parts).numpy() for name, parts in columns.items()}
+    for name, target in targets.items():
+        before, later = values[f"p[{name}]"], values[f"p[{name}].after"]
+        left = before < target.operating_point if direction == "positive" else before >= target.operating_point
+        values[f"flip[{name}]"] = np.where(left, flips(before, later, target.operating_point), np.nan)
+    patients = [record.patient_id for record in dataset.records]
+    sources = [record.source for record in dataset.records]
+    return {
+        name: measure(each, patients, sources, reason="no image is called that side") for name, each in sorted(values.items())
+    }
+
+
+def _share(changed: Tensor, where: Tensor) -> Tensor:
+    """Share of a region (N, 1, H, W) that changed -> (N,); NaN where there is no such region."""
+    area = where.flatten(1).sum(1)
+    return torch.where(area > 0, (changed * where).flatten(1).sum(1) / area.clamp(min=1), torch.nan)
+
+
+def sides_of(dataset: Dataset, negative: str = "normal", positive: str = "covid") -> dict[Direction, Any]:
+    """The images to translate by direction: those labelled `negative` are made positive, those labelled `positive` negative."""
+    return {
+        "positive": dataset.where(lambda record: record.label == negative),
+        "negative": dataset.where(lambda record: record.label == positive),
+    }
