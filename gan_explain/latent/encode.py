@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gan_explain.nets.synthesis import StructureGenerator
 from gan_explain.optics import compose
-from gan_explain.types import Generator
+from gan_explain.types import Generator, Removal
 
 
 def refine(generator: Generator, image: Tensor, structure: Tensor, code: Tensor, lungs: Tensor, steps: int = 50) -> Tensor:
@@ -50,3 +50,17 @@ def optimise(
         optimizer.step()
         history.append(loss.item())
     return z1.detach(), z2.detach(), history
+
+
+@torch.no_grad()
+def fitted_strength(generator: Generator, removal: Removal, code: Tensor, lungs: Tensor) -> Tensor:
+    """The strength s >= 0 at which the layer of a code's direction u comes closest to what was taken off a radiograph -> (N,).
+
+    s = <tau_found, tau(S, u)> / <tau(S, u), tau(S, u)> over the lungs: least squares in thickness, in closed form (a layer is
+    linear in strength). The encoder's own length |c| / sqrt(d) says little of one radiograph (codes are pulled to one length);
+    this one is 0 where nothing was taken off. removal and lungs (N, 1, H, W), code (N, d); NaN where the layer is empty.
+    """
+    length = code.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
+    layer = generator.layer(removal.structure, code / length, lungs)
+    common, own = ((each * layer * lungs).flatten(1).sum(1) for each in (removal.tau, layer))
+    return torch.where(own > 0, (common / own.clamp(min=1e-12)).clamp(min=0), torch.nan)

@@ -66,7 +66,7 @@ def write_curves(traversals: Sequence[Traversal], path: str | os.PathLike[str], 
         axes.plot(_array(first.strengths), row, color=hexadecimal(ACCENT), lw=1.6, alpha=0.4)
     axes.plot(_array(first.strengths), np.median(stack, 0), color=hexadecimal(ACCENT), lw=4.4, label=f"median of {len(stack)}")
     _legend(axes, 1.7)
-    write_png(Image.fromarray(_pixels(figure)), path)
+    write_png(Image.fromarray(figure_pixels(figure)), path)
 
 
 def draw_curve(traversal: Traversal, width: int, height: int, axis: Axis = STRENGTH, *, faint: bool = False) -> Drawing:
@@ -83,7 +83,7 @@ def draw_curve(traversal: Traversal, width: int, height: int, axis: Axis = STREN
         axes.fill_between(x, y, color=hexadecimal(ACCENT), alpha=0.10, lw=0)
     _crossing(axes, traversal, axis, scale, alpha)
     _legend(axes, scale)
-    pixels = _pixels(figure)
+    pixels = figure_pixels(figure)
     places = np.asarray(axes.transData.transform(np.stack([x, y], 1)), dtype=np.float64)  # (L, 2), y upwards
     return Drawing(pixels, np.stack([places[:, 0], height - places[:, 1]], 1))
 
@@ -154,7 +154,8 @@ def _legend(axes: Axes, scale: float) -> None:
             handle.set_alpha(1)
 
 
-def _pixels(figure: Figure) -> Pixels:
+def figure_pixels(figure: Figure) -> Pixels:
+    """A figure as it is drawn: (H, W, 3)."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()  # type: ignore[no-untyped-call]

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_explain.latent.encode import optimise, refine
+from gan_explain.latent.encode import fitted_strength, optimise, refine
 from gan_explain.nets.generator import Disentangler
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.optics import compose
+from gan_explain.types import Removal
 
 
 def error(generator: Disentangler, image: Tensor, structure: Tensor, code: Tensor, lungs: Tensor) -> float:
@@ -55,3 +56,25 @@ def test_optimising_comes_closer_and_follows_the_seed(generator: Disentangler, s
     again = optimise(synthesis, generator, structure, lungs, steps=3)[2]
     assert again == history[:3]
     assert optimise(synthesis, generator, structure, lungs, steps=3, seed=1)[2] != history[:3]
+
+
+def test_a_strength_that_was_laid_on_is_fitted_again(
+    generator: Disentangler, structure: Tensor, code: Tensor, lungs: Tensor
+) -> None:
+    """Whatever the length of the code: only its direction is used."""
+    unit = code / code.square().mean(1, keepdim=True).sqrt()
+    for strength in (0.0, 0.4, 2.5):
+        found = Removal(structure, strength * generator.layer(structure, unit, lungs), torch.zeros(len(structure)))
+        for length in (0.3, 1.0, 4.0):
+            fitted = fitted_strength(generator, found, length * unit, lungs)
+            assert fitted.shape == (len(structure),)
+            assert torch.allclose(fitted, torch.full_like(fitted, strength), atol=1e-4)
+
+
+def test_a_layer_that_is_the_opposite_has_no_strength(
+    generator: Disentangler, structure: Tensor, code: Tensor, lungs: Tensor
+) -> None:
+    tau = generator.layer(structure, code, lungs)
+    assert bool((fitted_strength(generator, Removal(structure, -tau, torch.zeros(1)), code, lungs) == 0).all())
+    nothing = fitted_strength(generator, Removal(structure, 0 * tau, torch.zeros(1)), code, torch.zeros_like(lungs))
+    assert bool(nothing.isnan().all())

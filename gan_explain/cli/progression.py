@@ -1,0 +1,143 @@
+"""`gan-explain progression`: a patient's radiographs over days, measured and charted; or all patients, and how measures agree."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gan_explain.cli import common
+from gan_explain.cli.datasets import INCLUDE, open_included
+from gan_explain.cli.folder import write_json
+from gan_explain.cli.models import load_models, model_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gan_explain.data import Dataset
+    from gan_explain.progression import Models, Progression
+
+SPLITS = ("train", "val", "test")
+HEADLINE = "strength~probability"
+
+
+@common.command("progression", out="out/progression")
+@click.argument("data")
+@click.option("--patient", metavar="ID", help="The patient to chart.")
+@click.option("--all", "everyone", is_flag=True, help="Every patient with three days or more, and how far the measures agree.")
+@click.option(
+    "--split", multiple=True, type=click.Choice(SPLITS), help="With --all: splits to take patients from. [default: test]"
+)
+@INCLUDE
+@click.option("--layer", default="", metavar="NAME", help="Layer for Grad-CAM. [default: the target's last feature map]")
+@click.option("--figures", type=click.IntRange(0), default=12, help="With --all: patients that get a figure of their own.")
+@click.option("--size", type=click.IntRange(96, 512), default=200, help="Side of a radiograph in the figure, in pixels.")
+@model_options
+def progression(
+    run: common.Run,
+    data: str,
+    patient: str | None,
+    everyone: bool,
+    split: Sequence[str],
+    include: Sequence[str],
+    layer: str,
+    figures: int,
+    size: int,
+    **models_named: Any,
+) -> dict[str, Any]:
+    """Follow patients of DATA, a folder or manifest with the column offset_days: p, strength of the pathology, opacity, Grad-CAM.
+
+    With --patient writes progression.png, .csv and .json of one patient. With --all also measures.json: Spearman's correlations
+    within patients, pooled, with intervals over patients. A model knows the patients that it was trained on: their split is told
+    in every file, and --all takes the test split unless another is named.
+    """
+    from gan_explain import progression as package
+
+    if bool(patient) == everyone:
+        raise click.UsageError("expected either --patient ID or --all")
+    if split and not everyone:
+        raise click.UsageError("--split goes with --all")
+    models = load_models(run, **models_named)
+    parts = package.models(models.generator, models.target, models.segmenter, layer)
+    dataset = open_included(run, data, models.generator.resolution, include, rejects=False)
+    if patient:
+        return _one(run, parts, dataset, patient, size)
+    wanted = tuple(split) or ("test",)
+    run.record(splits=wanted)
+    return _all(run, parts, dataset.where(lambda record: record.split in wanted), figures, size)
+
+
+def _one(run: common.Run, parts: Models, dataset: Dataset, patient: str, size: int) -> dict[str, Any]:
+    from gan_explain.progression import PAIRS, as_json, csv_table, facts, measure_patient
+    from gan_explain.progression.patients import of_patient
+    from gan_explain.progression.pictures import write_patient
+
+    if run.dry_run:
+        count = len(of_patient(dataset, patient))
+        run.say(f"dry run: {count} radiographs of {patient}; nothing measured")
+        return {"patient_id": patient, "radiographs": count}
+    found = measure_patient(parts, dataset, patient)
+    answer = facts() | {"kind": "progression"} | as_json(found, PAIRS)
+    with run.staging() as folder:
+        write_patient(found, folder / "progression.png", side=size)
+        _write_text(folder / "progression.csv", csv_table([found]))
+        write_json(folder / "progression.json", common.jsonable(answer))
+    for line in _lines(found):
+        run.say(line)
+    run.say(f"written to {run.out}")
+    return {"out": run.out, **answer}
+
+
+def _all(run: common.Run, parts: Models, dataset: Dataset, figures: int, size: int) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    from gan_explain.metrics.aggregate import format_table
+    from gan_explain.progression import PAIRS, agreement, as_json, csv_table, dated_patients, facts, measure_all
+    from gan_explain.progression.pictures import write_patient, write_patients
+    from gan_explain.types import DataError
+
+    if not len(dataset):
+        raise DataError(f"{dataset.root}: no image in the splits that were asked for")
+    count = len(dated_patients(dataset))
+    if run.dry_run:
+        run.say(f"dry run: {count} patients with three days or more; nothing measured")
+        return {"patients": count}
+    kept: list[Progression] = []
+    with run.staging() as folder:
+        for each in tqdm(measure_all(parts, dataset), total=count, unit="patient", file=sys.stderr, disable=None):
+            if len(kept) < figures:
+                write_patient(each, folder / f"patient_{len(kept):03d}.png", side=size)
+            kept.append(each.without_pictures())
+        measures = agreement(kept, run.seed)
+        write_patients(kept, folder / "patients.png")
+        _write_text(folder / "patients.csv", csv_table(kept))
+        patients = [as_json(each, PAIRS) for each in kept]
+        shown = facts() | {"kind": "progressions", "measures": measures, "patients": patients}
+        write_json(folder / "measures.json", common.jsonable(shown))
+    run.say(format_table(measures))
+    radiographs = sum(len(each.visits) for each in kept)
+    run.say(f"{len(kept)} patients, {radiographs} radiographs; correlations are within patients; written to {run.out}")
+    return {"out": run.out, "patients": len(kept), "radiographs": radiographs, "measures": measures}
+
+
+def _lines(found: Progression) -> list[str]:
+    """One line a radiograph."""
+    from gan_explain.render import positive_label
+
+    label = positive_label(found.positive)
+    lines = [
+        f"day {visit.day:g}: {label} {visit.probability:.2f}, strength {visit.strength:.2f}, opacity on {visit.opacity_area:.0%} "
+        f"of the lungs" + ("" if found.no_heat else f", Grad-CAM on {visit.grad_cam_area:.0%}")
+        for visit in found.visits
+    ]
+    if found.no_heat:
+        lines.append(f"no Grad-CAM: {found.no_heat}")
+    return lines
+
+
+def _write_text(path: Path, text: str) -> None:
+    from gan_explain.image import write_bytes
+
+    write_bytes(path, text.encode())
