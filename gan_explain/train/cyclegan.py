@@ -38,16 +38,16 @@ SIDES = ("negative", "positive")
 
 @dataclass(frozen=True)
 class CycleGanTraining:
-    steps: int = 4000
+    steps: int = 3000
     batch_size: int = 2  # of each side
     learning_rate: float = 2e-4
     cycle: float = 10.0
     identity: float = 5.0
     adversarial: float = 1.0
-    ramp: int = 200  # steps over which cycle and identity rise to their weights
+    ramp: int = 300  # steps over which cycle and identity rise to their weights
     pool: int = 50  # images of each side that the discriminators remember
     crop: float = 0.08  # real images are zoomed by up to this share, and shifted within it
-    ema: float = 0.998
+    ema: float = 0.995
     seed: int = 0
     device: str = "cpu"
     amp: bool = False
