@@ -22,8 +22,6 @@ from gan_explain.nets.generator import unit_strength
 from gan_explain.optics import compose
 from gan_explain.types import Generator
 
-STRENGTHS = (0.75, 1.25)  # uniform range of lambda
-
 
 @dataclass(frozen=True)
 class Made:
@@ -60,8 +58,9 @@ class CycleMaker:
     """A CycleGAN's translation of negatives, at a strength of its difference."""
 
     name, sources = "cyclegan", "negatives"
+    span = (0.8, 1.0)  # of lambda, uniform
 
-    def __init__(self, network: Translator, strengths: Sequence[float] = (0.8, 1.0)) -> None:
+    def __init__(self, network: Translator, strengths: Sequence[float] = span) -> None:
         self.network, self.strengths = network, tuple(strengths)
 
     @torch.no_grad()
@@ -80,6 +79,7 @@ class LayerMaker:
     """
 
     name = "gan"
+    span = (0.75, 1.25)  # of lambda, uniform
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class LayerMaker:
         sources: str = "negatives",
         *,
         label: str = "covid",
-        strengths: Sequence[float] = STRENGTHS,
+        strengths: Sequence[float] = span,
         donors: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         if sources not in ("negatives", "positives"):

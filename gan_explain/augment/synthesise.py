@@ -77,6 +77,7 @@ def synthesise(
     positive: Sequence[str] = ("covid",),
     judge: Target | None = None,
     segmenter: Segmenter,
+    least_dice: float = 0.9,
     seed: int = 0,
     batch_size: int = 32,
     device: torch.device | str = "cpu",
@@ -89,7 +90,7 @@ def synthesise(
     negatives, positives = sides(dataset, positive)
     batch = dataset.batch(positives)
     duplicates = Duplicates(batch.images, batch.patients)
-    rule = Rule(judge, segmenter, contrast_of(batch.images))
+    rule = Rule(judge, segmenter, contrast_of(batch.images), least_dice)
     pool = negatives if maker.sources == "negatives" else positives
     random = torch.Generator().manual_seed(seed)
     kept: list[Synthetic] = []

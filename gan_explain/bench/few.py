@@ -21,7 +21,7 @@ from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
 from gan_explain.train.target import WHOLE_MEAN, WHOLE_STD, TargetObjective
-from gan_explain.types import DataError, Record
+from gan_explain.types import DataError, Record, Segmenter
 
 POSITIVE = ("covid",)
 CLASSES = ("normal", "covid")
@@ -67,24 +67,26 @@ def classifier(
     arch: str,
     config: SupervisedConfig,
     weights: Mapping[str, float] | None,
+    lungs: Segmenter | None = None,
 ) -> ModuleTarget:
     """A classifier from scratch, its operating point 0.5. With `weights` the cells are drawn in that proportion; without, the
-    images as they come."""
+    images as they come. With `lungs` it sees nothing but them."""
     channels = 3 if arch in THREE_CHANNELS else 1
     network = build(ClassifierConfig(arch=arch, classes=len(CLASSES), channels=channels))
-    prepare = Preparation(train.size, channels, (WHOLE_MEAN,), (WHOLE_STD,), False)
+    prepare = Preparation(train.size, channels, (WHOLE_MEAN,), (WHOLE_STD,), lungs is not None)
     objective = TargetObjective(network, prepare, CLASSES, True, 0.05)
     cells = [cell(record) for record in train.records]
-    trainer = SupervisedTrainer(objective, MaskedDataset(train, None), cells, config)
+    trainer = SupervisedTrainer(objective, MaskedDataset(train, lungs), cells, config)
     trainer.sampler = (
         BalancedSampler([""] * len(cells), config.seed) if weights is None else weighted(cells, weights, config.seed)
     )
     with tempfile.TemporaryDirectory() as folder:
         run(trainer, quiet(config.steps), Path(folder))
     stored = TargetConfig(
-        arch=arch, classes=CLASSES, positive=POSITIVE, size=train.size, channels=channels, mean=(WHOLE_MEAN,), std=(WHOLE_STD,)
-    )
-    return module_target(trainer.averaged().cpu(), stored)
+        arch=arch, classes=CLASSES, positive=POSITIVE, size=train.size, channels=channels, mean=(WHOLE_MEAN,), std=(WHOLE_STD,),
+        lungs_only=lungs is not None,
+    )  # fmt: skip
+    return module_target(trainer.averaged().cpu(), stored, lungs)
 
 
 @contextmanager

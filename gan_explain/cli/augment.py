@@ -45,6 +45,10 @@ def amount(context: click.Context, parameter: click.Parameter, value: str) -> in
     default="negatives",
     help="Lay on negatives, or on healed positives (gan only).",
 )
+@click.option(
+    "--strength", "strengths", nargs=2, type=click.FloatRange(0), metavar="LOW HIGH",
+    help="Range of lambda. [default: 0.8 1; 0.75 1.25 for gan]",
+)  # fmt: skip
 @click.option("--label", default="covid", help="The class to make more of.")
 @click.option("--target", metavar="SPEC", help=f"Drop what this CNN does not call positive: {FORMS}. [default: none; gan's own]")
 @click.option("--segmenter", "segmenter_name", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs.")
@@ -58,6 +62,7 @@ def augment(
     kind: str,
     checkpoint: str | None,
     sources: str,
+    strengths: tuple[float, float] | None,
     label: str,
     target: str | None,
     segmenter_name: str,
@@ -76,6 +81,8 @@ def augment(
 
     if kind == "cyclegan" and sources == "positives":
         raise click.UsageError("--from positives: a CycleGAN translates negatives; use --with gan")
+    if strengths and strengths[0] > strengths[1]:
+        raise click.UsageError(f"--strength: expected LOW to HIGH, got {strengths[0]:g} {strengths[1]:g}")
     name = checkpoint or CHECKPOINTS[kind]
     lungs = load_segmenter(segmenter_name).to(run.device)
     size, generator = _load(kind, name, run.device)
@@ -92,10 +99,8 @@ def augment(
     run.record(checkpoint=name, target=spec, asked=count)
     if run.dry_run:
         return {"asked": count, "records": len(train)}
-    made = synthesise(
-        train, _maker(kind, generator, sources, label, train, lungs, run.device), count, positive=(label,), judge=judge,
-        segmenter=lungs, seed=run.seed, device=run.device,
-    )  # fmt: skip
+    maker = _maker(kind, generator, sources, strengths, label, train, lungs, run.device)
+    made = synthesise(train, maker, count, positive=(label,), judge=judge, segmenter=lungs, seed=run.seed, device=run.device)
     facts = {"kept": len(made.images), "asked": count, "made": made.made, "dropped": made.dropped, "near_copy": made.threshold}
     run.record(**facts)
     with run.staging() as folder:
@@ -120,15 +125,24 @@ def _load(kind: str, name: str, device: torch.device) -> tuple[int, Any]:
 
 
 def _maker(
-    kind: str, generator: Any, sources: str, label: str, train: Dataset, segmenter: Segmenter, device: torch.device
+    kind: str,
+    generator: Any,
+    sources: str,
+    strengths: tuple[float, float] | None,
+    label: str,
+    train: Dataset,
+    segmenter: Segmenter,
+    device: torch.device,
 ) -> Maker:
     from gan_explain.augment import CycleMaker, LayerMaker
 
     if kind == "cyclegan":
-        return CycleMaker(generator)
+        return CycleMaker(generator, strengths or CycleMaker.span)
     positives = train.where(lambda record: record.label == label)
     donors = positives.batch(range(min(len(positives), 256))).images.to(device)
-    return LayerMaker(generator, sources, label=label, donors=(donors, segmenter(donors).to(donors)))
+    return LayerMaker(
+        generator, sources, label=label, strengths=strengths or LayerMaker.span, donors=(donors, segmenter(donors).to(donors))
+    )
 
 
 def _check_binary(train: Dataset, label: str) -> None:

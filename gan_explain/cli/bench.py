@@ -71,8 +71,6 @@ def augment(
     Everything is trained from scratch on the regime's images. Results are appended to results.jsonl as they come; --resume goes
     on (arms that are there are not repeated), and two processes may share the folder with --share 1/2 and 2/2. Prints the table.
     """
-    from dataclasses import asdict
-
     from gan_explain.bench import augment as bench
     from gan_explain.bench.augment_table import entries, markdown
     from gan_explain.bench.few import few_positives
@@ -94,7 +92,7 @@ def augment(
     if run.overwrite and not run.resume:
         path.unlink(missing_ok=True)
     there = bench.read_rows(path)
-    if any(row["settings"] != asdict(wanted) for row in there):
+    if any(row["settings"] != wanted.as_dict() for row in there):
         raise DataError(f"{path}: expected results of these settings ({wanted}), got others; name another --out")
     write_manifest(asked.records, run.folder / IMAGES)
     for case in cases:
@@ -125,7 +123,7 @@ def _sides(dataset: Dataset, include: Sequence[str]) -> tuple[Dataset, Dataset]:
 
 
 def _settings(overrides: Sequence[str]) -> Settings:
-    """NAME=VALUE pairs -> Settings; UsageError names what is allowed."""
+    """NAME=VALUE pairs -> Settings (a range as LOW,HIGH); UsageError names what is allowed."""
     from dataclasses import asdict
 
     from gan_explain.bench.augment import Settings
@@ -135,7 +133,13 @@ def _settings(overrides: Sequence[str]) -> Settings:
     for each in overrides:
         name, _, value = each.partition("=")
         try:
-            found[name] = kinds[name](value)
+            found[name] = span(value) if kinds[name] is tuple else kinds[name](value)
         except (KeyError, ValueError):
             raise click.UsageError(f"--set {each}: expected NAME=VALUE with a name of {', '.join(kinds)}") from None
     return Settings(**found)
+
+
+def span(value: str) -> tuple[float, float]:
+    """LOW,HIGH; ValueError for anything else."""
+    low, high = (float(each) for each in value.split(","))
+    return low, high
