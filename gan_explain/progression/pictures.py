@@ -32,12 +32,12 @@ def write_patient(progression: Progression, path: str | os.PathLike[str], *, sid
 def write_patients(progressions: Sequence[Progression], path: str | os.PathLike[str]) -> None:
     """All patients as small charts: p and the strength of the pathology over the days."""
     small = []
-    for each in progressions:
+    for each in progressions:  # cross-fitted ones have targets, and operating points, of their own
         rho = each.correlation("strength", "probability")
         text = "" if math.isnan(rho) else f"  ρ {rho:+.2f}"
-        small.append(Small(f"{each.patient}, {each.split}{text}", each.days, each.series("probability"), each.series("strength")))
-    label, point = positive_label(progressions[0].positive), progressions[0].operating_point
-    write_progressions(small, path, label=label, other="strength of the pathology", operating_point=point)
+        p, strength = each.series("probability"), each.series("strength")
+        small.append(Small(f"{each.patient}, {each.split}{text}", each.days, p, strength, each.operating_point))
+    write_progressions(small, path, label=positive_label(progressions[0].positive), other="strength of the pathology")
 
 
 def _captions(progression: Progression, visit: Visit) -> tuple[str, ...]:

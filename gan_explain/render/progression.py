@@ -127,16 +127,17 @@ def write_progression(
 
 @dataclass(frozen=True)
 class Small:
-    """One patient of a sheet: days (N,), probabilities (N,) and a second measure (N,), with a title."""
+    """One patient of a sheet: days (N,), probabilities (N,) and a second measure (N,), with a title and the operating point."""
 
     title: str
     days: Sequence[float]
     probability: Sequence[float]
     other: Sequence[float]
+    operating_point: float
 
 
 def write_progressions(
-    patients: Sequence[Small], path: str | os.PathLike[str], *, label: str, other: str, operating_point: float, columns: int = 4
+    patients: Sequence[Small], path: str | os.PathLike[str], *, label: str, other: str, columns: int = 4
 ) -> None:
     """Many patients as small charts in one PNG: probability on the left axis of each, the other measure on its right axis."""
     rows = -(-len(patients) // columns)
@@ -149,7 +150,7 @@ def write_progressions(
         _style(axes, 8.0)
         axes.set_title(each.title, color=hexadecimal(TEXT), fontsize=9, loc="left", pad=4)
         axes.set_ylim(-0.04, 1.06)
-        axes.axhline(operating_point, color=hexadecimal(MUTED), lw=0.8, ls=(0, (5, 4)))
+        axes.axhline(each.operating_point, color=hexadecimal(MUTED), lw=0.8, ls=(0, (5, 4)))
         axes.plot(each.days, each.probability, "-o", color=hexadecimal(ACCENT), lw=1.8, ms=4)
         right = axes.twinx()
         _style(right, 8.0)
@@ -167,7 +168,7 @@ def write_progressions(
     for text, colour in (
         (f"● {label}", ACCENT),
         (f"■ {other}", COOL),
-        (f"- - operating point {operating_point:.2f}; days below", MUTED),
+        ("- - operating point; days below", MUTED),
     ):
         draw.text((x, 12), text, colour, font(14))
         x += int(font(14).getlength(text)) + 28

@@ -72,10 +72,10 @@ def test_the_verdict_has_its_colour(tmp_path: Path, positive: bool) -> None:
 
 
 def test_a_sheet_of_patients(tmp_path: Path) -> None:
-    patients = [Small(f"patient {i}", [0, 3, 9], [0.1, 0.5, 0.9], [0.0, float("nan"), 1.0]) for i in range(5)]
+    patients = [Small(f"patient {i}", [0, 3, 9], [0.1, 0.5, 0.9], [0.0, float("nan"), 1.0], 0.4) for i in range(5)]
     heights = []
     for count in (1, 4, 5):
-        write_progressions(patients[:count], tmp_path / "s.png", label="p", other="strength", operating_point=0.4)
+        write_progressions(patients[:count], tmp_path / "s.png", label="p", other="strength")
         with Image.open(tmp_path / "s.png") as picture:
             heights.append(picture.size[1])
     assert heights[0] == heights[1] < heights[2]
