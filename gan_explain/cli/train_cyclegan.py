@@ -46,6 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {  # a CPU's takes bolder steps and is held
     "--identity", default=5.0, type=click.FloatRange(0), help="Weight of leaving alone what is on the other side already."
 )
 @click.option("--pool", default=50, type=click.IntRange(0), help="Images of each side that the discriminators remember.")
+@click.option("--crop", default=0.08, type=click.FloatRange(0, 0.5), help="Images are zoomed by up to this share.")
 @AMP
 @INTERVAL
 def cyclegan(
@@ -62,6 +63,7 @@ def cyclegan(
     cycle: float | None,
     identity: float | None,
     pool: int,
+    crop: float,
     amp: bool,
     save_every: int,
 ) -> dict[str, object]:
@@ -86,7 +88,8 @@ def cyclegan(
     config = CycleGanTraining(
         steps=steps or chosen["steps"], batch_size=batch_size or chosen["batch_size"],
         learning_rate=learning_rate or chosen["learning_rate"], cycle=chosen["cycle"] if cycle is None else cycle,
-        identity=chosen["identity"] if identity is None else identity, pool=pool, seed=run.seed, device=str(run.device), amp=amp,
+        identity=chosen["identity"] if identity is None else identity, pool=pool, crop=crop, seed=run.seed,
+        device=str(run.device), amp=amp,
     )  # fmt: skip
     facts = {"negatives": len(negatives), "positives": len(positives), "label": label, "steps": config.steps}
     run.record(multiply_adds=multiply_adds(network), sides=facts)
