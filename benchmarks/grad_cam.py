@@ -2,9 +2,9 @@
 
     python benchmarks/grad_cam.py --data DIR checkpoint:cxr128 checkpoint:cxr128-naive --out out/grad_cam
 
-Prints a Markdown table with patient-bootstrap intervals (95 %) and draws radiographs of different patients, a row each, with a column
-for each CNN, into sheet.png. Heat spread evenly over the image has as much in the lungs as they take of the image: an excess of 0.
-Only images with any heat count.
+Prints a Markdown table with patient-bootstrap intervals (95 %) and draws radiographs of different patients, a row each, with a
+column for each CNN, into sheet.png. Heat spread evenly over the image has as much in the lungs as they take of the image: an
+excess of 0. Only images with any heat count.
 """
 
 from __future__ import annotations
