@@ -15,7 +15,7 @@ from gan_explain.nets.unet import UNet, UNetConfig
 
 class LungSegmenter(nn.Module):
     """(N, 1, H, W) in [0, 1], any size -> lung mask (N, 1, H, W) in {0, 1}: probability above one half, the two largest regions
-    kept, holes filled. Not differentiable by design: a mask is read once from an input and held."""
+    kept, holes filled. Not differentiable by design: a mask is read once from an input and held; `soft` is, for training."""
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
@@ -26,6 +26,11 @@ class LungSegmenter(nn.Module):
         logits = self.network(resize(images, self.network.config.resolution))
         hard = torch.stack([_clean(mask) for mask in logits[:, 0] > 0])[:, None].to(images)
         return (resize(hard, images.shape[-1]) > 0.5).to(images.dtype)
+
+    def soft(self, images: Tensor) -> Tensor:
+        """(N, 1, H, W) in [0, 1], any size -> probability of lung (N, 1, H, W), as the network says it; differentiable."""
+        logits = self.network(resize(images, self.network.config.resolution))
+        return resize(logits.sigmoid(), images.shape[-1])
 
 
 def _clean(mask: Tensor) -> Tensor:

@@ -102,3 +102,14 @@ def test_a_part_of_another_kind_is_refused(tmp_path: Path) -> None:
     save_part(tmp_path / "s", "segmenter", "target", {}, {})
     with pytest.raises(CheckpointError, match="of kind 'segmenter', got 'target'"):
         load_segmenter(tmp_path / "s")
+
+
+def test_soft_is_the_networks_probability_and_has_a_gradient() -> None:
+    network = UNet(UNetConfig(resolution=SIDE, widths=(4, 8))).eval()
+    images = torch.rand(2, 1, SIDE, SIDE, requires_grad=True)
+    soft = LungSegmenter(network).soft(images)
+    torch.testing.assert_close(soft, network(images).sigmoid())
+    soft.sum().backward()
+    assert images.grad is not None
+    assert images.grad.abs().sum() > 0
+    assert LungSegmenter(network).soft(torch.rand(1, 1, 50, 50)).shape == (1, 1, 50, 50)

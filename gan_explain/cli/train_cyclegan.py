@@ -45,6 +45,13 @@ PRESETS: dict[str, dict[str, Any]] = {  # a CPU's takes bolder steps and is held
 @click.option(
     "--identity", default=5.0, type=click.FloatRange(0), help="Weight of leaving alone what is on the other side already."
 )
+@click.option(
+    "--anatomy",
+    default=0.0,
+    type=click.FloatRange(0),
+    help="Weight of keeping the lungs of negatives where they are; 0: as published.",
+)
+@click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs for --anatomy.")
 @click.option("--pool", default=50, type=click.IntRange(0), help="Images of each side that the discriminators remember.")
 @click.option("--crop", default=0.08, type=click.FloatRange(0, 0.5), help="Images are zoomed by up to this share.")
 @AMP
@@ -62,6 +69,8 @@ def cyclegan(
     learning_rate: float | None,
     cycle: float | None,
     identity: float | None,
+    anatomy: float,
+    segmenter_name: str,
     pool: int,
     crop: float,
     amp: bool,
@@ -73,6 +82,7 @@ def cyclegan(
     unchanged.
     """
     from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, multiply_adds
+    from gan_explain.segmenter import load_segmenter
     from gan_explain.train.cyclegan import CycleGanTraining, train_cyclegan
     from gan_explain.train.distributed import process_group
 
@@ -88,16 +98,17 @@ def cyclegan(
     config = CycleGanTraining(
         steps=steps or chosen["steps"], batch_size=batch_size or chosen["batch_size"],
         learning_rate=learning_rate or chosen["learning_rate"], cycle=chosen["cycle"] if cycle is None else cycle,
-        identity=chosen["identity"] if identity is None else identity, pool=pool, crop=crop, seed=run.seed,
+        identity=chosen["identity"] if identity is None else identity, anatomy=anatomy, pool=pool, crop=crop, seed=run.seed,
         device=str(run.device), amp=amp,
     )  # fmt: skip
+    soft = load_segmenter(segmenter_name).to(run.device).soft if anatomy else None
     facts = {"negatives": len(negatives), "positives": len(positives), "label": label, "steps": config.steps}
     run.record(multiply_adds=multiply_adds(network), sides=facts)
     if run.dry_run:
         return facts
     with process_group(run.device):
         train_cyclegan(
-            negatives, positives, run.folder, network, config, _loop(config.steps, save_every), resume=run.resume
+            negatives, positives, run.folder, network, config, _loop(config.steps, save_every), resume=run.resume, segmenter=soft
         )  # fmt: skip
     run.say(f"wrote part 'cyclegan' to {run.folder}; next: gan-explain interpolate IMAGE --generator cyclegan:{run.folder}")
     return {"checkpoint": run.folder, "part": "cyclegan", **facts}

@@ -43,6 +43,15 @@ def test_a_run_leaves_a_checkpoint_and_says_how_it_was_made(train: Callable[...,
     assert load_part(world / "out", "cyclegan").kind == "cyclegan"
 
 
+def test_lungs_are_held_on_demand(train: Callable[..., Result], world: Path) -> None:
+    assert train("--out", "out", "--anatomy", 2, "--segmenter", "everywhere").exit_code == OK
+    assert json.loads((world / "out" / STATS).read_text())["anatomy"] >= 0
+    result = train("--out", "other", "--anatomy", 2, "--segmenter", "nothing")
+    assert result.exit_code == DATA
+    assert "no checkpoint 'nothing'" in result.stderr
+    assert not (world / "other").exists()
+
+
 def test_resume_goes_on(train: Callable[..., Result], world: Path) -> None:
     assert train("--out", "out").exit_code == OK
     assert train("--out", "out").exit_code == USAGE

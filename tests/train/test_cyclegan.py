@@ -21,6 +21,7 @@ from gan_explain.train.cyclegan import (
     TranslationObjective,
     crop,
     linear_decay,
+    soft_dice,
     train_cyclegan,
 )
 from gan_explain.train.loop import LoopConfig
@@ -73,6 +74,43 @@ def test_the_terms_of_known_translations() -> None:
     judged = judges({"negative": negatives, "positive": positives}, fakes)
     assert judged["judge_positive"].item() == pytest.approx(0.5 * ((0.6 - 1) ** 2 + 0.5**2), abs=1e-5)
     assert judged["judge_negative"].item() == pytest.approx(0.5 * ((0.2 - 1) ** 2 + 0.5**2), abs=1e-5)
+
+
+def test_lungs_of_negatives_are_held_where_they_are() -> None:
+    network, judges = CycleGan(NETWORK), Judges(NETWORK)
+    shift = Shift(0.3)
+    network.adder, network.remover = shift, Shift(-0.3)  # type: ignore[assignment]
+    judges.negative, judges.positive = Mean(), Mean()  # type: ignore[assignment]
+    left = torch.zeros(2, 1, 8, 8)
+    left[..., :4] = 0.4
+
+    def dark(images: Tensor) -> Tensor:
+        """Finds lung where it is dark: in the right half of `left`, and less of it in what is brighter."""
+        return 1 - images
+
+    config = CycleGanTraining(anatomy=2)
+    losses, _ = TranslationObjective(network, judges, config, dark)(left, left)
+    assert losses["anatomy"].item() == pytest.approx(2 * (1 - soft_dice(1 - left - 0.3, 1 - left)[0].item()), abs=1e-5)
+    losses["anatomy"].backward()
+    assert shift.by.grad is not None
+    assert shift.by.grad > 0  # brighter is further from the lungs that were there
+    assert "anatomy" not in TranslationObjective(network, judges, CycleGanTraining(), dark)(left, left)[0]
+
+
+def test_soft_dice_of_masks() -> None:
+    mask = torch.zeros(1, 1, 10, 10)
+    mask[..., :5] = 1
+    assert soft_dice(mask, mask) == 1
+    assert soft_dice(0 * mask, 0 * mask) == 1
+    assert float(soft_dice(mask, 1 - mask)) == pytest.approx(1 / 101)
+    half = mask.clone()
+    half[:, :, 5:] = 0
+    assert float(soft_dice(mask, half)) == pytest.approx(51 / 76)
+
+
+def test_an_anatomy_term_without_a_segmenter_is_refused(phantoms: Dataset) -> None:
+    with pytest.raises(ValueError, match="expected a lung segmenter for the anatomy term, got none"):
+        CycleGanTrainer(phantoms, phantoms, NETWORK, CycleGanTraining(anatomy=1))
 
 
 def test_least_squares_is_zero_where_it_should_be() -> None:
