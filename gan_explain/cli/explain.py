@@ -24,7 +24,7 @@ DEFAULT_RESOLUTION = 224  # of a target that does not say its input size
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("--method", default="grad_cam", metavar="A,B", help="Heat maps: grad_cam.")
 @click.option("--target", default="checkpoint:cxr128", metavar="SPEC", help=SPEC.replace(" [default: the checkpoint's own]", ""))
-@click.option("--layer", default="", metavar="NAME", help="Layer for grad_cam. [default: the last feature map]")
+@click.option("--layer", default="", show_default="the last feature map", metavar="NAME", help="Layer for grad_cam.")
 @click.option("--positive", metavar="A+B", help="Classes whose evidence is shown. [default: the target's own positive set]")
 @click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none.")
 @click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs.")

@@ -31,7 +31,7 @@ HEADLINE = "strength~probability"
     "--split", multiple=True, type=click.Choice(SPLITS), help="With --all: splits to take patients from. [default: test]"
 )
 @INCLUDE
-@click.option("--layer", default="", metavar="NAME", help="Layer for Grad-CAM. [default: the target's last feature map]")
+@click.option("--layer", default="", show_default="the last feature map", metavar="NAME", help="Layer for Grad-CAM.")
 @click.option("--figures", type=click.IntRange(0), default=12, help="With --all: patients that get a figure of their own.")
 @click.option("--size", type=click.IntRange(96, 512), default=200, help="Side of a radiograph in the figure, in pixels.")
 @model_options
