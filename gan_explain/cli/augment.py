@@ -89,6 +89,8 @@ def augment(
     dataset = open_included(run, data, size, include, rejects=False)
     train = dataset.split("train")
     count = shortfall(train, (label,)) if count is None else count
+    if kind == "gan" and label not in generator.config.labels:
+        raise click.UsageError(f"--label {label}: the generator of {name} knows {', '.join(generator.config.labels)}")
     if not count:
         run.say(f"{label} is not the rarer class: nothing to make")
         return {"kept": 0, "asked": 0}
