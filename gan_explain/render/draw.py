@@ -58,16 +58,17 @@ def smooth(values: Tensor, side: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Axis:
-    """What changes along a traversal: the label of the curve's axis and the symbol before its values."""
+    """What changes along a traversal: the label of the curve's axis, the symbol before its values, the title of its heat map."""
 
     label: str
     symbol: str
+    layer: str = "layer of pathology"
 
 
 STRENGTH = Axis("strength λ", "λ")
 BETWEEN = Axis("from the code of A (t = 0) to the code of B (t = 1)", "t")
-BLEND = Axis("strength λ, from the image (λ = 0) to its translation (λ = 1)", "λ")
-HEALED = Axis("strength λ, from the healed image (λ = 0) to the radiograph (λ = 1)", "λ")
+BLEND = Axis("strength λ, from the image (λ = 0) to its translation (λ = 1)", "λ", "what the translation changes")
+HEALED = Axis("strength λ, from the healed image (λ = 0) to the radiograph (λ = 1)", "λ", "what healing takes away")
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def compose_film(traversal: Traversal, axis: Axis = STRENGTH, side: int = SIDE) 
     bright = draw_curve(traversal, plot_width, side, axis)
     pale = draw_curve(traversal, plot_width, side, axis, faint=True)
     layers = heat(traversal, axis)
-    still = _still(side, width, height, layers)
+    still = _still(side, width, height, layers, axis)
     plot_left = 3 * MARGIN + 2 * side
     for i, frame in enumerate(traversal.frames):
         strength, p = float(traversal.strengths[i]), float(traversal.probability[i])
@@ -92,10 +92,10 @@ def compose_film(traversal: Traversal, axis: Axis = STRENGTH, side: int = SIDE) 
         yield _texts(pixels, traversal, side, f"{axis.symbol} = {strength:.2f}", p)
 
 
-def _still(side: int, width: int, height: int, layers: Heat) -> Pixels:
+def _still(side: int, width: int, height: int, layers: Heat, axis: Axis) -> Pixels:
     """What stays the same throughout the film: titles, colour bar, borders."""
     picture, draw = canvas(width, height)
-    for column, title in enumerate(("radiograph", "layer of pathology")):
+    for column, title in enumerate(("radiograph", axis.layer)):
         left = MARGIN + column * (side + MARGIN)
         draw.text((left, 19), title, MUTED, _font(side, 16))
         draw.rectangle((left - 1, HEAD - 1, left + side, HEAD + side), outline=LINE)

@@ -15,7 +15,10 @@ from PIL import Image
 
 from gan_explain.render import (
     BETWEEN,
+    BLEND,
+    HEALED,
     STRENGTH,
+    Axis,
     positive_label,
     write_curve,
     write_curves,
@@ -159,3 +162,17 @@ def test_sheet_of_uneven_rows_and_labels(tmp_path: Path) -> None:
         write_sheet([[image]], tmp_path / "sheet.png", [["a", "b"]])
     with pytest.raises(ValueError, match="at least one"):
         write_sheet([], tmp_path / "sheet.png")
+
+
+@pytest.mark.parametrize("axis", [BLEND, HEALED])
+def test_the_heat_of_a_blend_is_what_its_frames_say(axis: Axis, traversal: Traversal) -> None:
+    """The layer of a blend is a difference of pixels, not an optical thickness: it is not taken for one."""
+    start, end = torch.full((1, 4, 4), 0.2), torch.full((1, 4, 4), 0.6)
+    end[:, 2:] = 0.1
+    frames = torch.stack([start, start + 0.5 * (end - start), end])
+    blend = replace(traversal, frames=frames, strengths=torch.tensor([0.0, 0.5, 1.0]), layer=end - start, structure=start)
+    found = heat(blend, axis)
+    assert found.signed
+    assert found.alpha[2, 0, 0, 0].item() == pytest.approx(0.4 / 0.8)  # half of the way to white
+    assert found.alpha[2, 0, 3, 0].item() == pytest.approx(-0.1 / 0.2)  # half of the way to black
+    assert found.alpha[0].abs().max() == 0
