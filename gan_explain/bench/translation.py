@@ -81,6 +81,29 @@ def _share(changed: Tensor, where: Tensor) -> Tensor:
     return torch.where(area > 0, (changed * where).flatten(1).sum(1) / area.clamp(min=1), torch.nan)
 
 
+class Tones:
+    """A translation of tones alone, the null of a CycleGAN: every image takes the mean tone curve of the other side.
+
+    The k-th darkest pixel of an image becomes what the k-th darkest is on average over `negatives` or `positives`, (N, 1, H, W)
+    of the same size (exact histogram specification); of equal pixels the first counts as the darkest. No shape changes.
+    """
+
+    def __init__(self, negatives: Tensor, positives: Tensor) -> None:
+        self.curves = [side.flatten(1).sort(1).values.mean(0) for side in (negatives, positives)]  # (H W,) each
+
+    def to_positive(self, images: Tensor) -> Tensor:
+        """(N, 1, H, W) -> the same, with the tones of positives."""
+        return self._specify(images, self.curves[1])
+
+    def to_negative(self, images: Tensor) -> Tensor:
+        """(N, 1, H, W) -> the same, with the tones of negatives."""
+        return self._specify(images, self.curves[0])
+
+    def _specify(self, images: Tensor, curve: Tensor) -> Tensor:
+        order = images.flatten(1).argsort(dim=1, stable=True)
+        return torch.zeros_like(images.flatten(1)).scatter(1, order, curve.expand(len(images), -1)).view_as(images)
+
+
 def sides_of(dataset: Dataset, negative: str = "normal", positive: str = "covid") -> dict[Direction, Any]:
     """The images to translate by direction: those labelled `negative` are made positive, those labelled `positive` negative."""
     return {

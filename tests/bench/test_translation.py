@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_explain.bench.translation import measure_translation, sides_of
+from gan_explain.bench.translation import Tones, measure_translation, sides_of
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.targets import ModuleTarget
 
@@ -90,3 +90,15 @@ def test_sides_are_taken_by_label(phantoms: Dataset) -> None:
     assert sides["positive"].classes == ("normal",)
     assert sides["negative"].classes == ("covid",)
     assert len(sides["positive"]) + len(sides["negative"]) == len(phantoms)
+
+
+def test_tones_change_the_histogram_and_no_order() -> None:
+    negatives, positives = torch.rand(5, 1, 8, 8), 0.5 + 0.5 * torch.rand(7, 1, 8, 8)
+    tones = Tones(negatives, positives)
+    images = torch.rand(2, 1, 8, 8)
+    made = tones.to_positive(images)
+    assert torch.equal(made.flatten(1).argsort(1), images.flatten(1).argsort(1))
+    mean = positives.flatten(1).sort(1).values.mean(0)
+    torch.testing.assert_close(made.flatten(1).sort(1).values, mean.expand(2, -1))
+    back = tones.to_negative(made)
+    assert (back - images).abs().mean() < 0.5 * (made - images).abs().mean()
