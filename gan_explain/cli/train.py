@@ -113,6 +113,9 @@ def segmenter(
     type=click.IntRange(0),
     help="Check validation patients every --save-every steps, stop after so many without a better one, keep the best; 0: never.",
 )
+@click.option(
+    "--monitor", type=click.Choice(["balanced_accuracy", "loss"]), default="balanced_accuracy", help="What makes a check better."
+)
 @click.option("--calibrate", is_flag=True, help="Fit a temperature on the validation split.")
 @AMP
 @INTERVAL
@@ -135,6 +138,7 @@ def target(
     freeze_steps: int,
     balance: Literal["sampler", "weights", "none"],
     patience: int,
+    monitor: Literal["balanced_accuracy", "loss"],
     calibrate: bool,
     amp: bool,
     save_every: int,
@@ -157,7 +161,7 @@ def target(
     options = TargetOptions(
         arch=arch, size=resolution, group=not keep_labels, positive=tuple(positive.split("+")), lungs_only=lungs_only,
         segmenter_name=segmenter_name, weights=weights, sha256=sha256, part=part, balance=balance, patience=patience,
-        calibrate=calibrate,
+        monitor=monitor, calibrate=calibrate,
     )  # fmt: skip
     if run.dry_run:
         return {"records": len(dataset)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from gan_explain.train.distributed import any_rank, is_main
 
 logger = logging.getLogger(__name__)
 Weights = Mapping[str, Tensor]
+Monitor = Literal["balanced_accuracy", "loss"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,11 @@ class Check:
     balanced_accuracy: float
     loss: float
 
-    def better_than(self, other: Check | None) -> bool:
-        """By balanced accuracy; among equals by loss."""
-        return other is None or (self.balanced_accuracy, -self.loss) > (other.balanced_accuracy, -other.loss)
+    def better_than(self, other: Check | None, monitor: Monitor = "balanced_accuracy") -> bool:
+        """By balanced accuracy and, among equals, by loss; or by loss alone, which is smoother on few images."""
+        if other is None or monitor == "loss":
+            return other is None or self.loss < other.loss
+        return (self.balanced_accuracy, -self.loss) > (other.balanced_accuracy, -other.loss)
 
 
 class EarlyStopping:
@@ -39,10 +42,12 @@ class EarlyStopping:
     run stops where a straight one does. Under torchrun the first process judges and the others follow.
     """
 
-    def __init__(self, measure: Callable[[Weights], tuple[float, float]], patience: int) -> None:
+    def __init__(
+        self, measure: Callable[[Weights], tuple[float, float]], patience: int, monitor: Monitor = "balanced_accuracy"
+    ) -> None:
         if patience < 1:
             raise ValueError(f"expected a patience of at least one check, got {patience}")
-        self.measure, self.patience = measure, patience
+        self.measure, self.patience, self.monitor = measure, patience, monitor
         self.checks: list[Check] = []
         self.best: Check | None = None
         self.weights: dict[str, Tensor] = {}
@@ -54,7 +59,7 @@ class EarlyStopping:
             found = Check(step, *self.measure(weights))
             self.checks.append(found)
             logger.info("step %d: val balanced accuracy %.3f, loss %.3f", step, found.balanced_accuracy, found.loss)
-            if found.better_than(self.best):
+            if found.better_than(self.best, self.monitor):
                 self.best = found
                 self.weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         self.done = any_rank(is_main() and self._waited() >= self.patience)
@@ -64,14 +69,20 @@ class EarlyStopping:
         return sum(self.best is not None and check.step > self.best.step for check in self.checks)
 
     def state(self) -> dict[str, Any]:
-        return {"checks": [asdict(check) for check in self.checks], "weights": self.weights, "done": self.done}
+        checks = [asdict(check) for check in self.checks]
+        best = asdict(self.best) if self.best else {}
+        return {"checks": checks, "best": best, "weights": self.weights, "done": self.done}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.checks = [Check(**each) for each in state["checks"]]
-        self.weights, self.done, self.best = dict(state["weights"]), bool(state["done"]), None
-        for check in self.checks:
-            self.best = check if check.better_than(self.best) else self.best
+        self.weights, self.done = dict(state["weights"]), bool(state["done"])
+        self.best = Check(**state["best"]) if state["best"] else None
 
     def summary(self) -> dict[str, Any]:
         """What a checkpoint says of it."""
-        return {"patience": self.patience, "best": asdict(self.best) if self.best else None, "checks": len(self.checks)}
+        return {
+            "patience": self.patience,
+            "monitor": self.monitor,
+            "best": asdict(self.best) if self.best else None,
+            "checks": len(self.checks),
+        }

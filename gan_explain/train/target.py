@@ -28,7 +28,7 @@ from gan_explain.targets.module import module_target
 from gan_explain.targets.weights import head_name
 from gan_explain.train.calibration import fit_temperature
 from gan_explain.train.distributed import is_main
-from gan_explain.train.early import EarlyStopping, Weights
+from gan_explain.train.early import EarlyStopping, Monitor, Weights
 from gan_explain.train.loop import LoopConfig, run
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
@@ -69,7 +69,7 @@ class TargetOptions:
 
     balance: "sampler" draws every (source, class) equally often; "weights" draws images as they come and weights the classes in
     the loss by inverse frequency, N / (K n_k); "none" does neither. patience: checks without a better one after which training
-    stops (0: never). calibrate: a temperature is fitted on val before the operating point is set.
+    stops (0: never), by `monitor`. calibrate: a temperature is fitted on val before the operating point is set.
     """
 
     arch: str = "small"
@@ -84,6 +84,7 @@ class TargetOptions:
     part: str = "target"
     balance: Literal["sampler", "weights", "none"] = "sampler"
     patience: int = 0
+    monitor: Monitor = "balanced_accuracy"
     calibrate: bool = False
 
 
@@ -134,7 +135,7 @@ def train_target(
     objective = TargetObjective(network, prepare, classes, options.group, options.smoothing, weights)
     balanced = options.balance == "sampler"
     keys = [f"{r.source}/{label}" if balanced else "" for r, label in zip(train.records, labels, strict=True)]
-    early = EarlyStopping(val_measure(objective, val), options.patience) if options.patience else None
+    early = EarlyStopping(val_measure(objective, val), options.patience, options.monitor) if options.patience else None
     trainer = SupervisedTrainer(objective, train, keys, config, head=head_name(network), early=early)
     run(trainer, loop, out, resume=resume, stopper=trainer)
     origin: dict[str, Any] = {"early_stopping": early.summary()} if early else {}

@@ -32,6 +32,7 @@ def test_the_best_weights_are_kept_and_patience_ends_it() -> None:
     assert early.weights["w"] == 20
     assert early.summary() == {
         "patience": 2,
+        "monitor": "balanced_accuracy",
         "best": {"step": 20, "balanced_accuracy": 0.8, "loss": 0.9},
         "checks": 4,
     }
@@ -43,6 +44,17 @@ def test_among_equals_the_smaller_loss_is_better() -> None:
         early.check(step, weights(step))
     assert early.weights["w"] == 2
     assert not early.done
+
+
+def test_by_loss_alone() -> None:
+    early = EarlyStopping(scripted((0.9, 0.9), (0.6, 0.5), (0.9, 0.7), (0.9, 0.6)), patience=2, monitor="loss")
+    for step in (1, 2, 3, 4):
+        early.check(step, weights(step))
+    assert early.weights["w"] == 2
+    assert early.done
+    again = EarlyStopping(scripted(), patience=2, monitor="loss")
+    again.restore(early.state())
+    assert again.best == early.best == Check(2, 0.6, 0.5)
 
 
 def test_a_copy_is_kept_that_training_cannot_change() -> None:
