@@ -23,12 +23,12 @@ JUDGED = ("--target", "brightness_target:Brightness")
 
 @pytest.fixture(scope="module", autouse=True)
 def translator(checkpoints: Path) -> None:
-    """Part "cyclegan" of checkpoint `brighter`: an untrained network that brightens everything."""
+    """Part "cyclegan" of checkpoint `lit`: an untrained network that brightens everything."""
     torch.manual_seed(0)
     config = CycleGanConfig(resolution=64, width=8, blocks=1)
     network = CycleGan(config)
     torch.nn.init.constant_(network.adder.head.bias[: len(network.adder.head.bias) // 2], 0.0)  # type: ignore[index, arg-type]
-    save_part(checkpoints / "brighter", "cyclegan", "cyclegan", config.model_dump(mode="json"), network.state_dict())
+    save_part(checkpoints / "lit", "cyclegan", "cyclegan", config.model_dump(mode="json"), network.state_dict())
 
 
 def test_images_are_written_with_their_provenance(invoke: Invoke, world: Path) -> None:
@@ -68,7 +68,7 @@ def test_images_are_written_with_their_provenance(invoke: Invoke, world: Path) -
 
 def test_balance_with_a_cyclegan_makes_a_data_set_to_train_on(invoke: Invoke, world: Path) -> None:
     result = invoke(
-        "augment", *DATA, "--with", "cyclegan", "--checkpoint", "brighter", "--segmenter", "everywhere", "--complete", "--out", "all"
+        "augment", *DATA, "--with", "cyclegan", "--checkpoint", "lit", "--segmenter", "everywhere", "--complete", "--out", "all"
     )
     assert result.exit_code == 0, result.stderr
     data = open_dataset(world / "all", size=64)
@@ -119,7 +119,7 @@ def test_a_cyclegan_wants_two_classes(invoke: Invoke, world: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    call = ("augment", "--data", "three", "--checkpoint", "brighter", "--segmenter", "everywhere", "--to", 2)
+    call = ("augment", "--data", "three", "--checkpoint", "lit", "--segmenter", "everywhere", "--to", 2)
     result = invoke(*call)
     assert result.exit_code == 3
     assert "expected two classes (--include), got covid, normal, tuberculosis" in result.stderr
