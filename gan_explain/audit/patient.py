@@ -26,7 +26,6 @@ from gan_explain.metrics.transplant import effects, regions
 from gan_explain.render.report import Picture
 from gan_explain.types import Record, Target
 
-SOME = 32  # patients on whom dear measures are taken
 FREE = ".free"
 OUTSIDE = ("outside", "corners", "border")
 PERSON = ("source", "label")  # columns of a record that are not among its further ones

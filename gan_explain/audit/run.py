@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from gan_explain.audit.control import positive_control
 from gan_explain.audit.donors import Donors
 from gan_explain.audit.gathered import Gathered
-from gan_explain.audit.patient import SOME, Examiner
+from gan_explain.audit.patient import Examiner
 from gan_explain.audit.result import AuditResult
 from gan_explain.audit.setup import Plan, Subject
 from gan_explain.audit.summarise import summarise
-from gan_explain.data import Batch, Dataset
-from gan_explain.evaluate.inputs import device_of, is_positive, seed_of
+from gan_explain.data import Dataset
+from gan_explain.evaluate.features import judge_features
+from gan_explain.evaluate.inputs import device_of, is_positive, read_batch, seed_of
+from gan_explain.evaluate.run import SOME
 from gan_explain.types import DataError, Target
 
 WHOLE = (1, 1)
@@ -72,7 +73,7 @@ def _gather(subject: Subject, dataset: Dataset, plan: Plan, shard: tuple[int, in
         setup=subject.setup(plan),
         free=subject.free_setup(plan),
         donors=Donors(dataset, subject.target, subject.segmenter, plan.donors, plan.seed, device),
-        extractor=None if plan.quick else subject.extractor(),
+        extractor=None if plan.quick else judge_features(subject.judges),
         plan=plan,
         some=SOME / count,
         many=plan.transplanted / max(1, negative),
@@ -80,7 +81,7 @@ def _gather(subject: Subject, dataset: Dataset, plan: Plan, shard: tuple[int, in
     gathered = Gathered(about, shard)
     chosen = list(_patients(dataset, plan.seed, shard))
     for places in tqdm(chosen, desc="patients", unit="patient", disable=None, leave=False):
-        gathered.add(places[0], examiner.examine(_batch(dataset, places, subject, device), places))
+        gathered.add(places[0], examiner.examine(read_batch(dataset, places, subject.segmenter, device), places))
     if shard[0] == 1 and plan.marker is not None and not plan.quick:
         gathered.once = positive_control(subject.target, dataset, subject.segmenter, share=plan.marker, seed=plan.seed)
     return gathered.ordered()
@@ -93,12 +94,6 @@ def _patients(dataset: Dataset, seed: int, shard: tuple[int, int]) -> Iterator[l
         places.setdefault(record.patient_id, []).append(i)
     number, count = shard
     return (each for name, each in places.items() if seed_of(f"{name} shard", seed) % count == number - 1)
-
-
-def _batch(dataset: Dataset, places: list[int], subject: Subject, device: torch.device) -> Batch:
-    batch = dataset.batch(places)
-    images = batch.images.to(device)
-    return replace(batch, images=images, lungs=subject.segmenter(images).to(images))
 
 
 def _facts(dataset: Dataset, plan: Plan) -> dict[str, Any]:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gan_explain.evaluate.setup import Setup
+from gan_explain.evaluate.setup import STRENGTHS, Setup
 from gan_explain.metrics.nulls import shuffled_target
 from gan_explain.metrics.proximity import Perceptual
-from gan_explain.metrics.realism import Penultimate
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import Generator, Segmenter, Target
-
-STRENGTHS = tuple(0.05 * i for i in range(31))  # 0 to 1.5
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,3 @@ class Subject:
         if self.free is None:
             return None
         return Setup(self.free, self.target, self.segmenter, {}, plan.strengths, plan.seed, self.label)
-
-    def extractor(self) -> Penultimate | None:
-        """Features of the first judge that is one of our adapters: a network of the field that is not under explanation."""
-        for name, judge in self.judges.items():
-            if isinstance(judge, ModuleTarget):
-                return Penultimate(judge, name)
-        return None

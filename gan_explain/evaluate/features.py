@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +12,9 @@ from torch import Tensor
 from gan_explain.image import resize
 from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.diversity import placement_entropy
-from gan_explain.metrics.realism import frechet, kid, real_floor
+from gan_explain.metrics.realism import Penultimate, frechet, kid, real_floor
+from gan_explain.targets import ModuleTarget
+from gan_explain.types import Target
 
 Extractor = Callable[[Tensor, Tensor], Tensor]  # images in [0, 1] and lungs (N, 1, H, W) -> features (N, F); may have a `name`
 PAIRS = {
@@ -58,6 +60,14 @@ class Features:
 def thumbnail(images: Tensor, lungs: Tensor | None = None) -> Tensor:
     """The image itself as its features, at 32 x 32 pixels: (N, 1, H, W) -> (N, 1024)."""
     return resize(images, 32).flatten(1)
+
+
+def judge_features(judges: Mapping[str, Target]) -> Extractor | None:
+    """Features of the first judge that is one of our adapters: a network of the field that is not the one under explanation."""
+    for name, judge in judges.items():
+        if isinstance(judge, ModuleTarget):
+            return Penultimate(judge, name)
+    return None
 
 
 def extractor_name(extractor: Extractor) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -31,12 +31,17 @@ def seed_of(patient: str, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{patient}".encode()).digest()[:8], "little") >> 1
 
 
+def read_batch(dataset: Dataset, places: Sequence[int], segmenter: Segmenter, device: torch.device) -> Batch:
+    """The samples at `places`, images and lungs (the segmenter's) on `device`."""
+    batch = dataset.batch(places)
+    images = batch.images.to(device)
+    return replace(batch, images=images, lungs=segmenter(images).to(images))
+
+
 def read_batches(dataset: Dataset, segmenter: Segmenter, device: torch.device, batch_size: int) -> Iterator[Batch]:
     """Batches in the dataset's order, images and lungs (the segmenter's) on `device`."""
     for start in range(0, len(dataset), batch_size):
-        batch = dataset.batch(range(start, min(start + batch_size, len(dataset))))
-        images = batch.images.to(device)
-        yield replace(batch, images=images, lungs=segmenter(images).to(images))
+        yield read_batch(dataset, range(start, min(start + batch_size, len(dataset))), segmenter, device)
 
 
 def masks_for(target: Target, lungs: Tensor) -> Tensor | None:

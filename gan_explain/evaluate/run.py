@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from gan_explain.data import Batch, Dataset
-from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, realism, thumbnail
+from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, judge_features, realism, thumbnail
 from gan_explain.evaluate.inputs import ask, device_of, is_positive, read_batches, seed_of
 from gan_explain.evaluate.planted import answers_to_doses, dosed, rendered
 from gan_explain.evaluate.result import Aggregator, EvaluationResult
@@ -21,7 +21,6 @@ from gan_explain.evaluate.totals import columns, relations
 from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.nulls import shuffled_target
 from gan_explain.metrics.proximity import Perceptual
-from gan_explain.metrics.realism import Penultimate
 from gan_explain.nets.synthesis import StructureGenerator
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import DataError, Generator, Segmenter, Target
@@ -104,14 +103,6 @@ def limited(dataset: Dataset, limit: int | None, seed: int) -> Dataset:
 def first_label(generator: Generator) -> str:
     labels = getattr(getattr(generator, "config", None), "labels", ("covid",))
     return str(labels[0])
-
-
-def judge_features(judges: Mapping[str, Target]) -> Extractor | None:
-    """Features of the first judge that is one of our adapters: a network of the field that is not the one under explanation."""
-    for name, judge in judges.items():
-        if isinstance(judge, ModuleTarget):
-            return Penultimate(judge, name)
-    return None
 
 
 def _measure_batch(setup: Setup, batch: Batch, gathered: Gathered, extractor: Extractor | None, codes: int, share: float) -> None:
