@@ -39,11 +39,11 @@ def main() -> None:
     cls=Group,
     context_settings=HELP,
     lazy={
-        "segmenter": ("gan_explain.cli.train:segmenter", "The lung segmenter."),
-        "target": ("gan_explain.cli.train:target", "A CNN to explain, or an independent judge."),
-        "gan": ("gan_explain.cli.train:train_gan", "The disentangling GAN for a target."),
-        "cyclegan": ("gan_explain.cli.train_cyclegan:cyclegan", "Negatives into positives and back, without a target."),
-        "synthesis": ("gan_explain.cli.train:synthesis", "Synthetic structure images: z1 to lungs."),
+        "segmenter": ("gan_explain.cli.train.segmenter:segmenter", "The lung segmenter."),
+        "target": ("gan_explain.cli.train.target:target", "A CNN to explain, or an independent judge."),
+        "gan": ("gan_explain.cli.train.gan:train_gan", "The disentangling GAN for a target."),
+        "cyclegan": ("gan_explain.cli.train.cyclegan:cyclegan", "Negatives into positives and back, without a target."),
+        "synthesis": ("gan_explain.cli.train.synthesis:synthesis", "Synthetic structure images: z1 to lungs."),
     },
 )
 def train_group() -> None:
@@ -54,7 +54,7 @@ def train_group() -> None:
     "bench",
     cls=Group,
     context_settings=HELP,
-    lazy={"augment": ("gan_explain.cli.bench:augment", "Do synthetic positives help where real ones are few?")},
+    lazy={"augment": ("gan_explain.cli.bench.augment:augment", "Do synthetic positives help where real ones are few?")},
 )
 def bench_group() -> None:
     """Benchmarks of a whole procedure."""

@@ -61,6 +61,10 @@ class TargetObjective(nn.Module):
         return {"cross_entropy": F.cross_entropy(logits.float(), labels, self.class_weights, label_smoothing=self.smoothing)}
 
 
+# (network, prepare, classes, group, smoothing, class weights) -> the objective
+MakeObjective = Callable[[nn.Module, Preparation, Sequence[str], bool, float, Tensor | None], TargetObjective]
+
+
 @dataclass(frozen=True)
 class TargetOptions:
     """arch: a name in nets.classifier.ARCHITECTURES; group: bacterial, viral and other pneumonia are one class; positive: the
@@ -109,8 +113,11 @@ def train_target(
     loop: LoopConfig,
     *,
     resume: bool = False,
+    make_objective: MakeObjective = TargetObjective,
 ) -> ModuleTarget:
     """Train on the split "train", set p* by best balanced accuracy on "val" (0.5 where there is none), write checkpoint `out`.
+
+    `make_objective` gives the losses of a network that does more than classify: a `TargetObjective` with a forward of its own.
 
     The part's `origin` there says how it was made where that was asked for: starting weights, frozen steps, early stopping,
     calibration. Raises DataError when there are fewer than two classes, the positive set is not among them, or what is asked for
@@ -132,7 +139,7 @@ def train_target(
     val = MaskedDataset(dataset.split("val"), segmenter if options.lungs_only else None)
     labels = [coarse(r.label) if options.group else r.label for r in train.records]
     weights = inverse_frequency(labels, classes) if options.balance == "weights" else None
-    objective = TargetObjective(network, prepare, classes, options.group, options.smoothing, weights)
+    objective = make_objective(network, prepare, classes, options.group, options.smoothing, weights)
     balanced = options.balance == "sampler"
     keys = [f"{r.source}/{label}" if balanced else "" for r, label in zip(train.records, labels, strict=True)]
     early = EarlyStopping(val_measure(objective, val), options.patience, options.monitor) if options.patience else None

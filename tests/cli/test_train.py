@@ -18,7 +18,7 @@ from click.testing import Result
 
 from gan_explain.checkpoints import load_generator, load_part, load_synthesis, read_config
 from gan_explain.cli.exits import DATA, INTERRUPTED, OK, TARGET, USAGE
-from gan_explain.cli.train import _check
+from gan_explain.cli.train.shared import check_network
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.segmenter import load_segmenter
 from gan_explain.targets import resolve_target, weights_digest
@@ -290,7 +290,7 @@ def test_refusals_are_one_line_and_leave_nothing(
 
 def test_checking_a_network_draws_no_random_numbers() -> None:
     before = torch.get_rng_state()
-    _check(lambda: Disentangler(GeneratorConfig(width=8)))
+    check_network(lambda: Disentangler(GeneratorConfig(width=8)))
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -9,7 +9,7 @@ import click
 
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.train import AMP, DATA, INTERVAL, RATE, _check, _loop
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, check_network, loop_config
 
 if TYPE_CHECKING:
     from gan_explain.data import Dataset
@@ -93,7 +93,7 @@ def cyclegan(
         blocks=blocks or chosen["blocks"],
         judge_width=chosen["judge_width"],
     )
-    _check(lambda: CycleGan(network))
+    check_network(lambda: CycleGan(network))
     negatives, positives, label = two_sides(open_included(run, data, resolution, include).split("train"), data)
     config = CycleGanTraining(
         steps=steps or chosen["steps"], batch_size=batch_size or chosen["batch_size"],
@@ -108,7 +108,8 @@ def cyclegan(
         return facts
     with process_group(run.device):
         train_cyclegan(
-            negatives, positives, run.folder, network, config, _loop(config.steps, save_every), resume=run.resume, segmenter=soft
+            negatives, positives, run.folder, network, config, loop_config(config.steps, save_every), resume=run.resume,
+            segmenter=soft
         )  # fmt: skip
     run.say(f"wrote part 'cyclegan' to {run.folder}; next: gan-explain interpolate IMAGE --generator cyclegan:{run.folder}")
     return {"checkpoint": run.folder, "part": "cyclegan", **facts}

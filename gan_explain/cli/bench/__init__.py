@@ -1,0 +1,1 @@
+"""`gan-explain bench`: whole procedures, many trainings or many methods side by side."""

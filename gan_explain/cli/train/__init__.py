@@ -1,0 +1,1 @@
+"""`gan-explain train`: everything in checkpoints/ is made by these commands."""

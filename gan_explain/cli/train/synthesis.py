@@ -1,0 +1,63 @@
+"""`gan-explain train synthesis`: synthetic structure images, z1 to lungs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from gan_explain.cli.common import Run, command
+from gan_explain.cli.datasets import INCLUDE, open_included
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, check_network, loop_config
+
+
+@command("synthesis", out="runs/synthesis", resume=True)
+@DATA
+@INCLUDE
+@click.option("--checkpoint", help="Checkpoint whose lungs generator heals positives, to train on those too.")
+@click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
+@click.option("--resolution", default="128", type=click.Choice(["64", "128", "256", "512"]))
+@click.option("--width", default=64, type=click.IntRange(16))
+@click.option("--z-dim", default=64, type=click.IntRange(2))
+@click.option("--steps", default=1800, type=click.IntRange(1))
+@click.option(
+    "--batch-size", default=8, type=click.IntRange(2), help="Of the detail stage; the anatomy stage takes three times as many."
+)
+@AMP
+@INTERVAL
+def synthesis(
+    run: Run,
+    data: str,
+    include: Sequence[str],
+    checkpoint: str | None,
+    segmenter_name: str,
+    resolution: str,
+    width: int,
+    z_dim: int,
+    steps: int,
+    batch_size: int,
+    amp: bool,
+    save_every: int,
+) -> dict[str, object]:
+    """Train the generator of synthetic patients, z1 to lungs, on negatives (and healed positives)."""
+    from gan_explain.checkpoints import load_generator
+    from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.train.distributed import process_group
+    from gan_explain.train.synthesis import SynthesisTraining, structures, train_synthesis
+
+    network = SynthesisConfig(resolution=int(resolution), width=width, z_dim=z_dim)
+    check_network(lambda: StructureGenerator(network))
+    dataset = open_included(run, data, network.resolution, include).split("train")
+    generator = load_generator(checkpoint) if checkpoint else None
+    lungs = load_segmenter(segmenter_name) if generator else None
+    if run.dry_run:
+        return {"records": len(dataset)}
+    real = structures(dataset, generator, lungs)
+    config = SynthesisTraining(
+        steps=steps, batch_size=batch_size, low_batch=3 * batch_size, seed=run.seed, device=str(run.device), amp=amp
+    )
+    with process_group(run.device):
+        train_synthesis(real, run.folder, network, config, loop_config(steps, save_every), resume=run.resume)
+    run.say(f"wrote part 'synthesis' to {run.folder}")
+    return {"checkpoint": run.folder, "structures": len(real)}

@@ -1,0 +1,118 @@
+"""`gan-explain train target`: a CNN to explain, or an independent judge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from gan_explain.cli.common import Run, command
+from gan_explain.cli.datasets import INCLUDE, open_included
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, loop_config, measured, supervised
+
+
+@command("target", out="runs/target", resume=True)
+@DATA
+@INCLUDE
+@click.option(
+    "--arch",
+    default="small",
+    help="small, small_vgg, small_inception, small_dense, resnet18, resnet50, vgg16, vgg16_bn, efficientnet_b0.",
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="Local torchvision weights to start from (safetensors or .pth).")
+@click.option("--sha256", metavar="HEX", help="SHA-256 that the --weights file must have.")
+@click.option("--resolution", default=128, type=click.IntRange(32, 1024))
+@click.option("--positive", default="covid", help="The positive set: covid, or a union such as covid+pneumonia.")
+@click.option("--lungs-only", is_flag=True, help="Blank the outside of the lungs and standardise inside.")
+@click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
+@click.option("--keep-labels", is_flag=True, help="Keep bacterial, viral and other pneumonia apart.")
+@click.option("--part", default="target", help="Name of the part in the checkpoint.")
+@click.option("--steps", default=1500, type=click.IntRange(1))
+@click.option("--batch-size", default=32, type=click.IntRange(2))
+@click.option("--learning-rate", default=2e-3, type=RATE)
+@click.option("--freeze-steps", default=0, type=click.IntRange(0), help="First steps in which only the last layer learns.")
+@click.option(
+    "--balance",
+    type=click.Choice(["sampler", "weights", "none"]),
+    default="sampler",
+    help="Rare classes: drawn more often (by source), or weighted in the loss by inverse frequency.",
+)
+@click.option(
+    "--patience",
+    default=0,
+    type=click.IntRange(0),
+    help="Check validation patients every --save-every steps, stop after so many without a better one, keep the best; 0: never.",
+)
+@click.option(
+    "--monitor", type=click.Choice(["balanced_accuracy", "loss"]), default="balanced_accuracy", help="What makes a check better."
+)
+@click.option("--calibrate", is_flag=True, help="Fit a temperature on the validation split.")
+@AMP
+@INTERVAL
+def target(
+    run: Run,
+    data: str,
+    include: Sequence[str],
+    arch: str,
+    weights: Path | None,
+    sha256: str | None,
+    resolution: int,
+    positive: str,
+    lungs_only: bool,
+    segmenter_name: str,
+    keep_labels: bool,
+    part: str,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    freeze_steps: int,
+    balance: Literal["sampler", "weights", "none"],
+    patience: int,
+    monitor: Literal["balanced_accuracy", "loss"],
+    calibrate: bool,
+    amp: bool,
+    save_every: int,
+) -> dict[str, object]:
+    """Train a CNN to explain, or an independent judge; prints its measures and opacity probe on the test split."""
+    from gan_explain.nets.classifier import ARCHITECTURES
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.train.distributed import process_group
+    from gan_explain.train.target import TargetOptions, train_target
+    from gan_explain.types import DataError
+
+    if arch not in ARCHITECTURES:
+        raise click.UsageError(f"--arch {arch}: expected one of {', '.join(ARCHITECTURES)}")
+    if weights is not None and not weights.is_file():
+        raise DataError(f"{weights}: no such weights file")
+    if sha256 is not None and weights is None:
+        raise click.UsageError("--sha256: expected --weights FILE with it")
+    dataset = open_included(run, data, resolution, include)
+    lungs = load_segmenter(segmenter_name)
+    options = TargetOptions(
+        arch=arch, size=resolution, group=not keep_labels, positive=tuple(positive.split("+")), lungs_only=lungs_only,
+        segmenter_name=segmenter_name, weights=weights, sha256=sha256, part=part, balance=balance, patience=patience,
+        monitor=monitor, calibrate=calibrate,
+    )  # fmt: skip
+    if run.dry_run:
+        return {"records": len(dataset)}
+    config = supervised(run, steps, batch_size, learning_rate, amp, freeze_steps=freeze_steps)
+    with process_group(run.device):
+        trained = train_target(dataset, lungs, run.folder, options, config, loop_config(steps, save_every), resume=run.resume)
+    test = dataset.split("test")
+    if not run.is_main or not len(test):
+        run.say("no test split: not measured")
+        return {"measures": {}}
+    from gan_explain.checkpoints import read_config
+    from gan_explain.evaluate import full_report
+    from gan_explain.metrics.confusion import format_confusion
+
+    found = full_report(trained, test, lungs, seed=run.seed)
+    made = read_config(run.folder)["parts"][part].get("origin", {})
+    printed = measured(run, found.measures)
+    run.say(format_confusion(found.confusion))
+    if made:
+        run.say(f"made with {json.dumps(made)}")
+    return printed | {"confusion": found.confusion.as_json(), "made_with": made}
