@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gan_explain.attribution.base import Method
 from gan_explain.attribution.grad_cam import GradCam
+from gan_explain.types import Generator
 
-# A name, as --method takes it, to a function of the layer that --layer names ("": the method's own choice).
-METHODS: dict[str, Callable[[str], Method]] = {
-    "grad_cam": GradCam,
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """What a method may be told, each taking what it needs. `layer`: the one to look at ("": the method's own choice);
+    `generator`: the disentangling generator of methods that walk its path; `seed` of what is drawn."""
+
+    layer: str = ""
+    generator: Generator | None = None
+    seed: int = 0
+
+
+# A name, as --method takes it, to a function of the options.
+METHODS: dict[str, Callable[[MethodOptions], Method]] = {
+    "grad_cam": lambda options: GradCam(options.layer),
 }
 
-__all__ = ["METHODS", "GradCam", "Method"]
+__all__ = ["METHODS", "GradCam", "Method", "MethodOptions"]

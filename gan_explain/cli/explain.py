@@ -54,7 +54,7 @@ def explain(
     unscaled), lungs.png and run.json.
     """
     from gan_explain import render
-    from gan_explain.attribution import METHODS
+    from gan_explain.attribution import METHODS, MethodOptions
     from gan_explain.image import prepare, write_bytes, write_png16
     from gan_explain.metrics.pointing import relevance_mass
     from gan_explain.render.heat import HeatMap, write_heat
@@ -78,7 +78,7 @@ def explain(
         raise DataError(f"{image}: expected a frontal chest radiograph, found lungs on {share:.1%} of it (--force goes on)")
     masks = lungs if explained.uses_lungs else None
     p = _probability(explained, x, masks)
-    maps = {name: _map(METHODS[name](layer), explained, x, masks) for name in dict.fromkeys(chosen)}
+    maps = {name: _map(METHODS[name](MethodOptions(layer, seed=run.seed)), explained, x, masks) for name in dict.fromkeys(chosen)}
     inside = {name: float(relevance_mass(heat, lungs)) for name, (_, heat, _) in maps.items()}
     label, point = render.positive_label(explained.positive), explained.operating_point
     if not run.dry_run:
