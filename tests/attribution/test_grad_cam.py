@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.attribution import METHODS, GradCam
+from gan_explain.attribution import METHODS, GradCam, MethodOptions
 from gan_explain.attribution.base import log_odds, positive_set
 from gan_explain.attribution.layers import last_map, map_size, watched
 from gan_explain.metrics.pointing import pointing_game
@@ -240,10 +240,10 @@ def test_quantus_asks_for_classes() -> None:
 
 def test_methods_are_explainers_with_a_caveat() -> None:
     for name, make in METHODS.items():
-        method: Explainer = make("")
+        method: Explainer = make(MethodOptions())
         assert method.title, name
         assert len(method.caveat) > 20, name
-        assert isinstance(make("").note(torch.rand(1, 1, SIZE, SIZE), target(Paper())), str)
+        assert isinstance(make(MethodOptions()).note(torch.rand(1, 1, SIZE, SIZE), target(Paper())), str)
 
 
 def test_positive_set_is_a_row_an_image() -> None:
