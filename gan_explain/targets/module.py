@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from gan_explain import image
+from gan_explain import image, spectrum
 from gan_explain.checkpoints import Part, load_into
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.classifier import ClassifierConfig, build
@@ -22,6 +22,7 @@ from gan_explain.types import CheckpointError, Segmenter, Target, TargetError
 
 logger = logging.getLogger(__name__)
 
+Domain = Literal["image", "spectrum"]  # what a network is shown: the image, or the log-magnitude of its Fourier transform
 LUNG_EPSILON = 1e-4  # added to the variance inside the lungs: a standard deviation of 0.01
 
 
@@ -40,6 +41,7 @@ class TargetConfig(Config):
     temperature: float = 1.0  # logits are divided by it (calibration)
     segmenter: str = ""  # checkpoint that reads the lungs where no mask is given
     output: Literal["", "logits", "probabilities"] = ""  # "": told from what a network in a file answers, else logits
+    domain: Domain = "image"
     multi_label: bool = False  # outputs are findings, each with a sigmoid of its own, not classes of which one is right
 
 
@@ -47,17 +49,26 @@ class Preparation(nn.Module):
     """Images of the toolkit -> the network's input, differentiable: resized, standardised, repeated to its channels.
 
     Whole images: (x - mean) / std. Lungs only: zero mean and unit variance over each image's own lung pixels, 0 outside; an
-    empty mask gives zeros.
+    empty mask gives zeros. In the domain "spectrum" what is shown is the log-magnitude of that picture's Fourier transform, zero
+    frequency in the middle, with zero mean and unit variance over each plane (`gan_explain.spectrum`).
     """
 
-    def __init__(self, size: int, channels: int, mean: Sequence[float], std: Sequence[float], lungs_only: bool) -> None:
+    def __init__(
+        self,
+        size: int,
+        channels: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        lungs_only: bool,
+        domain: Domain = "image",
+    ) -> None:
         super().__init__()
         for name, values in (("mean", mean), ("std", std)):
             if len(values) not in (1, channels):
                 raise TargetError(f"expected 1 or {channels} values of {name}, got {len(values)}")
         if size < 1 or channels < 1 or min(std) <= 0:
             raise TargetError(f"expected size, channels and std above 0, got {size}, {channels}, {tuple(std)}")
-        self.size, self.channels, self.lungs_only = size, channels, lungs_only
+        self.size, self.channels, self.lungs_only, self.domain = size, channels, lungs_only, domain
         self.register_buffer("mean", torch.tensor(tuple(mean), dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(tuple(std), dtype=torch.float32).view(1, -1, 1, 1))
         self.mean: Tensor
@@ -68,16 +79,21 @@ class Preparation(nn.Module):
         if images.ndim != 4 or images.shape[1] != 1:
             raise ValueError(f"expected images (N, 1, H, W) in [0, 1], got {tuple(images.shape)}")
         x = image.resize(images, self.size)
-        if not self.lungs_only:
-            return ((x - self.mean) / self.std).expand(-1, self.channels, -1, -1)
-        if lungs is None or lungs.shape[0] != images.shape[0]:
+        x = self._inside(x, lungs) if self.lungs_only else (x - self.mean) / self.std
+        if self.domain == "spectrum":
+            x = spectrum.standardised(spectrum.log_magnitude(x))
+        return x.expand(-1, self.channels, -1, -1)
+
+    def _inside(self, x: Tensor, lungs: Tensor | None) -> Tensor:
+        """Resized images with zero mean and unit variance inside the lungs, 0 outside."""
+        if lungs is None or lungs.shape[0] != x.shape[0]:
             came = "none" if lungs is None else tuple(lungs.shape)
-            raise ValueError(f"expected lungs ({images.shape[0]}, 1, H, W) for a lungs-only target, got {came}")
+            raise ValueError(f"expected lungs ({x.shape[0]}, 1, H, W) for a lungs-only target, got {came}")
         inside = (image.resize(lungs, self.size) > 0.5).to(x.dtype)
         area = inside.sum((2, 3), keepdim=True).clamp(min=1)
         mean = (x * inside).sum((2, 3), keepdim=True) / area
         variance = ((x - mean).square() * inside).sum((2, 3), keepdim=True) / area
-        return ((x - mean) * inside / (variance + LUNG_EPSILON).sqrt()).expand(-1, self.channels, -1, -1)
+        return (x - mean) * inside / (variance + LUNG_EPSILON).sqrt()
 
 
 class ModuleTarget(nn.Module):
@@ -104,6 +120,7 @@ class ModuleTarget(nn.Module):
         segmenter: Segmenter | None = None,
         temperature: float = 1.0,
         output: Output = "logits",
+        domain: Domain = "image",
         differentiable: bool = True,
     ) -> None:
         super().__init__()
@@ -116,7 +133,7 @@ class ModuleTarget(nn.Module):
         self.uses_lungs, self.differentiable, self.output = lungs_only, differentiable, output
         half = any(p.dtype in (torch.float16, torch.bfloat16) for p in network.parameters())
         self.network = network.float() if half else network
-        self.prepare = Preparation(size, channels, mean, std, lungs_only)
+        self.prepare = Preparation(size, channels, mean, std, lungs_only, domain)
         self.segmenter = segmenter
         self.requires_grad_(False)
         self.eval()
@@ -179,6 +196,7 @@ class ModuleTarget(nn.Module):
             temperature=self.temperature,
             segmenter=segmenter,
             output=self.output,
+            domain=p.domain,
         )
 
 

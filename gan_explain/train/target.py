@@ -24,7 +24,7 @@ from gan_explain.data.labels import belongs, coarse
 from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.stats import best_operating_point
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig, load_torchvision_weights
-from gan_explain.targets.module import module_target
+from gan_explain.targets.module import Domain, module_target
 from gan_explain.targets.weights import head_name
 from gan_explain.train.calibration import fit_temperature
 from gan_explain.train.distributed import is_main
@@ -32,7 +32,7 @@ from gan_explain.train.early import EarlyStopping, Monitor, Weights
 from gan_explain.train.loop import LoopConfig, run
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
-from gan_explain.types import DataError, Segmenter
+from gan_explain.types import DataError, Record, Segmenter
 
 WHOLE_MEAN, WHOLE_STD = 0.5, 0.25  # of percentile-clipped radiographs, roughly
 
@@ -69,7 +69,7 @@ MakeObjective = Callable[[nn.Module, Preparation, Sequence[str], bool, float, Te
 class TargetOptions:
     """arch: a name in nets.classifier.ARCHITECTURES; group: bacterial, viral and other pneumonia are one class; positive: the
     positive set; segmenter_name: stored with a lungs-only target; weights: a local file of torchvision weights to start from;
-    sha256: what that file's must be, where it is to be checked.
+    sha256: what that file's must be, where it is to be checked; domain: what the network is shown (`targets.Preparation`).
 
     balance: "sampler" draws every (source, class) equally often; "weights" draws images as they come and weights the classes in
     the loss by inverse frequency, N / (K n_k); "none" does neither. patience: checks without a better one after which training
@@ -90,6 +90,7 @@ class TargetOptions:
     patience: int = 0
     monitor: Monitor = "balanced_accuracy"
     calibrate: bool = False
+    domain: Domain = "image"
 
 
 def class_indices(labels: Sequence[str], classes: Sequence[str], group: bool) -> Tensor:
@@ -114,15 +115,18 @@ def train_target(
     *,
     resume: bool = False,
     make_objective: MakeObjective = TargetObjective,
+    classified: Callable[[Record], bool] | None = None,
 ) -> ModuleTarget:
     """Train on the split "train", set p* by best balanced accuracy on "val" (0.5 where there is none), write checkpoint `out`.
 
     `make_objective` gives the losses of a network that does more than classify: a `TargetObjective` with a forward of its own.
+    Where only some records are `classified`, classes and p* are theirs; the objective learns other things from the rest.
 
     The part's `origin` there says how it was made where that was asked for: starting weights, frozen steps, early stopping,
     calibration. Raises DataError when there are fewer than two classes, the positive set is not among them, or what is asked for
     needs validation images and there are none.
     """
+    everything, dataset = dataset, dataset.where(classified) if classified else dataset
     classes = dataset_classes(dataset, options.group)
     if len(classes) < 2 or not set(options.positive) < set(classes):
         came = f"classes {', '.join(classes)}, positive {'+'.join(options.positive)}"
@@ -134,11 +138,12 @@ def train_target(
     network = build(classifier)
     if options.weights is not None:
         network = load_torchvision_weights(options.arch, options.weights, options.sha256, len(classes))
-    prepare = Preparation(options.size, channels, (WHOLE_MEAN,), (WHOLE_STD,), options.lungs_only)
-    train = MaskedDataset(dataset.split("train"), segmenter if options.lungs_only else None)
+    prepare = Preparation(options.size, channels, (WHOLE_MEAN,), (WHOLE_STD,), options.lungs_only, options.domain)
+    train = MaskedDataset(everything.split("train"), segmenter if options.lungs_only else None)
     val = MaskedDataset(dataset.split("val"), segmenter if options.lungs_only else None)
     labels = [coarse(r.label) if options.group else r.label for r in train.records]
-    weights = inverse_frequency(labels, classes) if options.balance == "weights" else None
+    counted = [label for r, label in zip(train.records, labels, strict=True) if classified is None or classified(r)]
+    weights = inverse_frequency(counted, classes) if options.balance == "weights" else None
     objective = make_objective(network, prepare, classes, options.group, options.smoothing, weights)
     balanced = options.balance == "sampler"
     keys = [f"{r.source}/{label}" if balanced else "" for r, label in zip(train.records, labels, strict=True)]
@@ -156,6 +161,7 @@ def train_target(
     stored = TargetConfig(
         arch=options.arch, classes=classes, positive=options.positive, size=options.size, channels=channels, mean=(WHOLE_MEAN,),
         std=(WHOLE_STD,), lungs_only=options.lungs_only, segmenter=options.segmenter_name if options.lungs_only else "",
+        domain=options.domain,
     )  # fmt: skip
 
     trained = trainer.averaged().cpu()

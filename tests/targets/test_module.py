@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gan_explain import spectrum
 from gan_explain.checkpoints import load_part, save_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.targets import ModuleTarget, Preparation, probe, target_config, target_from_part
@@ -115,6 +116,24 @@ def test_gradient_agrees_with_finite_differences(lungs_only: bool) -> None:
     images = torch.rand(1, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     lungs = half_lungs(1, 8).double()
     assert torch.autograd.gradcheck(lambda x: prepare(x, lungs), images)
+
+
+@pytest.mark.parametrize("lungs_only", [False, True])
+def test_a_spectrum_target_is_shown_the_standardised_log_magnitude(lungs_only: bool) -> None:
+    images, lungs = torch.rand(2, 1, 32, 32), half_lungs(2, 32)
+    network = Mean()
+    adapter = target(network, channels=3, mean=(0.5,), size=16, domain="spectrum", lungs_only=lungs_only)
+    adapter.logits(images, lungs)
+    shown = Preparation(16, 1, (0.5,), (1.0,), lungs_only)(images, lungs)
+    expected = spectrum.standardised(spectrum.log_magnitude(shown)).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(network.seen, expected)
+    assert adapter.config().domain == "spectrum"
+
+
+def test_gradient_through_the_spectrum_agrees_with_finite_differences() -> None:
+    prepare = Preparation(4, 1, (0.3,), (0.5,), False, "spectrum").double()
+    images = torch.rand(1, 1, 8, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(prepare, images)
 
 
 def test_frozen_and_in_eval_mode_whatever_train_is_told() -> None:
