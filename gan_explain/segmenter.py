@@ -15,21 +15,22 @@ from gan_explain.nets.unet import UNet, UNetConfig
 
 class LungSegmenter(nn.Module):
     """(N, 1, H, W) in [0, 1], any size -> lung mask (N, 1, H, W) in {0, 1}: probability above one half, the two largest regions
-    kept, holes filled. Not differentiable by design: a mask is read once from an input and held; `soft` is, for training."""
+    kept, holes filled. Not differentiable by design: a mask is read once from an input and held; `soft` is, for training.
+    Images are resized to `resolution`, by default the network's own."""
 
-    def __init__(self, network: UNet) -> None:
+    def __init__(self, network: UNet, resolution: int | None = None) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.resolution = network, resolution or network.config.resolution
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.network(resize(images, self.network.config.resolution))
+        logits = self.network(resize(images, self.resolution))
         hard = torch.stack([_clean(mask) for mask in logits[:, 0] > 0])[:, None].to(images)
         return (resize(hard, images.shape[-1]) > 0.5).to(images.dtype)
 
     def soft(self, images: Tensor) -> Tensor:
         """(N, 1, H, W) in [0, 1], any size -> probability of lung (N, 1, H, W), as the network says it; differentiable."""
-        logits = self.network(resize(images, self.network.config.resolution))
+        logits = self.network(resize(images, self.resolution))
         return resize(logits.sigmoid(), images.shape[-1])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from gan_explain.cli.common import Run
     from gan_explain.data import Dataset
+    from gan_explain.types import Record
 
 DATA_HELP = "Folder, manifest CSV, or phantom[:n=400,...]."
 INCLUDE = click.option("--include", multiple=True, metavar="[SOURCE:]LABEL", help="Use these records only; may be repeated.")
@@ -34,8 +35,13 @@ def open_included(run: Run, data: str, size: int, include: Sequence[str], *, rej
 
 
 def included(dataset: Dataset, include: Sequence[str]) -> Dataset:
-    """The records that fit one of [SOURCE:]LABEL, labels as they are or in the three-class view."""
+    """The records that fit one of [SOURCE:]LABEL."""
+    return dataset.where(fitting(include))
+
+
+def fitting(wanted: Sequence[str]) -> Callable[[Record], bool]:
+    """Whether a record fits one of [SOURCE:]LABEL, its label as it is or in the three-class view."""
     from gan_explain.data import coarse
 
-    wanted = [each.rpartition(":")[::2] for each in include]
-    return dataset.where(lambda r: any(s in ("", r.source) and label in (r.label, coarse(r.label)) for s, label in wanted))
+    pairs = [each.rpartition(":")[::2] for each in wanted]
+    return lambda r: any(s in ("", r.source) and label in (r.label, coarse(r.label)) for s, label in pairs)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from gan_explain.nets.blocks import Config, ConvNorm, Residual
+from gan_explain.nets.multi_unet import MultiUNet
 
 
 class ClassifierConfig(Config):
@@ -118,6 +119,7 @@ ARCHITECTURES: dict[str, Callable[[ClassifierConfig], nn.Module]] = {
     "vgg16": _torchvision(models.vgg16),
     "vgg16_bn": _torchvision(models.vgg16_bn),
     "efficientnet_b0": _torchvision(models.efficientnet_b0),
+    "multi_unet": lambda config: MultiUNet(config.classes, config.channels, config.dropout),
 }
 THREE_CHANNELS = frozenset({"resnet18", "resnet50", "vgg16", "vgg16_bn", "efficientnet_b0"})
 

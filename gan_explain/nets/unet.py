@@ -6,6 +6,8 @@ Differs: pixel-unshuffle in and pixel-shuffle out, so that no layer works at ful
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,10 +18,11 @@ from gan_explain.nets.blocks import Config, ConvNorm, upsample
 class UNetConfig(Config):
     resolution: int = 128  # side the network was trained at; inputs of other sizes are resized to it
     widths: tuple[int, ...] = (24, 48, 96, 128)  # channels at 1/2, 1/4, 1/8, 1/16 of the resolution
+    channels: int = 1  # of the input
 
 
 class UNet(nn.Module):
-    """(N, 1, H, W) in [0, 1] -> lung logits (N, 1, H, W)."""
+    """(N, 1, H, W) in [0, 1] -> lung logits (N, 1, H, W): `encode`, then `decode`, which others may call apart."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -27,7 +30,7 @@ class UNet(nn.Module):
             raise ValueError(f"expected a resolution that is a multiple of {2 ** len(config.widths)}, got {config.resolution}")
         self.config = config
         widths = config.widths
-        self.stem = nn.Sequential(ConvNorm(4, widths[0]), ConvNorm(widths[0], widths[0]))
+        self.stem = nn.Sequential(ConvNorm(4 * config.channels, widths[0]), ConvNorm(widths[0], widths[0]))
         self.down = nn.ModuleList(
             nn.Sequential(ConvNorm(a, b, stride=2), ConvNorm(b, b)) for a, b in zip(widths, widths[1:], strict=False)
         )
@@ -35,12 +38,19 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], 4, 3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.stem(F.pixel_unshuffle(images * 2 - 1, 2))  # (N, 1, H, W) -> (N, C, H/2, W/2)
-        skips = []
+        return self.decode(self.encode(images * 2 - 1))
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """x (N, C, H, W) in [-1, 1] -> features at 1/2, 1/4, ... of the resolution, one of each of `widths`, the deepest last."""
+        features = [self.stem(F.pixel_unshuffle(x, 2))]  # (N, C, H, W) -> (N, C', H/2, W/2)
         for block in self.down:
-            skips.append(x)
-            x = block(x)
-        for block, skip in zip(reversed(self.up), reversed(skips), strict=True):
+            features.append(block(features[-1]))
+        return features
+
+    def decode(self, features: Sequence[Tensor]) -> Tensor:
+        """The features of `encode` -> lung logits (N, 1, H, W)."""
+        x = features[-1]
+        for block, skip in zip(reversed(self.up), reversed(features[:-1]), strict=True):
             x = block(torch.cat([skip, upsample(x)], dim=1))
         logits: Tensor = F.pixel_shuffle(self.head(x), 2)
         return logits

@@ -27,11 +27,15 @@ class SegmenterObjective(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor, masks: Tensor, batch: Batch) -> dict[str, Tensor]:
-        logits = self.network(images).float()
-        p = logits.sigmoid()
-        overlap = (p * masks).sum((1, 2, 3))
-        dice = 1 - (2 * overlap + 1) / (p.sum((1, 2, 3)) + masks.sum((1, 2, 3)) + 1)
-        return {"cross_entropy": F.binary_cross_entropy_with_logits(logits, masks), "dice": dice.mean()}
+        return mask_losses(self.network(images).float(), masks)
+
+
+def mask_losses(logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """Cross-entropy and one minus soft Dice of lung logits (N, 1, H, W) against masks (N, 1, H, W) in {0, 1}."""
+    p = logits.sigmoid()
+    overlap = (p * masks).sum((1, 2, 3))
+    dice = 1 - (2 * overlap + 1) / (p.sum((1, 2, 3)) + masks.sum((1, 2, 3)) + 1)
+    return {"cross_entropy": F.binary_cross_entropy_with_logits(logits, masks), "dice": dice.mean()}
 
 
 def has_mask(record: Record) -> bool:

@@ -1,0 +1,89 @@
+"""`gan-explain train unet`: a U-Net that segments the lungs and classifies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from gan_explain.cli.common import Run, command
+from gan_explain.cli.datasets import INCLUDE, fitting, open_included
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, check_network, loop_config, measured, supervised
+
+
+@command("unet", out="runs/unet", resume=True)
+@DATA
+@INCLUDE
+@click.option(
+    "--classify",
+    multiple=True,
+    metavar="[SOURCE:]LABEL",
+    help="Classify these records only, the others teach the lungs alone; may be repeated. [default: all]",
+)
+@click.option("--resolution", default=160, type=click.IntRange(32, 1024), help="Side of the images, in pixels: a multiple of 16.")
+@click.option("--positive", default="covid", help="The positive set: covid, or a union such as covid+pneumonia.")
+@click.option("--keep-labels", is_flag=True, help="Keep bacterial, viral and other pneumonia apart.")
+@click.option("--steps", default=3000, type=click.IntRange(1))
+@click.option("--batch-size", default=24, type=click.IntRange(2))
+@click.option("--learning-rate", default=2e-3, type=RATE)
+@AMP
+@INTERVAL
+def unet(
+    run: Run,
+    data: str,
+    include: Sequence[str],
+    classify: Sequence[str],
+    resolution: int,
+    positive: str,
+    keep_labels: bool,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    amp: bool,
+    save_every: int,
+) -> dict[str, object]:
+    """Train a U-Net that segments the lungs and classifies; prints Dice, its measures and opacity probe on the test split.
+
+    Writes the parts `target` and `segmenter` of checkpoint --out: the same U-Net with and without its classification head.
+    """
+    from gan_explain.evaluate import full_report
+    from gan_explain.nets.multi_unet import WIDTHS
+    from gan_explain.nets.unet import UNet, UNetConfig
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.train.distributed import process_group
+    from gan_explain.train.segmenter import dice_report
+    from gan_explain.train.target import TargetOptions
+    from gan_explain.train.unet import train_unet
+    from gan_explain.types import DataError, Record
+
+    check_network(lambda: UNet(UNetConfig(resolution=resolution, widths=WIDTHS)))
+    dataset = open_included(run, data, resolution, include)
+    fits = fitting(classify)
+
+    def classified(record: Record) -> bool:
+        return not classify or fits(record)
+
+    chosen = dataset.where(classified)
+    if not len(chosen):
+        raise DataError(f"{data}: no record fits --classify {' '.join(classify)}")
+    counts: dict[str, object] = {"records": len(dataset), "classified": len(chosen)}
+    run.record(**counts)
+    if run.dry_run:
+        return counts
+    options = TargetOptions(size=resolution, group=not keep_labels, positive=tuple(positive.split("+")))
+    config = supervised(run, steps, batch_size, learning_rate, amp)
+    with process_group(run.device):
+        trained = train_unet(
+            dataset, run.folder, options, config, loop_config(steps, save_every), classified=classified, resume=run.resume
+        )
+    if not run.is_main:
+        return {}
+    lungs = load_segmenter(run.folder)
+    measures: dict[str, Any] = {"dice": dice_report(lungs, dataset.split("test"))}
+    test = chosen.split("test")
+    if len(test):
+        measures |= full_report(trained, test, lungs, seed=run.seed).measures
+    else:
+        run.say("no test split: not measured")
+    return counts | measured(run, measures)
