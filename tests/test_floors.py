@@ -14,7 +14,8 @@ PACKAGE = ROOT / "gan_explain"
 # From the ground up. A part imports only from lines above its own; inside a package anything goes.
 FLOORS = (
     ("types",),
-    ("image", "optics", "spectrum", "stats"),
+    ("dicom",),
+    ("csvtext", "image", "optics", "privacy", "spectrum", "stats"),
     ("data", "nets", "render"),
     ("checkpoints",),
     ("segmenter",),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_explain.csvtext import csv_text
 from gan_explain.evaluate.table import Row
 from gan_explain.stats import curve_band
 
@@ -20,13 +20,10 @@ Curve = dict[str, object]
 def curves_to_csv(curves: Curves) -> str:
     """curve,image,p_0,p_1,...: one line a curve of an image; numbers come back to the bit."""
     length = max((len(values) for each in curves.values() for values in each.values()), default=0)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["curve", "image", *(f"p_{i}" for i in range(length))])
+    rows: list[list[object]] = [["curve", "image", *(f"p_{i}" for i in range(length))]]
     for name, each in curves.items():
-        for image, values in each.items():
-            writer.writerow([name, image, *(repr(float(v)) for v in values), *[""] * (length - len(values))])
-    return buffer.getvalue()
+        rows += [[name, image, *map(float, values), *[None] * (length - len(values))] for image, values in each.items()]
+    return csv_text(rows)
 
 
 def curves_from_csv(lines: Iterable[str]) -> Curves:

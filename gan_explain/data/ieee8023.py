@@ -41,13 +41,13 @@ def read_metadata(path: Path, seed: int) -> list[Record]:
     """The frontal X-rays of a metadata.csv with a usable finding, split by patient. DataError: columns, paths, nothing left."""
     rows = read_table(path, REQUIRED, any_case=True)
     records = []
-    for row in rows:
+    for line, row in enumerate(rows, start=2):
         label = label_of(row["finding"])
         view = row["view"].lower().split()
         if not label or not view or view[0] not in FRONTAL or row.get("modality", "X-ray").lower() not in ("x-ray", "xray", ""):
             continue
         file = "/".join(filter(None, (row.get("folder", "images"), row["filename"])))
-        check_relative(file, f"{path}: column filename")
+        check_relative(file, path.parent, f"{path}: row {line}: column filename")
         extra = {name: row.get(column, "") for column, name in EXTRA.items()}
         records.append(Record(file, label, f"ieee8023-{row['patientid']}", "", "ieee8023", extra=extra))
     if not records:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from gan_explain.csvtext import csv_text, plain
 from gan_explain.data.labels import canonical
+from gan_explain.image import write_bytes
 from gan_explain.types import SPLITS, DataError, Record
 
 REQUIRED = ("path", "label", "patient_id", "split")
@@ -27,7 +30,7 @@ def read_table(path: Path, required: Sequence[str], any_case: bool = False) -> l
             table = list(csv.reader(file))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: expected a UTF-8 CSV file, got: {error}") from error
-    header = [name.strip().lower() if any_case else name.strip() for name in table[0]] if table else []
+    header = [plain(name.strip().lower() if any_case else name.strip()) for name in table[0]] if table else []
     missing = [name for name in required if name not in header]
     if missing:
         raise DataError(f"{path}: expected columns {','.join(required)}; missing: {', '.join(missing)}")
@@ -39,7 +42,7 @@ def read_table(path: Path, required: Sequence[str], any_case: bool = False) -> l
             continue
         if len(cells) != len(header):
             raise DataError(f"{path}: row {line}: expected {len(header)} cells, got {len(cells)}")
-        rows.append(dict(zip(header, (cell.strip() for cell in cells), strict=True)))
+        rows.append(dict(zip(header, (plain(cell.strip()) for cell in cells), strict=True)))
     if not rows:
         raise DataError(f"{path}: expected at least one row below the header, got none")
     return rows
@@ -57,7 +60,7 @@ def read_manifest(path: Path) -> list[Record]:
             if not row[name]:
                 raise DataError(f"{where}: expected a value in column {name}, got none")
         for name in ("path", "mask", "lesion"):
-            check_relative(row.get(name, ""), f"{where}: column {name}")
+            check_relative(row.get(name, ""), path.parent, f"{where}: column {name}")
         if row["split"] not in SPLITS:
             raise DataError(f"{where}: expected a split of {', '.join(SPLITS)}, got {row['split']!r}")
         if severity := row.get("severity", ""):
@@ -79,19 +82,23 @@ def read_manifest(path: Path) -> list[Record]:
 def write_manifest(records: Sequence[Record], path: Path) -> None:
     """The inverse of `read_manifest`."""
     extra = list(dict.fromkeys(name for record in records for name in record.extra))
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*OWN_FIELDS, *extra])
-        for record in records:
-            own = [getattr(record, name) for name in OWN_FIELDS]
-            writer.writerow(own + [record.extra.get(name, "") for name in extra])
+    rows = [[*OWN_FIELDS, *extra]]
+    for record in records:
+        rows.append([getattr(record, name) for name in OWN_FIELDS] + [record.extra.get(name, "") for name in extra])
+    write_bytes(path, csv_text(rows).encode())
 
 
-def check_relative(text: str, where: str) -> None:
-    """DataError unless `text` is a path below the dataset's root (or empty)."""
+def check_relative(text: str, root: Path, where: str) -> None:
+    """DataError unless `text` is a path below the dataset's root (or empty), links followed: a data set that was handed on names
+    no file of its reader's machine. The root itself may be a link."""
     posix, windows = PurePosixPath(text), PureWindowsPath(text)
     if posix.is_absolute() or windows.is_absolute() or windows.drive or ".." in (*posix.parts, *windows.parts) or "\0" in text:
         raise DataError(f"{where}: expected a path relative to the dataset and inside it, got {text!r}")
+    top = os.path.realpath(root)
+    if text and os.path.commonpath([top, os.path.realpath(root / text)]) != top:
+        raise DataError(
+            f"{where}: expected a file inside the dataset, got {text!r}, a link that leaves it (copy the file)"
+        )
 
 
 def check_number(text: str, where: str) -> None:

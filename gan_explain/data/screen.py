@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gan_explain.csvtext import csv_text
 from gan_explain.image import check_image, write_bytes
 from gan_explain.types import DataError, Record
 
@@ -44,9 +43,5 @@ def screen(records: Sequence[Record], root: Path, rejects: Path | None = None) -
 
 
 def _write(faults: Sequence[tuple[str, str]], path: Path) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["path", "reason"])
-    writer.writerows(faults)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, text.getvalue().encode())
+    write_bytes(path, csv_text([("path", "reason"), *faults]).encode("utf-8", "backslashreplace"))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from gan_explain.csvtext import csv_text, plain
 
 TEXT = ("path", "patient_id", "source", "label", "called")  # columns that are not numbers
 BY = "by."  # prefix of manifest columns that a table takes along, as text
@@ -21,12 +22,7 @@ def is_text(column: str) -> bool:
 def to_csv(rows: Sequence[Row]) -> str:
     """Rows as CSV, a column for every name that any of them has; what is missing or not finite is empty."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([_cell(row.get(name, math.nan)) for name in names])
-    return buffer.getvalue()
+    return csv_text([names, *([_cell(row.get(name, math.nan)) for name in names] for row in rows)])
 
 
 def from_csv(lines: Iterable[str]) -> list[Row]:
@@ -34,11 +30,12 @@ def from_csv(lines: Iterable[str]) -> list[Row]:
     return [_parse(row) for row in csv.DictReader(lines)]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> str | float | None:
     if isinstance(value, str):
         return value
-    return repr(float(value)) if math.isfinite(value) else ""
+    return float(value) if math.isfinite(value) else None
 
 
 def _parse(row: Mapping[str, str]) -> Row:
-    return {name: text if is_text(name) else float(text) if text else math.nan for name, text in row.items()}
+    named = {plain(name): text for name, text in row.items()}
+    return {name: plain(text) if is_text(name) else float(text) if text else math.nan for name, text in named.items()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_explain.csvtext import csv_text
 from gan_explain.metrics.aggregate import null
 from gan_explain.progression.patients import DATES, DAY
 from gan_explain.stats import spearman
@@ -84,15 +83,14 @@ class Progression:
 
 def csv_table(progressions: Sequence[Progression]) -> str:
     """One row a radiograph: patient, split, path, label, day, every measure, the probability of every class."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["patient_id", "split", "path", "label", DAY, *MEASURES, *(f"p({name})" for name in progressions[0].classes)])
+    classes = (f"p({name})" for name in progressions[0].classes)
+    rows: list[list[object]] = [["patient_id", "split", "path", "label", DAY, *MEASURES, *classes]]
     for each in progressions:
         for visit in each.visits:
             numbers = [*visit.values.values(), *visit.class_probability]
             shown = ["" if math.isnan(value) else f"{value:.9g}" for value in numbers]
-            writer.writerow([each.patient, each.split, visit.record.path, visit.record.label, f"{visit.day:g}", *shown])
-    return text.getvalue()
+            rows.append([each.patient, each.split, visit.record.path, visit.record.label, f"{visit.day:g}", *shown])
+    return csv_text(rows)
 
 
 def as_json(progression: Progression, pairs: dict[str, tuple[str, str]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_explain.csvtext import csv_text, plain
 from gan_explain.image import read_image, write_bytes, write_png16
 from gan_explain.types import DataError, Traversal
 
@@ -90,16 +91,14 @@ def load_traversal(folder: str | os.PathLike[str]) -> Traversal:
 
 
 def _write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    write_bytes(path, text.getvalue().encode())
+    write_bytes(path, csv_text([header, *rows]).encode())
 
 
 def _read_csv(path: Path, header: list[str], count: int) -> Tensor:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             first, *rows = list(csv.reader(file))
-        if first != header or len(rows) != count:
+        if list(map(plain, first)) != header or len(rows) != count:
             raise ValueError(f"{len(rows)} rows of {','.join(first)}")
         return torch.tensor([[float(value) for value in row] for row in rows], dtype=torch.float32).view(count, len(header))
     except (OSError, ValueError, RuntimeError) as error:
