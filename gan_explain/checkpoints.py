@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +25,12 @@ from gan_explain.nets.blocks import Config
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
+from gan_explain.temporaries import clear_temporaries, left_by_killed, temporary_beside
 from gan_explain.types import CheckpointError
 
 SCHEMA_VERSION = 1
 WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.json", "card.md"
+NEW = "new"  # the folder in which `save_part` makes both files ready
 Configured = TypeVar("Configured", bound=Config)
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -57,7 +59,7 @@ def find_checkpoint(name: str | os.PathLike[str]) -> Path:
     if os.environ.get("GAN_EXPLAIN_CHECKPOINTS"):
         roots.insert(1, Path(os.environ["GAN_EXPLAIN_CHECKPOINTS"]))
     for root in roots:
-        if (root / name / CONFIG).is_file():
+        if _config_file(root / name).is_file():
             return root / name
     looked = ", ".join(str((root / name).absolute()) for root in roots)
     raise CheckpointError(f"no checkpoint {str(name)!r}: expected a folder with {CONFIG} and {WEIGHTS} at one of {looked}")
@@ -65,7 +67,7 @@ def find_checkpoint(name: str | os.PathLike[str]) -> Path:
 
 def read_config(directory: Path) -> dict[str, Any]:
     """config.json of a checkpoint folder; raises CheckpointError, naming the file, when it is damaged or of a newer schema."""
-    path = directory / CONFIG
+    path = _config_file(directory)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         if config["schema_version"] != SCHEMA_VERSION:
@@ -80,6 +82,24 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: expected a checkpoint configuration, got one without {error}") from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: expected a checkpoint configuration, got: {error}") from error
+
+
+def _config_file(directory: Path) -> Path:
+    """Where a checkpoint's config.json is: beside the weights, unless a `save_part` was killed between moving the two."""
+    return next((left / CONFIG for left in directory.glob(f".{NEW}.*.tmp") if _half_moved(left)), directory / CONFIG)
+
+
+def _half_moved(folder: Path) -> bool:
+    """Whether the weights were moved out of a folder of `save_part` and their config.json was not yet."""
+    return (folder / CONFIG).is_file() and not (folder / WEIGHTS).exists()
+
+
+def settle(directory: Path) -> None:
+    """Finish or take away what killed processes left half written in a checkpoint's folder."""
+    for left in left_by_killed(directory, NEW):
+        if _half_moved(left):
+            (left / CONFIG).replace(directory / CONFIG)
+    clear_temporaries(directory)
 
 
 def _read_weights(directory: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -130,9 +150,15 @@ def save_part(
     """Add or replace one part of a checkpoint folder, keeping the others; `half` stores floating tensors in 16 bits, `origin` is
     what the part says of its making (see `Part`).
 
-    Both files are written before either takes its place: a reader never sees half a file, a full disk leaves the old ones.
+    Both files are written before either takes its place: a reader never sees half a file, a full disk leaves the old ones, and
+    whenever the process is killed, the folder holds the old checkpoint or the new one. OSError where something cannot be written.
     """
     directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, CONFIG):
+        if (directory / name).is_dir():
+            raise IsADirectoryError(f"{directory / name}: expected a place for a file, got a folder")
+    settle(directory)
     tensors: dict[str, Tensor] = {}
     parts: dict[str, Any] = {}
     if (directory / CONFIG).is_file():
@@ -145,12 +171,16 @@ def save_part(
     parts[part] = {"kind": kind, "config": dict(config)} | ({"origin": dict(origin)} if origin else {})
     data = safetensors.torch.save(tensors)
     written = {"schema_version": SCHEMA_VERSION, "sha256": hashlib.sha256(data).hexdigest(), "parts": parts}
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new.", dir=directory) as temporary:
-        write_bytes(Path(temporary) / WEIGHTS, data)
-        write_bytes(Path(temporary) / CONFIG, (json.dumps(written, indent=2, sort_keys=True) + "\n").encode())
+    temporary = temporary_beside(directory / NEW)
+    try:
+        temporary.mkdir()
+        write_bytes(temporary / WEIGHTS, data)
+        write_bytes(temporary / CONFIG, (json.dumps(written, indent=2, sort_keys=True) + "\n").encode())
         for name in (WEIGHTS, CONFIG):
-            (Path(temporary) / name).replace(directory / name)
+            (temporary / name).replace(directory / name)
+    finally:
+        if not _half_moved(temporary):  # a signal between the two: `settle` finishes what is left
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load_into(network: nn.Module, part: Part) -> None:

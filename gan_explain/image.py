@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from gan_explain.temporaries import temporary_beside
 from gan_explain.types import DataError
 
 FloatImage = NDArray[np.float32]
@@ -215,7 +216,7 @@ def write_png16(image: Tensor, path: str | os.PathLike[str]) -> None:
 def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Write a whole file or nothing: a temporary beside it, then a rename."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         with open(temporary, "wb") as file:
             file.write(data)

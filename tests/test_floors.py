@@ -13,7 +13,7 @@ PACKAGE = ROOT / "gan_explain"
 
 # From the ground up. A part imports only from lines above its own; inside a package anything goes.
 FLOORS = (
-    ("types",),
+    ("signals", "temporaries", "types"),
     ("dicom",),
     ("csvtext", "image", "optics", "privacy", "spectrum", "stats"),
     ("data", "nets", "render"),

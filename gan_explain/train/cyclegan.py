@@ -34,6 +34,7 @@ from gan_explain.render.sheet import write_sheet
 from gan_explain.train.adversarial import least_squares
 from gan_explain.train.distributed import is_main, rank, wrap
 from gan_explain.train.loop import Ema, LoopConfig, run
+from gan_explain.train.update import descend
 from gan_explain.types import DataError
 
 SIDES = ("negative", "positive")
@@ -209,14 +210,14 @@ class CycleGanTrainer:
         self.judges.requires_grad_(False)
         with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
             losses, fakes = self.objective(real["negative"], real["positive"], min(1.0, (step + 1) / max(config.ramp, 1)))
-        self._update("generators", losses)
+        descend("generators", self.network, self.optimizers["generators"], losses)
         self.judges.requires_grad_(True)
 
         # both discriminators
         pooled = {side: self.pools[side](fakes[side].float(), self.generator) for side in SIDES}
         with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
             terms = self.judging(real, pooled)
-        self._update("discriminators", terms)
+        descend("discriminators", self.judges, self.optimizers["discriminators"], terms)
 
         self.ema.update(self.network, step)
         return {name: value.detach() for name, value in {**losses, **terms}.items()}
@@ -224,11 +225,6 @@ class CycleGanTrainer:
     def _draw(self, dataset: Dataset) -> Tensor:
         index = torch.randint(len(dataset), (self.config.batch_size,), generator=self.generator).tolist()
         return crop(dataset.batch(index).images, self.config.crop, self.generator).to(self.device)
-
-    def _update(self, name: str, losses: Mapping[str, Tensor]) -> None:
-        self.optimizers[name].zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        self.optimizers[name].step()
 
     def state(self) -> dict[str, Any]:
         return {

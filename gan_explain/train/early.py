@@ -7,6 +7,7 @@ row without a better one, and the best weights are kept, not the last.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from gan_explain.train.distributed import any_rank, is_main
+from gan_explain.types import TrainingDiverged
 
 logger = logging.getLogger(__name__)
 Weights = Mapping[str, Tensor]
@@ -54,9 +56,14 @@ class EarlyStopping:
         self.done = False
 
     def check(self, step: int, weights: Weights) -> None:
-        """Measure the weights after `step` steps; keep a copy of them when they are the best so far."""
-        if is_main():
+        """Measure the weights after `step` steps, once; keep a copy of them when they are the best so far.
+
+        Raises TrainingDiverged when the loss is not finite.
+        """
+        if is_main() and not any(check.step == step for check in self.checks):
             found = Check(step, *self.measure(weights))
+            if not math.isfinite(found.loss):
+                raise TrainingDiverged(f"step {step}: the validation loss is {found.loss}; the last good state is kept")
             self.checks.append(found)
             logger.info("step %d: val balanced accuracy %.3f, loss %.3f", step, found.balanced_accuracy, found.loss)
             if found.better_than(self.best, self.monitor):

@@ -29,6 +29,7 @@ from gan_explain.train.distributed import any_rank, is_main, rank, wrap
 from gan_explain.train.loop import Ema, LoopConfig, cosine, run
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.sampling import BalancedSampler
+from gan_explain.train.update import descend
 from gan_explain.types import CheckpointError, DataError, Record, Target, TargetError
 
 MIN_REALS = 40  # a cell with fewer real images judges nothing: the discriminator would know them by heart
@@ -343,10 +344,7 @@ class GanTrainer:
         with amp:
             ramp = min(1.0, step / max(config.ramp, 1))
             losses, fakes = self.adding(images[:half], images[half:], masks[:half], masks[half:], cells, judged, draws, ramp)
-        self.g_optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.g_optimizer.step()
+        descend("generator", self.network, self.g_optimizer, losses, clip=5.0)
         self.judge.requires_grad_(True)
 
         # discriminator: fakes that are judged, against the same images in their own cells
@@ -356,9 +354,7 @@ class GanTrainer:
                 images, masks, self.cells.of[index].to(device), fakes[kept], masks[kept], cells[kept], step % config.r1_every == 0
             ) if any_rank(bool(kept.any())) else {}  # fmt: skip
         if terms:
-            self.d_optimizer.zero_grad(set_to_none=True)
-            torch.stack(list(terms.values())).sum().backward()
-            self.d_optimizer.step()
+            descend("discriminator", self.judge, self.d_optimizer, terms)
         self.ema.update(self.network, step)
         return {name: value.detach() for name, value in {**losses, **terms}.items()}
 

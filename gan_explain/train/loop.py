@@ -7,22 +7,23 @@ import json
 import logging
 import math
 import pickle
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from gan_explain.checkpoints import settle
 from gan_explain.image import write_bytes
+from gan_explain.signals import heard, next_is_fatal
 from gan_explain.train.distributed import any_rank, is_main
+from gan_explain.train.update import check_finite, check_state, check_weights
 from gan_explain.types import CheckpointError, TrainingDiverged
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Stopper(Protocol):
     def done(self) -> bool: ...
 
     def check(self, step: int) -> None:
-        """Look at the weights after `step` steps."""
+        """Look at the weights after `step` steps; a second look at the same step says nothing new."""
         ...
 
 
@@ -70,6 +71,38 @@ class LoopConfig:
     save_every: int = 200
     sheet_every: int = 200
     log_every: int = 10
+
+    def due(self, done: int, every: int) -> bool:
+        """Whether something that is done at an interval, and in the end, is due after `done` steps."""
+        return done > 0 and (done % every == 0 or done == self.steps)
+
+
+class Stop:
+    """What SIGTERM and SIGINT ask of a run: an end after the step, or, in what changes nothing, there and then."""
+
+    def __init__(self) -> None:
+        self.asked, self.done, self._at_once = False, 0, False
+
+    def hear(self, number: int) -> None:
+        self.asked = True
+        next_is_fatal()
+        logger.warning("signal %d: saving after this step; once more to stop at once", number)
+        if self._at_once:
+            raise self.interrupted()
+
+    def interrupted(self) -> Interrupted:
+        return Interrupted(f"stopped after step {self.done}: continue with --resume")
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """For a sheet or a look at validation images: a signal need not wait for its end, random streams stay as they were."""
+        devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+        with torch.random.fork_rng(devices):
+            self._at_once = True
+            try:
+                yield
+            finally:
+                self._at_once = False
 
 
 class Ema:
@@ -99,66 +132,73 @@ def cosine(step: int, steps: int, warmup: int = 50) -> float:
 def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False, stopper: Stopper | None = None) -> None:
     """Train until `config.steps`, writing stats.jsonl, sheets and a resumable state.pt to `out`.
 
-    A `stopper` is asked every `save_every` steps, before the state is written, and ends the training when it is done.
-    Raises TrainingDiverged when a loss or weight is not finite (the last good state is kept), Interrupted after a signal.
+    A `stopper` is asked every `save_every` steps, before the state is written, and ends the training when it is done. What a
+    killed run left half written in `out` is taken away first.
+    Raises TrainingDiverged when a loss, a weight or (by `update.descend`) a gradient is not finite: the last good state is kept;
+    Interrupted after a signal; OSError when something cannot be written.
     """
     first = load_state(trainer, out / STATE) if resume else 0
     if is_main():
         out.mkdir(parents=True, exist_ok=True)
+        settle(out)
         _forget(out / STATS, first)
     board = _tensorboard(out) if is_main() else None
     bar = tqdm(
         range(first, config.steps), initial=first, total=config.steps, file=sys.stderr, mininterval=5, disable=not is_main()
     )
-    started = time.monotonic()
-    with _signals() as stop:
+    started, stop = time.monotonic(), Stop()
+    stop.done = first
+    with heard(stop.hear):
+        if stopper is not None and config.due(first, config.save_every):
+            with stop.aside():  # a run that was stopped before it looked
+                stopper.check(first)
         for step in bar:
             if stopper is not None and stopper.done:
                 logger.info("stopped early after step %d", step)
                 break
-            terms = trainer.step(step)
-            done = step + 1
-            logged = done % config.log_every == 0 or done == config.steps
-            check_finite(terms, step)
-            if logged and is_main():
+            try:
+                terms = trainer.step(step)
+                check_finite(terms)
+                check_weights(trainer.networks())
+            except TrainingDiverged as error:
+                raise TrainingDiverged(f"step {step + 1}: {error}; the last good state is kept") from error
+            stop.done = done = step + 1
+            if is_main() and config.due(done, config.log_every):
                 numbers = {k: float(v) for k, v in terms.items()}
                 _append(out / STATS, {"step": done, "seconds": round(time.monotonic() - started, 2), **numbers})
                 bar.set_postfix({k: f"{v:.3g}" for k, v in numbers.items()}, refresh=False)
                 if board is not None:
                     for name, value in numbers.items():
                         board.add_scalar(name, value, done)
-            stopping = any_rank(bool(stop))
-            if stopping or done % config.save_every == 0 or done == config.steps:
-                check_weights(trainer.networks(), step)
-                if stopper is not None and (done % config.save_every == 0 or done == config.steps):
-                    stopper.check(done)
+            try:
+                if any_rank(stop.asked) and done < config.steps:
+                    raise stop.interrupted()
+                if config.due(done, config.save_every):
+                    if stopper is not None:
+                        with stop.aside():
+                            stopper.check(done)
+                    if is_main():
+                        save_state(trainer, out / STATE, done)
+                if is_main() and config.due(done, config.sheet_every):
+                    with stop.aside():
+                        trainer.sheet(out / f"sheet_{done:06d}.png")
+            except Interrupted:
                 if is_main():
                     save_state(trainer, out / STATE, done)
-            if is_main() and (done % config.sheet_every == 0 or done == config.steps):
-                trainer.sheet(out / f"sheet_{done:06d}.png")
-            if stopping and done < config.steps:
-                raise Interrupted(f"stopped after step {done}: continue with --resume")
-
-
-def check_finite(terms: Mapping[str, Tensor], step: int) -> None:
-    """Raise TrainingDiverged, naming the term, when one is NaN or infinite."""
-    for name, value in terms.items():
-        if not bool(torch.isfinite(value).all()):
-            raise TrainingDiverged(f"step {step + 1}: loss term {name!r} is {float(value)}; the last good state is kept")
-
-
-def check_weights(networks: Mapping[str, nn.Module], step: int) -> None:
-    """Raise TrainingDiverged, naming the tensor, when a weight is NaN or infinite."""
-    for name, network in networks.items():
-        for key, value in network.state_dict().items():
-            if not bool(torch.isfinite(value).all()):
-                raise TrainingDiverged(f"step {step + 1}: weight {name}.{key} is not finite; the last good state is kept")
+                raise
 
 
 def save_state(trainer: Trainer, path: Path, step: int) -> None:
-    """Write {step, trainer's state, RNG} atomically."""
+    """Write {step, trainer's state, RNG} atomically; TrainingDiverged, naming the tensor, where something is not finite."""
+    state = {"step": step, "trainer": trainer.state(), "rng": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        state["cuda_rng"] = torch.cuda.get_rng_state()
+    try:
+        check_state(state["trainer"])
+    except TrainingDiverged as error:
+        raise TrainingDiverged(f"step {step}: {error}; the last good state is kept") from error
     buffer = io.BytesIO()
-    torch.save({"step": step, "trainer": trainer.state(), "rng": torch.get_rng_state()}, buffer)
+    torch.save(state, buffer)
     write_bytes(path, buffer.getbuffer())  # not a copy: the state of a large network may fill half of the memory
 
 
@@ -169,7 +209,10 @@ def load_state(trainer: Trainer, path: Path) -> int:
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
         trainer.restore(state["trainer"])
-        torch.set_rng_state(state["rng"])
+        if is_main():  # as with samplers: the streams saved are the first process's
+            torch.set_rng_state(state["rng"])
+            if "cuda_rng" in state and torch.cuda.is_available():
+                torch.cuda.set_rng_state(state["cuda_rng"])
         return int(state["step"])
     except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, EOFError, OSError) as error:
         reason = " ".join(str(error).split())
@@ -198,26 +241,3 @@ def _tensorboard(out: Path) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(out / "tensorboard"))  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """A list that SIGTERM or SIGINT fills; a second signal acts at once. Does nothing outside the main thread."""
-    caught: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_DFL)
-        logger.warning("signal %d: saving after this step; once more to stop at once", number)
-
-    try:
-        before = {each: signal.signal(each, handle) for each in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:
-        yield caught
-        return
-    try:
-        yield caught
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

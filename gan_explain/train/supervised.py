@@ -19,6 +19,7 @@ from gan_explain.train.loop import Ema
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.schedule import Freezing, rate_factor
+from gan_explain.train.update import descend
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,7 @@ class SupervisedTrainer:
             group["lr"] = self.config.learning_rate * rate_factor(step, self.config.steps, self.config.freeze_steps)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.amp):
             terms: dict[str, Tensor] = self.loss(images.to(self.device), masks.to(self.device), batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
-        self.optimizer.step()
+        descend("network", self.network, self.optimizer, terms)
         self.ema.update(self.network, step)
         return {name: value.detach() for name, value in terms.items()}
 

@@ -21,6 +21,7 @@ from gan_explain.render.sheet import write_sheet
 from gan_explain.train.adversarial import discriminator_loss, generator_loss, r1_penalty
 from gan_explain.train.distributed import is_main, rank, wrap
 from gan_explain.train.loop import Ema, LoopConfig, cosine, run
+from gan_explain.train.update import descend
 from gan_explain.types import DataError, Generator, Segmenter
 
 AUGMENT = Ranges(rotate=4, scale=0.08, shift=0.06, gamma=0.15, contrast=0.15, blur=0, noise=0)
@@ -93,9 +94,7 @@ class Stage:
         self.judge.requires_grad_(False)
         with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
             losses, fake = self.objective(inputs, held, seed)
-        self.g_optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        self.g_optimizer.step()
+        descend(f"{self.name}_generator", self.network, self.g_optimizer, losses)
         self.judge.requires_grad_(True)
 
         # discriminator
@@ -108,9 +107,7 @@ class Stage:
         terms = {f"{self.name}_discriminator": discriminator_loss(logits[: len(real)], logits[len(real) :])}
         if penalise:
             terms[f"{self.name}_r1"] = config.r1 * r1_penalty(logits[: len(real)], shown)
-        self.d_optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
-        self.d_optimizer.step()
+        descend(f"{self.name}_discriminator", self.judge, self.d_optimizer, terms)
         self.updates += 1
         return {name: value.detach() for name, value in {**losses, **terms}.items()}
 

@@ -1,0 +1,42 @@
+"""Files and folders made ready beside their place, under the number of the process, and what a killed one leaves of them."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from pathlib import Path
+
+
+def temporary_beside(path: Path) -> Path:
+    """Where this process makes a file or folder ready before it takes its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def left_by_killed(folder: Path, name: str = "") -> list[Path]:
+    """Files and folders (called `name`, or any) that killed processes were making ready in `folder`; not those of other processes
+    that still run."""
+    found = folder.glob(f".{glob.escape(name) or '*'}.*.tmp")
+    return [path for path in found if (process := path.name.split(".")[-2]).isdecimal() and not _runs(int(process))]
+
+
+def clear_temporaries(folder: Path, name: str = "") -> None:
+    """Take away what `left_by_killed` finds."""
+    for left in left_by_killed(folder, name):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether another process of this number runs on this machine; taken for so on Windows, where asking would stop it."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
