@@ -22,6 +22,7 @@ class Ranges:
     contrast: float = 0.15  # factor 1 +- contrast about the mean
     blur: float = 1.0  # standard deviation 0..blur px at 128 px, for half of the batches
     noise: float = 0.02  # standard deviation 0..noise
+    flip: float = 0.0  # share of images that are mirrored, left for right
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def draw(n: int, generator: torch.Generator, ranges: Ranges = Ranges()) -> Augme
     affine = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
     blurred = bool(torch.rand((), generator=generator) < 0.5)
     blur = float(torch.rand((), generator=generator)) * ranges.blur if blurred else 0.0
+    if ranges.flip:  # without it no number is drawn: the stream stays what it was
+        affine[torch.rand(n, generator=generator) < ranges.flip, :, 0] *= -1
     return Augmentation(
         affine,
         uniform(ranges.gamma, n, 1, 1, 1).exp(),

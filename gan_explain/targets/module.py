@@ -143,14 +143,19 @@ class ModuleTarget(nn.Module):
         super().train(False)
         return self
 
-    def logits(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
-        """(N, 1, H, W) in [0, 1] at any size -> (N, K), divided by the temperature; differentiable."""
+    def prepared(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        """What the network is given: images (N, 1, H, W) in [0, 1] at any size -> (N, C, size, size); differentiable."""
         if self.uses_lungs and lungs is None:
             if self.segmenter is None:
                 raise TargetError("this target reads the lungs only: expected a lung mask or a segmenter, got neither")
             with torch.no_grad():
                 lungs = self.segmenter(images)
-        x = self.prepare(images, lungs)
+        x: Tensor = self.prepare(images, lungs)
+        return x
+
+    def logits(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        """(N, 1, H, W) in [0, 1] at any size -> (N, K), divided by the temperature; differentiable."""
+        x = self.prepared(images, lungs)
         out = self.network(x.to(next((p.dtype for p in self.network.parameters() if p.dtype == torch.float64), x.dtype)))
         if not isinstance(out, Tensor):
             raise TargetError(f"expected a tensor of logits from the target's network, got {type(out).__name__}")

@@ -110,3 +110,15 @@ def test_gradient_reaches_the_image() -> None:
     assert images.grad is not None
     assert bool(torch.isfinite(images.grad).all())
     assert float((images.grad != 0).float().mean()) > 0.5
+
+
+def test_mirrored_on_demand_and_no_number_is_drawn_for_it_otherwise() -> None:
+    images = torch.rand(2000, 1, 2, 8)
+    shown = draw(2000, random(), replace(STILL, flip=0.5))(images, images)[1]
+    turned = (shown == images.flip(3)).flatten(1).all(1)
+    assert bool((turned | (shown == images).flatten(1).all(1)).all())
+    assert 0.45 < float(turned.float().mean()) < 0.55
+    before, after = random(3), random(3)
+    first, same = draw(5, before), draw(5, after, Ranges(flip=0.0))
+    assert torch.equal(first.affine, same.affine)
+    assert (first.seed, before.get_state().tolist()) == (same.seed, after.get_state().tolist())

@@ -10,7 +10,7 @@ import click
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
 from gan_explain.cli.models import FORMS, TRUST_CODE, names, probed
-from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, check_network, loop_config
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, check_network, loop_config, loss_weights
 
 if TYPE_CHECKING:
     from gan_explain.nets.generator import Disentangler, GeneratorConfig
@@ -102,7 +102,7 @@ def train_gan(
     else:
         network = start.config
         _check_shape({"resolution": resolution, "width": width, "code_dim": code_dim}, network, str(finetune))
-    weights = _weights(overrides)
+    weights = loss_weights(GanTraining, overrides, but=("learning_rate",))
     explained = probed(target_spec, run.device, positive=names(positive), classes=names(classes), trust_code=trust_code)
     _check_gradients(explained, target_spec)
     dataset = open_included(run, data, network.resolution, include).split("train")
@@ -168,23 +168,3 @@ def _origin(target: Target, spec: str) -> dict[str, Any]:
     from gan_explain.targets import weights_digest
 
     return {"target": spec, "target_sha256": weights_digest(target), "positive": list(target.positive)}
-
-
-def _weights(overrides: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs -> numbers of GanTraining; UsageError names what is allowed."""
-    import math
-    from dataclasses import fields
-
-    from gan_explain.train.gan import GanTraining
-
-    allowed = {f.name for f in fields(GanTraining) if f.type == "float"} - {"learning_rate"}
-    found: dict[str, Any] = {}
-    for each in overrides:
-        name, _, value = each.partition("=")
-        try:
-            found[name] = float(value)
-            if name not in allowed or not math.isfinite(found[name]):
-                raise ValueError(name)
-        except ValueError:
-            raise click.UsageError(f"--set {each}: expected NAME=NUMBER with a name of {', '.join(sorted(allowed))}") from None
-    return found

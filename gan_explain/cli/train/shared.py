@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,6 +47,22 @@ def check_network(network: Callable[[], object]) -> None:
             network()
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+def loss_weights(kind: type[Any], overrides: Sequence[str], but: Sequence[str] = ()) -> dict[str, Any]:
+    """NAME=VALUE pairs -> the numbers that a dataclass `kind` takes, without those named in `but`; UsageError names what is
+    allowed."""
+    allowed = {f.name for f in fields(kind) if f.type == "float"} - set(but)
+    found: dict[str, Any] = {}
+    for each in overrides:
+        name, _, value = each.partition("=")
+        try:
+            found[name] = float(value)
+            if name not in allowed or not math.isfinite(found[name]):
+                raise ValueError(name)
+        except ValueError:
+            raise click.UsageError(f"--set {each}: expected NAME=NUMBER with a name of {', '.join(sorted(allowed))}") from None
+    return found
 
 
 def measured(run: Run, measures: dict[str, Any]) -> dict[str, object]:
