@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,9 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from gan_explain.dicom import check_dicom, is_dicom, read_dicom
 from gan_explain.temporaries import temporary_beside
 from gan_explain.types import DataError
 
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")  # others start programs (EPS) or are seldom tested
+LARGE = 1 << 20  # pixels from which a PNG is judged by its checksums
 FloatImage = NDArray[np.float32]
 Box = tuple[slice, slice]
 
@@ -34,47 +35,47 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # Pillow's remarks on metadata: what counts is whether pixels come out
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
+            with Image.open(path, formats=FORMATS) as file:
                 yield file
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: expected an image (PNG, JPEG, TIFF), got something else") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: expected at most {Image.MAX_IMAGE_PIXELS} pixels, got more") from error
-    except PermissionError:
+    except (DataError, PermissionError, MemoryError):
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise DataError(f"{path}: expected a readable image, got: {error}") from error
+    except Exception as error:  # a damaged file makes Pillow stumble in many ways
+        raise DataError(f"{path}: expected a readable image, got: {str(error) or type(error).__name__}") from error
 
 
 def read_image(path: str | os.PathLike[str]) -> FloatImage:
-    """Read one image file as (H, W) float32 in [0, 1]; 8 and 16 bit, gray, RGB, palette and CMYK; the first frame of many.
+    """Read one image file as (H, W) float32 in [0, 1]; 8 and 16 bit, gray, RGB, palette and CMYK; the first frame of many; DICOM
+    as `dicom.read_dicom` shows it.
 
     Raises DataError, naming the file, when it does not exist, is no image, is truncated, or has more than 89 million pixels.
     """
-    with _opened(Path(path)) as file:
+    path = Path(path)
+    if is_dicom(path):
+        return read_dicom(path)
+    with _opened(path) as file:
         return _to_unit(file)
 
 
 def check_image(path: str | os.PathLike[str]) -> None:
-    """Raise the DataError that `read_image` would, without decoding where that is needless.
+    """Raise the DataError that `read_image` would, without decoding where that is dear and needless.
 
-    A PNG whose checksums are right and a JPEG that has its end marker are taken as readable; anything else is decoded.
+    A PNG of more than a million pixels whose checksums are right and a DICOM file that is not compressed and of the right length
+    are taken as readable; anything else is decoded.
     """
     path = Path(path)
+    if is_dicom(path):
+        check_dicom(path)
+        return
     with _opened(path) as file:
-        if file.format == "JPEG" and _last_bytes(path, 64).rstrip(b"\0").endswith(b"\xff\xd9"):
-            return
-        if file.format == "PNG":
-            with suppress(SyntaxError, OSError, ValueError, struct.error):
+        if file.format == "PNG" and file.width * file.height > LARGE:
+            with suppress(SyntaxError, OSError, ValueError):
                 file.verify()
                 return
     read_image(path)
-
-
-def _last_bytes(path: Path, count: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - count))
-        return file.read()
 
 
 def _to_unit(file: Image.Image) -> FloatImage:
@@ -90,8 +91,12 @@ def _to_unit(file: Image.Image) -> FloatImage:
 
 
 def colourfulness(path: str | os.PathLike[str]) -> float:
-    """Mean absolute difference of the colour channels from their mean, in [0, 1]: 0 for gray, above 0.02 for a photograph."""
-    with _opened(Path(path)) as file:
+    """Mean absolute difference of the colour channels from their mean, in [0, 1]: 0 for gray, above 0.02 for a photograph;
+    0 for DICOM, which is read only where it is gray."""
+    path = Path(path)
+    if is_dicom(path):
+        return 0.0
+    with _opened(path) as file:
         if file.mode in ("L", "1", "F", "I") or file.mode.startswith("I;16"):
             return 0.0
         small = file.convert("RGB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 CXR = Path(os.environ.get("GAN_EXPLAIN_CXR", ROOT.parent / "shared" / "cxr"))
@@ -117,5 +119,65 @@ def save_onnx(tmp_path: Path) -> Callable[..., Path]:
             helper.set_model_props(model, {"target": json.dumps(describe)})
         onnx.save(model, tmp_path / name)
         return tmp_path / name
+
+    return save
+
+
+@pytest.fixture
+def save_dicom() -> Callable[..., Path]:
+    """save_dicom(path, values, ...): stored values (H, W) or (frames, H, W) of uint8, uint16 or int16 as a DICOM file.
+
+    `syntax`: a name in pydicom.uid, "JPEGBaseline8Bit" for values of 8 bits; `stored`: bits stored; `without`: names of tags left
+    out; `preamble`: whether the file starts with one. Further names are tags. The patient's tags hold canaries.
+    """
+    pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
+    uid = pydicom.uid
+
+    def save(
+        path: Path,
+        values: np.ndarray,
+        syntax: str = "ExplicitVRLittleEndian",
+        *,
+        stored: int = 0,
+        without: tuple[str, ...] = (),
+        preamble: bool = True,
+        **tags: object,
+    ) -> Path:
+        ds = pydicom.Dataset()
+        ds.file_meta = pydicom.dataset.FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+        ds.SOPClassUID, ds.SOPInstanceUID = uid.DigitalXRayImageStorageForPresentation, "1.2.3.4"
+        ds.PatientName, ds.PatientID, ds.PatientBirthDate = "CANARY^NAME", "CANARY-ID", "19011111"
+        ds.Modality, ds.ViewPosition, ds.BodyPartExamined = "DX", "PA", "CHEST"
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.Rows, ds.Columns = values.shape[-2:]
+        ds.BitsAllocated = values.dtype.itemsize * 8
+        ds.BitsStored = stored or ds.BitsAllocated
+        ds.HighBit, ds.PixelRepresentation = ds.BitsStored - 1, int(values.dtype.kind == "i")
+        if values.ndim == 3:
+            ds.NumberOfFrames = len(values)
+        wide, native = ds.BitsAllocated > 8, getattr(uid, syntax)
+        ds.PixelData = values.tobytes()
+        ds["PixelData"].VR = "OW" if wide else "OB"
+        if syntax == "JPEGBaseline8Bit":
+            frames = []
+            for frame in values.reshape(-1, *values.shape[-2:]):
+                buffer = io.BytesIO()
+                Image.fromarray(frame).save(buffer, format="JPEG", quality=95)
+                frames.append(buffer.getvalue())
+            ds.PixelData = pydicom.encaps.encapsulate(frames)
+        elif native.is_compressed:
+            ds.compress(native)
+        elif syntax == "ExplicitVRBigEndian" and wide:
+            ds.PixelData = values.byteswap().tobytes()
+        ds.file_meta.TransferSyntaxUID = native
+        for name, value in tags.items():
+            setattr(ds, name, value)
+        for name in without:
+            delattr(ds, name)
+        ds.save_as(path, enforce_file_format=True)
+        if not preamble:
+            path.write_bytes(path.read_bytes()[132:])
+        return path
 
     return save

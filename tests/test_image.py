@@ -207,3 +207,33 @@ def test_write_bytes_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypat
         image.write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_of_other_formats_are_not_opened(tmp_path: Path) -> None:
+    """PostScript would be handed to a program of its own."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n%%EOF\n")
+    for read in (image.read_image, image.check_image):
+        with pytest.raises(DataError, match=r"a\.png: expected an image \(PNG, JPEG, TIFF\), got something else"):
+            read(path)
+
+
+def test_check_decodes_what_has_right_checksums_over_wrong_pixels(tmp_path: Path) -> None:
+    """A PNG may be sound chunk by chunk and hold no pixels all the same."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 90, 90, 8, 0, 0, 0, 0)
+    pixels = b"no deflate stream" * 9
+    path = tmp_path / "hollow.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
+    with pytest.raises(DataError, match=r"hollow\.png"):
+        image.check_image(path)
+
+
+def test_a_large_png_is_judged_by_its_checksums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "LARGE", 50 * 50)
+    path = save(gradient(), tmp_path / "a.png")
+    monkeypatch.setattr(image, "_to_unit", lambda file: pytest.fail("decoded"))
+    image.check_image(path)

@@ -5,7 +5,8 @@
     ROOT/CLASS/{images,masks}/*.png                      COVID-19 Radiography Database (Rahman et al. 2021)
     ROOT/{Train,Val,Test}/CLASS/{images,lung masks}/*    COVID-QU-Ex (Tahir et al. 2021); `infection masks` are lesions
 
-Masks have the name of their image. Every file counts as a patient of its own: nothing says otherwise.
+DICOM files count whatever they are called. Masks have the name of their image. Every file counts as a patient of its own:
+nothing says otherwise (patient tags of DICOM are not read; a manifest can say who is who).
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from pathlib import Path
 
 from gan_explain.data.labels import canonical
 from gan_explain.data.splits import split_by_patient
+from gan_explain.dicom import is_dicom
 from gan_explain.types import DataError, Record
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})  # and DICOM, under whatever name
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LUNG_MASKS = ("masks", "lung masks")
 LESION_MASKS = ("infection masks",)
@@ -82,8 +84,8 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _images(path: Path) -> list[Path]:
-    files = (child for child in path.iterdir() if child.suffix.lower() in SUFFIXES and not child.name.startswith("."))
-    return sorted(file for file in files if file.is_file())
+    files = (child for child in path.iterdir() if child.is_file() and not child.name.startswith("."))
+    return sorted(file for file in files if file.suffix.lower() in SUFFIXES or is_dicom(file))
 
 
 def _child(folder: Path, names: tuple[str, ...]) -> Path | None:
