@@ -30,7 +30,7 @@ def main() -> None:
     """What a chest X-ray CNN has learned: a GAN turns a negative radiograph into a positive one while a curve shows the response.
 
     Exit codes: 0 ok, 1 internal, 2 usage, 3 bad data or checkpoint, 4 target contract, 5 training diverged, 6 disk or memory,
-    7 threshold failed, 75 interrupted with a resumable state.
+    7 threshold failed, 75 interrupted with a resumable state, 130 interrupted without one.
     """
 
 

@@ -45,7 +45,14 @@ def command(name: str, *, out: str | None, resume: bool = False) -> Callable[[Ca
         def body(**options: Any) -> None:
             context = click.get_current_context()
             with Run(context, options, replaces=not resume) as run:
-                result = function(run, **options)
+                try:
+                    result = function(run, **options)
+                except KeyboardInterrupt:  # a training catches signals itself; this is before it, after it or between two
+                    if not (resume and run.resumable):
+                        raise
+                    from gan_explain.train.loop import Interrupted
+
+                    raise Interrupted("stopped: continue with --resume") from None
                 if run.as_json and run.is_main:
                     click.echo(json.dumps(jsonable(result or {}), allow_nan=False))
 

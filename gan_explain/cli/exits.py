@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 
 import click
 
+from gan_explain.signals import stoppable
+
 OK, INTERNAL, USAGE, DATA, TARGET, DIVERGED, RESOURCES, THRESHOLD, INTERRUPTED, KILLED = 0, 1, 2, 3, 4, 5, 6, 7, 75, 130
 
 
@@ -20,7 +22,7 @@ class ThresholdError(Exception):
 
 def exit_code(error: BaseException) -> int:
     """The documented exit code of an exception: 1 internal, 2 usage, 3 data, 4 target contract, 5 diverged, 6 disk or memory,
-    7 threshold, 75 interrupted with a resumable state, 130 interrupted without one."""
+    7 threshold, 75 interrupted with a resumable state, 130 interrupted (SIGTERM or Ctrl-C) without one: nothing is left."""
     if isinstance(error, click.ClickException):
         return USAGE
     if isinstance(error, KeyboardInterrupt | click.Abort):
@@ -66,7 +68,8 @@ class _Exits(click.Command):
         if not standalone_mode:
             return super().main(argv, prog_name, standalone_mode=False, **extra)
         try:
-            result = super().main(argv, prog_name, standalone_mode=False, **extra)
+            with stoppable():
+                result = super().main(argv, prog_name, standalone_mode=False, **extra)
         except Exception as error:
             _fail(error)
         sys.exit(result if isinstance(result, int) else OK)  # an int is the code of --help and --version

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 RUN, PROGRAM = "run.json", "gan_explain"
+STATES = ("state.pt", "results.jsonl")  # what --resume goes on from
 
 
 def check_folder(out: Path, *, owned: bool, allowed: bool) -> None:
@@ -45,9 +46,19 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def publish(source: Path, out: Path, files: Sequence[str]) -> None:
-    """Move files (paths below `source`) into `out`, after the files of an earlier run that its run.json names are taken away."""
+    """Move files (paths below `source`) into `out`, after the files of an earlier run that its run.json names are taken away.
+
+    OSError, before anything is taken away, where something else is in the place of a file or of its folder.
+    """
     out.mkdir(exist_ok=True)
-    for name in read_run(out).get("files", []):
+    earlier = read_run(out).get("files", [])
+    for name in files:
+        if (out / name).is_dir():
+            raise IsADirectoryError(f"{out / name}: expected a place for a file, got a folder")
+        for folder in Path(name).parents:
+            if (out / folder).exists() and not (out / folder).is_dir() and folder.as_posix() not in earlier:
+                raise NotADirectoryError(f"{out / folder}: expected a place for a folder, got a file")
+    for name in earlier:
         old = out / name
         if ".." not in Path(name).parts and not Path(name).is_absolute() and old.is_file():
             old.unlink()

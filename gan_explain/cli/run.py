@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gan_explain.cli.exits import OK, error_line, exit_code
-from gan_explain.cli.folder import PROGRAM, RUN, check_folder, jsonable, missing, publish, read_run, remove_empty, write_json
+from gan_explain.cli.folder import (
+    PROGRAM,
+    RUN,
+    STATES,
+    check_folder,
+    jsonable,
+    missing,
+    publish,
+    read_run,
+    remove_empty,
+    write_json,
+)
+from gan_explain.signals import held
+from gan_explain.temporaries import clear_temporaries, temporary_beside
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +66,9 @@ class Run:
 
     def __enter__(self) -> Run:
         if self.is_main and self._out is not None:
+            if not self.dry_run:
+                clear_temporaries(self._out.parent, self._out.name)
+                clear_temporaries(self._out, PROGRAM)
             check_folder(self._out, owned=self._replaces, allowed=self.overwrite or self.resume)
         self._facts["device"] = str(self.device)
         seed_everything(self.seed)
@@ -75,6 +90,11 @@ class Run:
         """The output folder that was asked for."""
         assert self._out is not None
         return self._out
+
+    @property
+    def resumable(self) -> bool:
+        """Whether there is something in the output folder that --resume would go on from."""
+        return self._opened and any((self.out / name).is_file() for name in STATES)
 
     @property
     def writes(self) -> bool:
@@ -109,17 +129,19 @@ class Run:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A folder beside the output folder; on success its files, and run.json, are moved there, else nothing is left of it.
+        """A folder beside the output folder, or in it; on success its files, and run.json, are moved there, else nothing is left.
 
         The files of an earlier run that its run.json names are taken away first; others stay."""
         made = missing(self.out.parent)
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", dir=self.out.parent))
+        temporary = temporary_beside(self.out / PROGRAM if self.out.is_dir() else self.out)  # on the disk that it will stay on
         try:
+            temporary.mkdir()
             yield temporary
             files = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
             write_json(temporary / RUN, {**self._describe(None, finished=True), "files": files})
-            publish(temporary, self.out, [*files, RUN])
+            with held():
+                publish(temporary, self.out, [*files, RUN])
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             remove_empty(made)
