@@ -1,7 +1,7 @@
 """Names that may be shown: patients as salted pseudonyms, images as a patient's first, second, ...
 
-A patient's id goes through HMAC-SHA256 (RFC 2104) under 32 random bytes, the salt: without it, nobody can try hospital numbers until
-one fits; with it, the owner of the data finds a patient again. One salt gives one patient one name, in every result.
+A patient's id goes through HMAC-SHA256 (RFC 2104) under 32 random bytes, the salt: without it, nobody can try hospital numbers
+until one fits; with it, the owner of the data finds a patient again. One salt gives one patient one name, in every result.
 """
 
 from __future__ import annotations

@@ -20,10 +20,12 @@ from gan_explain.evaluate.features import Features
 from gan_explain.evaluate.table import Row
 from gan_explain.image import write_bytes
 from gan_explain.metrics.aggregate import Measure
+from gan_explain.privacy import Pseudonyms
 from gan_explain.render.report import Picture
 from gan_explain.types import DataError
 
 KIND, SHARD, FEATURES, SECOND = "audit shard", "shard.json", "features.safetensors", "second"
+ORDER = "patient"  # column of a gathered table: the patient's place among the sorted ids, whatever name is shown
 LAYERS = "layers "  # prefix of kept layers among the features
 
 
@@ -31,7 +33,8 @@ LAYERS = "layers "  # prefix of kept layers among the features
 class Gathered:
     """`about`: what was audited and how (JSON), the same in every shard; `shard`: which of how many; rows in the order of the
     dataset; curves by name and image; features of each patient, by the place of the first image; pictures, the worst first;
-    `once`: measures that are not of one patient (the positive control), taken in the first shard."""
+    `once`: measures that are not of one patient (the positive control), taken in the first shard; `ids`: whose pseudonyms the
+    rows have (`Pseudonyms.mark`), "" for patients' own ids."""
 
     about: Mapping[str, Any]
     shard: tuple[int, int] = (1, 1)
@@ -41,6 +44,7 @@ class Gathered:
     pictures: list[Picture] = field(default_factory=list)
     once: dict[str, Measure] = field(default_factory=dict)
     second: Gathered | None = None
+    ids: str = ""
 
     @property
     def show(self) -> int:
@@ -67,6 +71,11 @@ class Gathered:
             second=self.second.ordered() if self.second else None,
         )
 
+    def named(self, names: Pseudonyms) -> Gathered:
+        """The same with patients and images under their public names."""
+        second = self.second.named(names) if self.second else None
+        return replace(self, rows=names.rows(self.rows), second=second, ids=names.mark)
+
     def pooled(self) -> Features:
         """The features of all patients, in the order of the dataset."""
         total = Features()
@@ -88,7 +97,7 @@ class Gathered:
             self.second.save(folder / SECOND)
         document = {
             "schema_version": SCHEMA_VERSION, "kind": KIND, "shard": list(self.shard), "about": dict(self.about),
-            "once": self.once, "second": self.second is not None,
+            "once": self.once, "second": self.second is not None, "ids": self.ids,
         }  # fmt: skip
         write_document(folder / SHARD, document)
 
@@ -101,13 +110,14 @@ class Gathered:
         try:
             i, n = (int(number) for number in document["shard"])
             about, once, has_second = dict(document["about"]), dict(document["once"]), bool(document["second"])
+            ids = str(document.get("ids", ""))
             path = folder / FEATURES
             features = _features(safetensors.torch.load(path.read_bytes()))
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise DataError(f"{path}: expected a shard of an audit (schema {SCHEMA_VERSION}), got: {error}") from error
         rows, curves = read_tables(folder)
         second = cls.load(folder / SECOND) if has_second else None
-        return cls(about, (i, n), rows, curves, features, load_pictures(folder), once, second)
+        return cls(about, (i, n), rows, curves, features, load_pictures(folder), once, second, ids)
 
 
 def union(shards: Sequence[Gathered], names: Sequence[str]) -> Gathered:
@@ -120,6 +130,11 @@ def union(shards: Sequence[Gathered], names: Sequence[str]) -> Gathered:
         if shard.about != first.about or shard.shard[1] != count or (shard.second is None) != (first.second is None):
             raise DataError(
                 f"{name}: expected a shard of the same audit as {names[0]}, got one of another ({_differs(first, shard)})"
+            )
+        if shard.ids != first.ids:
+            raise DataError(
+                f"{name}: expected patients under the pseudonyms of {names[0]}, got those of another salt: audit every "
+                "shard with one --salt FILE"
             )
     there = sorted(shard.shard[0] for shard in shards)
     if there != list(range(1, count + 1)):
@@ -134,6 +149,7 @@ def union(shards: Sequence[Gathered], names: Sequence[str]) -> Gathered:
 def _joined(shards: Iterable[Gathered], about: Mapping[str, Any]) -> Gathered:
     total = Gathered(about)
     for shard in shards:
+        total.ids = shard.ids
         total.rows += shard.rows
         for name, values in shard.curves.items():
             total.curves.setdefault(name, {}).update(values)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from gan_explain.audit.control import positive_control
 from gan_explain.audit.donors import Donors
-from gan_explain.audit.gathered import Gathered
+from gan_explain.audit.gathered import ORDER, Gathered
 from gan_explain.audit.patient import Examiner
 from gan_explain.audit.result import AuditResult
 from gan_explain.audit.setup import Plan, Subject
@@ -79,9 +79,13 @@ def _gather(subject: Subject, dataset: Dataset, plan: Plan, shard: tuple[int, in
         many=plan.transplanted / max(1, negative),
     )
     gathered = Gathered(about, shard)
+    order = {patient: i for i, patient in enumerate(sorted({record.patient_id for record in dataset.records}))}
     chosen = list(_patients(dataset, plan.seed, shard))
     for places in tqdm(chosen, desc="patients", unit="patient", disable=None, leave=False):
-        gathered.add(places[0], examiner.examine(read_batch(dataset, places, subject.segmenter, device), places))
+        found = examiner.examine(read_batch(dataset, places, subject.segmenter, device), places)
+        for row in found.rows:
+            row[ORDER] = float(order[row["patient_id"]])
+        gathered.add(places[0], found)
     if shard[0] == 1 and plan.marker is not None and not plan.quick:
         gathered.once = positive_control(subject.target, dataset, subject.segmenter, share=plan.marker, seed=plan.seed)
     return gathered.ordered()

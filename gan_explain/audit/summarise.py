@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gan_explain.audit.curves import banded, patients_of, table
-from gan_explain.audit.gathered import Gathered
+from gan_explain.audit.gathered import ORDER, Gathered
 from gan_explain.audit.patient import FREE
 from gan_explain.audit.result import KIND, AuditResult
 from gan_explain.audit.subgroups import compare, correct, grouped
@@ -34,7 +34,7 @@ NOT_MEASURES = ("image",)
 
 def summarise(gathered: Gathered) -> AuditResult:
     """The result of all patients of an audit. DataError where none was measured."""
-    gathered = gathered.ordered()
+    shown, gathered = gathered, _counted(gathered.ordered())
     document = {"schema_version": SCHEMA_VERSION, "kind": KIND, **_conclusions(gathered), "compare": None}
     if gathered.second is not None:
         second = {"target": gathered.second.about["target"], **_conclusions(gathered.second)}
@@ -46,7 +46,15 @@ def summarise(gathered: Gathered) -> AuditResult:
         {"id": p.id, "row": p.row, "way": p.way, "scale": float(p.layer.max()), "p": p.p, "probability": list(p.probability)}
         for p in pictures
     ]
-    return AuditResult(document, gathered.rows, gathered.curves, pictures)
+    rows = [{name: value for name, value in row.items() if name != ORDER} for row in shown.ordered().rows]
+    return AuditResult(document, rows, gathered.curves, pictures)
+
+
+def _counted(gathered: Gathered) -> Gathered:
+    """The same with numbers in place of patients' names, in the order of their own ids: resampling takes patients in the order of
+    their names, and no conclusion may depend on a salt."""
+    rows = [{**row, "patient_id": f"{int(row.pop(ORDER)):09d}"} if ORDER in row else row for row in map(dict, gathered.rows)]
+    return replace(gathered, rows=rows, second=_counted(gathered.second) if gathered.second else None)
 
 
 def _conclusions(gathered: Gathered) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import click
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
 from gan_explain.cli.models import SPEC, TRUST_CODE, judge, load_models, named_judges, names
+from gan_explain.cli.names import SALT_OPTION, Salt, shown_data
 
 if TYPE_CHECKING:
     from gan_explain.audit import AuditResult, Subject
@@ -50,8 +51,13 @@ FAIL_ON = click.option(
 @click.option("--quick", is_flag=True, help="Curves, flips, shares, transplants and the opacity probe only.")
 @click.option("--show", type=click.IntRange(0, 500), default=200, help="Patients in the report's viewer.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Audit N images drawn by --seed, for a quick look.")
-@click.option("--shard", metavar="I/N", help="Audit the I-th of N parts of the patients; `gan-explain merge` joins them.")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Audit the I-th of N parts of the patients; `gan-explain merge` joins them. Its patient_salt lies beside OUT.",
+)
 @click.option("--lpips", type=click.Path(path_type=Path), metavar="FILE", help="Local AlexNet weights, for the LPIPS distance.")
+@SALT_OPTION
 @TRUST_CODE
 @FAIL_ON
 def audit(
@@ -75,13 +81,15 @@ def audit(
     limit: int | None,
     shard: str | None,
     lpips: Path | None,
+    salt: Path | None,
     trust_code: bool,
     fail_on: Sequence[str],
 ) -> dict[str, Any]:
     """Audit a CNN: does it respond to pathology inside the lungs, or is it right for the wrong reason?
 
     Writes report.html (opens offline), audit.json, per_sample.csv and curves.csv. Every number has a patient-bootstrap interval
-    of 95 %, and the verdict abstains where that leaves a question open.
+    of 95 %, and the verdict abstains where that leaves a question open. Patients have pseudonyms; who holds the salt can tell who
+    they are (progression --salt FILE --patient PSEUDONYM), so keep it when the rest is passed on.
     """
     from gan_explain.audit import Plan, gather, summarise
     from gan_explain.cli.patients import strengths_between
@@ -91,6 +99,7 @@ def audit(
 
     _check_questions(fail_on)
     part = _shard(shard)
+    secret = Salt(run, salt, beside=part is not None and salt is None)
     if part is not None and fail_on:
         raise click.UsageError("--fail-on: a shard has no verdict; give it to `gan-explain merge`")
     options: dict[str, Any] = {"positive": positive, "classes": classes, "segmenter": segmenter, "trust_code": trust_code}
@@ -99,14 +108,15 @@ def audit(
     subject = _subject(models, name, quick, judges, trust_code)
     distance = perceptual(lpips) if lpips else None
     subject = replace(subject, perceptual=distance)
-    dataset = open_included(run, data, models.generator.resolution, include, rejects=False).split(split).remembering(MEMORY)
+    every = open_included(run, data, models.generator.resolution, include, rejects=False)
+    dataset = every.split(split).remembering(MEMORY)
     if not len(dataset):
         raise DataError(f"{data}: no images in split {split!r}")
     dataset = limited(dataset, limit, run.seed)
     columns = tuple(names(by) or ())
     _check_columns(columns, dataset.records, data)
     about: dict[str, Any] = {
-        "data": {"name": Path(data).name, "split": split, "include": list(include)},
+        "data": {"name": shown_data(run, data, dataset.fingerprint()), "split": split, "include": list(include)},
         "target": _facts(models, target, name),
     }
     second = None
@@ -123,12 +133,13 @@ def audit(
         marker=plant_marker or None,
     )  # fmt: skip
     gathered = gather(subject, dataset, plan, shard=part or (1, 1), compare=second, about=about)
+    gathered = gathered.named(secret.names(every.records))
     if part is not None:
         with run.staging() as folder:
             gathered.save(folder)
         run.say(f"shard {shard} written to {run.out}; join all with: gan-explain merge SHARD ... --out DIR")
         return {"shard": list(part), "images": len(gathered.rows)}
-    return _finish(run, summarise(gathered), fail_on)
+    return _finish(run, summarise(gathered), fail_on, secret)
 
 
 @common.command("merge", out="out/audit")
@@ -140,17 +151,21 @@ def merge(run: common.Run, shards: Sequence[Path], fail_on: Sequence[str]) -> di
 
     _check_questions(fail_on)
     joined = union([Gathered.load(folder) for folder in shards], [str(folder) for folder in shards])
+    if joined.ids:
+        run.record(patient_ids={"method": "HMAC-SHA256", "salt": joined.ids})
     if run.dry_run:
         return {"images": len(joined.rows)}
     return _finish(run, summarise(joined), fail_on)
 
 
-def _finish(run: common.Run, result: AuditResult, fail_on: Sequence[str]) -> dict[str, Any]:
+def _finish(run: common.Run, result: AuditResult, fail_on: Sequence[str], salt: Salt | None = None) -> dict[str, Any]:
     """Write the result, say what it concludes, and hold it against --fail-on."""
     from gan_explain.audit.verdict import failing
 
     with run.staging() as folder:
         result.save(folder)
+        if salt is not None:
+            salt.keep(folder)
     for sentence in result.summary:
         run.say(sentence)
     for each in result.verdict:

@@ -73,6 +73,7 @@ def _shared(out: str | None, resume: bool) -> list[Callable[[Any], Any]]:
         click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Seed of everything random."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="auto: CUDA if there is any."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
+        click.option("--plain-ids", is_flag=True, help="Name patients and files in what is written as the data do."),
         click.option("--dry-run", is_flag=True, help="Check everything, write nothing."),
     ]
     if resume:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
 from gan_explain.cli.models import judge, load_models, model_options, named_judges
+from gan_explain.cli.names import SALT_OPTION, Salt
 
 if TYPE_CHECKING:
     from gan_explain.nets.synthesis import StructureGenerator
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 @click.option("--judges", multiple=True, metavar="SPEC", help="Independent CNN for transfer, as for --target; may be repeated.")
 @click.option("--lpips", type=click.Path(path_type=Path), metavar="FILE", help="Local AlexNet weights, for the LPIPS distance.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Measure on N images drawn by --seed, for a quick look.")
+@SALT_OPTION
 @model_options
 def evaluate(
     run: common.Run,
@@ -35,6 +38,7 @@ def evaluate(
     judges: Sequence[str],
     lpips: Path | None,
     limit: int | None,
+    salt: Path | None,
     **models_named: Any,
 ) -> dict[str, Any]:
     """Measure how a generator's counterfactuals move its target: flip rates, monotonicity, proximity, realism, transfer and more.
@@ -47,6 +51,7 @@ def evaluate(
     from gan_explain.metrics.proximity import perceptual
     from gan_explain.types import DataError
 
+    secret = Salt(run, salt)
     models = load_models(run, **models_named)
     distance = perceptual(lpips) if lpips else None
     jury = {short: judge(spec, models, models_named["trust_code"]) for short, spec in named_judges(judges)}
@@ -72,8 +77,10 @@ def evaluate(
         limit=limit,
         train=opened.split("train"),
     )
+    result = replace(result, per_sample=secret.names(opened.records).rows(result.per_sample))
     with run.staging() as folder:
         result.save(folder)
+        secret.keep(folder)
     run.say(format_table(result.measures))
     run.say(f"{count} images; written to {run.out}")
     return {"measures": result.measures}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import unicodedata
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -54,7 +55,17 @@ def error_line(error: BaseException) -> str:
         text = f"{type(error).__name__}: {error} (a bug; GAN_EXPLAIN_TRACEBACK=1 shows where)"
     else:
         text = str(error) or type(error).__name__
-    return "error: " + " ".join(text.split())
+    return printable("error: " + " ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal obeys: control characters but line breaks and tabs, and marks that turn the writing around,
+    become their escapes."""
+
+    def obeyed(each: str) -> bool:
+        return each not in "\n\t" and unicodedata.category(each) in ("Cc", "Cf", "Cs")
+
+    return "".join(ascii(each)[1:-1] if obeyed(each) else each for each in text)
 
 
 class _Exits(click.Command):

@@ -10,6 +10,7 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.models import LEAST_LUNG, SPEC, TRUST_CODE, digest, names, probed, read_gray, target_facts
+from gan_explain.cli.names import shown_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +70,8 @@ def explain(
     explained = probed(
         target, run.device, positive=names(positive), classes=names(classes), segmenter=lungs_of, trust_code=trust_code
     )
-    run.record(data={str(image): digest(image)}, target=target_facts(target, explained))
+    shown = shown_name(run, image)
+    run.record(data={shown: digest(image)}, target=target_facts(target, explained))
     side = resolution or _input_size(explained)
     x = prepare(array, side)[None].to(run.device)
     lungs = lungs_of(x)
@@ -88,13 +90,13 @@ def explain(
         ]
         with run.staging() as folder:
             write_heat(
-                prepare(array, max(side, size)), columns, folder / "heat.png", title=image.name, probability=p, label=label,
+                prepare(array, max(side, size)), columns, folder / "heat.png", title=shown, probability=p, label=label,
                 operating_point=point, lungs=lungs[0].cpu(), side=size,
             )  # fmt: skip
             for name, (_, heat, _) in maps.items():
                 write_bytes(folder / f"{name}.npy", _npy(heat[0, 0]))
             write_png16(lungs[0], folder / "lungs.png")
-    run.say(f"{image.name}: {label} {p:.3f}, called {'positive' if p >= point else 'negative'} (operating point {point:.2f})")
+    run.say(f"{shown}: {label} {p:.3f}, called {'positive' if p >= point else 'negative'} (operating point {point:.2f})")
     for name, (_, _, note) in maps.items():
         run.say(f"{name}: {'; '.join(_notes(note, inside[name], share, explained))}")
     run.say("dry run: nothing written" if run.dry_run else f"written to {run.out}")

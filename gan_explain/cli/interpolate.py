@@ -12,6 +12,7 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.models import Models, digest, load_models, load_translator, model_options, read_radiograph
+from gan_explain.cli.names import shown_name
 from gan_explain.cli.patients import Patient, between_two, of_radiograph, strengths_between, synthetic, translated
 
 if TYPE_CHECKING:
@@ -78,10 +79,11 @@ def interpolate(
     files = [path for path in (image, *(between or ()), _reference_path(pathology)) if path is not None]
     for path in files:
         check_image(path)
-    run.record(data={str(path): digest(path) for path in files})
+    shown = {path: shown_name(run, path) for path in files}
+    run.record(data={shown[path]: digest(path) for path in files})
     if generator == "cyclegan" and image is not None:
         models, translator = load_translator(run, **models_named)
-        radiograph = read_radiograph(image, models, force=force)
+        radiograph = read_radiograph(image, models, name=shown[image], force=force)
         clock = time.perf_counter()
         strengths = strengths_between(min_strength, max_strength, steps)
         patient, axis = translated(models, translator, radiograph, strengths)
@@ -92,12 +94,12 @@ def interpolate(
         clock = time.perf_counter()
         axis = _axis(between)
         if between:
-            pair = (read_radiograph(between[0], models, force=force), read_radiograph(between[1], models, force=force))
-            patients = [between_two(models, pair, steps)]
+            first, second = (read_radiograph(path, models, name=shown[path], force=force) for path in between)
+            patients = [between_two(models, (first, second), steps)]
         else:
             strengths = strengths_between(min_strength, max_strength, steps)
             if image is not None:
-                radiograph = read_radiograph(image, models, force=force)
+                radiograph = read_radiograph(image, models, name=shown[image], force=force)
                 clock = time.perf_counter()
                 patients = [of_radiograph(models, radiograph, pathology, reference, strengths, run.seed)]
             else:
@@ -171,7 +173,7 @@ def _reference(pathology: str | None, models: Models, force: bool) -> Tensor | N
     path = _reference_path(pathology)
     if path is None:
         return None
-    radiograph = read_radiograph(path, models, force=force)
+    radiograph = read_radiograph(path, models, name="reference", force=force)
     if radiograph.probability < models.target.operating_point:
         logger.warning("%s: the target calls this reference negative (p = %.2f)", path, radiograph.probability)
     return reference_code(models.generator, radiograph.image, radiograph.lungs)

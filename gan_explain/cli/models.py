@@ -191,8 +191,8 @@ def judge(spec: str, models: Models, trust_code: bool = False) -> Target:
     return probed(spec, models.device, positive=other, segmenter=models.segmenter, trust_code=trust_code)
 
 
-def read_radiograph(path: Path, models: Models, *, force: bool = False) -> Radiograph:
-    """Read, check and prepare one image file at the generator's resolution, find its lungs, ask the target.
+def read_radiograph(path: Path, models: Models, *, name: str, force: bool = False) -> Radiograph:
+    """Read, check, prepare one image file at the generator's resolution, find its lungs, ask the target; results call it `name`.
 
     Raises DataError for what is no radiograph: unreadable, below 64 pixels a side, coloured, or (where the layer is confined to
     the lungs) without lungs; `force` lets the last two pass.
@@ -205,7 +205,7 @@ def read_radiograph(path: Path, models: Models, *, force: bool = False) -> Radio
     share = float(lungs.mean())
     if share < LEAST_LUNG and models.generator.confine == "lungs" and not force:
         raise DataError(f"{path}: expected a frontal chest radiograph, found lungs on {share:.1%} of it (--force goes on)")
-    return Radiograph(path.name, image, lungs, probability(models, image, lungs))
+    return Radiograph(name, image, lungs, probability(models, image, lungs))
 
 
 def read_gray(path: Path, *, force: bool = False) -> FloatImage:

@@ -12,11 +12,13 @@ from gan_explain.cli import common
 from gan_explain.cli.datasets import INCLUDE, open_included
 from gan_explain.cli.folder import write_json
 from gan_explain.cli.models import load_models, model_options
+from gan_explain.cli.names import SALT_OPTION, Salt
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from gan_explain.data import Dataset
+    from gan_explain.privacy import Pseudonyms
     from gan_explain.progression import Models, Progression
 
 SPLITS = ("train", "val", "test")
@@ -25,7 +27,7 @@ HEADLINE = "strength~probability"
 
 @common.command("progression", out="out/progression")
 @click.argument("data")
-@click.option("--patient", metavar="ID", help="The patient to chart.")
+@click.option("--patient", metavar="ID", help="The patient to chart; by pseudonym too, under the same salt.")
 @click.option("--all", "everyone", is_flag=True, help="Every patient with three days or more, and how far the measures agree.")
 @click.option(
     "--split", multiple=True, type=click.Choice(SPLITS), help="With --all: splits to take patients from. [default: test]"
@@ -34,6 +36,7 @@ HEADLINE = "strength~probability"
 @click.option("--layer", default="", show_default="the last feature map", metavar="NAME", help="Layer for Grad-CAM.")
 @click.option("--figures", type=click.IntRange(0), default=12, help="With --all: patients that get a figure of their own.")
 @click.option("--size", type=click.IntRange(96, 512), default=200, help="Side of a radiograph in the figure, in pixels.")
+@SALT_OPTION
 @model_options
 def progression(
     run: common.Run,
@@ -45,6 +48,7 @@ def progression(
     layer: str,
     figures: int,
     size: int,
+    salt: Path | None,
     **models_named: Any,
 ) -> dict[str, Any]:
     """Follow patients of DATA, a folder or manifest with the column offset_days: p, strength of the pathology, opacity, Grad-CAM.
@@ -59,38 +63,45 @@ def progression(
         raise click.UsageError("expected either --patient ID or --all")
     if split and not everyone:
         raise click.UsageError("--split goes with --all")
+    secret = Salt(run, salt)
     models = load_models(run, **models_named)
     parts = package.models(models.generator, models.target, models.segmenter, layer)
     dataset = open_included(run, data, models.generator.resolution, include, rejects=False)
     if patient:
-        return _one(run, parts, dataset, patient, size)
+        return _one(run, parts, dataset, secret, patient, size)
     wanted = tuple(split) or ("test",)
     run.record(splits=wanted)
-    return _all(run, parts, dataset.where(lambda record: record.split in wanted), figures, size)
+    chosen = dataset.where(lambda record: record.split in wanted)
+    return _all(run, parts, chosen, secret.names(dataset.records), secret, figures, size)
 
 
-def _one(run: common.Run, parts: Models, dataset: Dataset, patient: str, size: int) -> dict[str, Any]:
+def _one(run: common.Run, parts: Models, dataset: Dataset, salt: Salt, patient: str, size: int) -> dict[str, Any]:
     from gan_explain.progression import PAIRS, as_json, csv_table, facts, measure_patient
     from gan_explain.progression.patients import of_patient
     from gan_explain.progression.pictures import write_patient
 
+    names = salt.names(dataset.records)
+    patient = names.real(patient)
     if run.dry_run:
         count = len(of_patient(dataset, patient))
-        run.say(f"dry run: {count} radiographs of {patient}; nothing measured")
-        return {"patient_id": patient, "radiographs": count}
-    found = measure_patient(parts, dataset, patient)
+        run.say(f"dry run: {count} radiographs of the patient; nothing measured")
+        return {"radiographs": count}
+    found = measure_patient(parts, dataset, patient).named(names)
     answer = facts() | {"kind": "progression"} | as_json(found, PAIRS)
     with run.staging() as folder:
         write_patient(found, folder / "progression.png", side=size)
         _write_text(folder / "progression.csv", csv_table([found]))
         write_json(folder / "progression.json", common.jsonable(answer))
+        salt.keep(folder)
     for line in _lines(found):
         run.say(line)
     run.say(f"written to {run.out}")
     return {"out": run.out, **answer}
 
 
-def _all(run: common.Run, parts: Models, dataset: Dataset, figures: int, size: int) -> dict[str, Any]:
+def _all(
+    run: common.Run, parts: Models, dataset: Dataset, names: Pseudonyms, salt: Salt, figures: int, size: int
+) -> dict[str, Any]:
     from tqdm import tqdm
 
     from gan_explain.metrics.aggregate import format_table
@@ -106,7 +117,8 @@ def _all(run: common.Run, parts: Models, dataset: Dataset, figures: int, size: i
         return {"patients": count}
     kept: list[Progression] = []
     with run.staging() as folder:
-        for each in tqdm(measure_all(parts, dataset), total=count, unit="patient", file=sys.stderr, disable=None):
+        for measured in tqdm(measure_all(parts, dataset), total=count, unit="patient", file=sys.stderr, disable=None):
+            each = measured.named(names)
             if len(kept) < figures:
                 write_patient(each, folder / f"patient_{len(kept):03d}.png", side=size)
             kept.append(each.without_pictures())
@@ -116,6 +128,7 @@ def _all(run: common.Run, parts: Models, dataset: Dataset, figures: int, size: i
         patients = [as_json(each, PAIRS) for each in kept]
         shown = facts() | {"kind": "progressions", "measures": measures, "patients": patients}
         write_json(folder / "measures.json", common.jsonable(shown))
+        salt.keep(folder)
     run.say(format_table(measures))
     radiographs = sum(len(each.visits) for each in kept)
     run.say(f"{len(kept)} patients, {radiographs} radiographs; correlations are within patients; written to {run.out}")

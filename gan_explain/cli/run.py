@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gan_explain.cli.exits import OK, error_line, exit_code
+from gan_explain.cli.exits import OK, error_line, exit_code, printable
 from gan_explain.cli.folder import (
     PROGRAM,
     RUN,
@@ -31,6 +31,7 @@ from gan_explain.cli.folder import (
     remove_empty,
     write_json,
 )
+from gan_explain.cli.names import error_without_names, without_names
 from gan_explain.signals import held
 from gan_explain.temporaries import clear_temporaries, temporary_beside
 
@@ -55,6 +56,7 @@ class Run:
         self.overwrite: bool = options.pop("overwrite")
         self.as_json: bool = options.pop("as_json")
         self.dry_run: bool = options.pop("dry_run")
+        self.plain_ids: bool = options.pop("plain_ids")
         self._device: str = options.pop("device")
         self.is_main = int(os.environ.get("RANK", "0")) == 0
         self._name, self._replaces, self._opened = context.command_path, replaces, False
@@ -153,15 +155,19 @@ class Run:
     def say(self, text: str) -> None:
         """A result for a person, on stdout; kept quiet with --json."""
         if not self.as_json and self.is_main:
-            click.echo(text)
+            click.echo(printable(text))
 
     def _describe(self, error: BaseException | None, *, finished: bool) -> dict[str, Any]:
+        shown, command = jsonable(self._written), shlex.join(self._argv)
+        if not self.plain_ids:
+            shown, command = without_names(self._written, self._argv)
+        line = error_line if self.plain_ids else error_without_names
         return {
             "schema_version": SCHEMA_VERSION,
             "program": PROGRAM,
             "name": self._name,
-            "command": shlex.join(self._argv),
-            "options": jsonable(self._written),
+            "command": command,
+            "options": jsonable(shown),
             "seed": self.seed,
             "versions": _versions(),
             **jsonable(self._facts),
@@ -169,7 +175,7 @@ class Run:
             "finished": datetime.now(UTC).isoformat(timespec="seconds") if finished else None,
             "seconds": round(time.monotonic() - self._clock, 3) if finished else None,
             "exit": (exit_code(error) if error else OK) if finished else None,
-            "error": error_line(error) if error else None,
+            "error": line(error) if error else None,
         }
 
 
@@ -197,7 +203,7 @@ def _versions() -> dict[str, str]:
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = printable(super().format(record))
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gan_explain.csvtext import csv_text
 from gan_explain.metrics.aggregate import null
+from gan_explain.privacy import Pseudonyms
 from gan_explain.progression.patients import DATES, DAY
 from gan_explain.stats import spearman
 from gan_explain.types import Record
@@ -73,6 +74,11 @@ class Progression:
     def correlation(self, first: str, second: str) -> float:
         """Spearman's rho of two measures over the visits; NaN for fewer than three days, or where one does not change."""
         return spearman(self.series(first), self.series(second)) if len(set(self.days)) >= DATES else float("nan")
+
+    def named(self, names: Pseudonyms) -> Progression:
+        """The same under the patient's public name."""
+        visits = tuple(replace(each, record=names.record(each.record)) for each in self.visits)
+        return replace(self, patient=names.patient(self.patient), visits=visits)
 
     def without_pictures(self) -> Progression:
         """The same numbers with empty tensors, for keeping many patients."""

@@ -13,7 +13,7 @@ Invoke = Callable[..., Result]
 MODELS = ("--checkpoint", "tiny", "--segmenter", "everywhere", "--target", "brightness_target:Brightness", "--judges", "none")
 DATA = ("--data", "phantom:n=80", "--limit", 10)
 QUICK = (*MODELS, *DATA, "--quick", "--steps", 21)
-FILES = ["audit.json", "curves.csv", "per_sample.csv", "report.html", "run.json"]
+FILES = ["audit.json", "curves.csv", "patient_salt", "per_sample.csv", "report.html", "run.json"]
 
 
 def test_the_summary_comes_first_and_everything_is_written(invoke: Invoke, world: Path) -> None:
@@ -41,10 +41,11 @@ def test_a_target_of_the_checkpoint_is_its_generators_own(invoke: Invoke, world:
 
 
 def test_two_runs_give_the_same_bytes_and_so_do_shards(invoke: Invoke, world: Path) -> None:
+    quick = (*QUICK, "--salt", "salt")
     for out in ("a", "b"):
-        assert invoke("audit", *QUICK, "--out", out).exit_code == 0
+        assert invoke("audit", *quick, "--out", out).exit_code == 0
     for i in (1, 2):
-        result = invoke("audit", *QUICK, "--shard", f"{i}/2", "--out", f"shard{i}")
+        result = invoke("audit", *quick, "--shard", f"{i}/2", "--out", f"shard{i}")
         assert result.exit_code == 0, result.stderr
         assert not (world / f"shard{i}" / "report.html").exists()
     result = invoke("merge", "shard2", "shard1", "--out", "c")
@@ -53,6 +54,23 @@ def test_two_runs_give_the_same_bytes_and_so_do_shards(invoke: Invoke, world: Pa
         if path.is_file() and path.name != "run.json":
             for other in ("b", "c"):
                 assert (world / other / path.relative_to(world / "a")).read_bytes() == path.read_bytes(), path
+
+
+def test_shards_beside_each_other_share_a_salt_and_conclusions_do_not_depend_on_it(invoke: Invoke, world: Path) -> None:
+    assert invoke("audit", *QUICK, "--out", "a").exit_code == 0
+    for i in (1, 2):
+        assert invoke("audit", *QUICK, "--shard", f"{i}/2", "--out", f"s/shard{i}").exit_code == 0
+    assert sorted(path.name for path in (world / "s").iterdir()) == ["patient_salt", "shard1", "shard2"]
+    assert invoke("merge", "s/shard1", "s/shard2", "--out", "b").exit_code == 0
+    assert (world / "a" / "audit.json").read_bytes() == (world / "b" / "audit.json").read_bytes()
+    whole, joined = ((world / out / "per_sample.csv").read_text().splitlines() for out in ("a", "b"))
+    assert whole[0] == joined[0]
+    assert whole[1:] != joined[1:]  # other salts, other names
+    assert invoke("audit", *QUICK, "--shard", "2/2", "--out", "other/shard2").exit_code == 0
+    refused = invoke("merge", "s/shard1", "other/shard2", "--out", "c")
+    assert refused.exit_code == 3
+    assert "--salt FILE" in refused.stderr
+    assert not (world / "c").exists()
 
 
 def test_a_second_target_stands_beside_the_first(invoke: Invoke, world: Path) -> None:

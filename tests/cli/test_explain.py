@@ -11,6 +11,8 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
+from gan_explain.cli.models import digest
+
 Invoke = Callable[..., Result]
 OURS = ("--segmenter", "everywhere", "--target", "checkpoint:tiny#target")
 
@@ -31,7 +33,7 @@ def test_a_heat_map_is_drawn_and_saved(invoke: Invoke, positive: Path, world: Pa
     assert 0 <= answer["probability"] <= 1
     run = json.loads((world / "e" / "run.json").read_text())
     assert run["target"]["spec"] == "checkpoint:tiny#target"
-    assert run["data"][str(positive)]
+    assert run["data"] == {f"radiograph {digest(positive)[:8]}": digest(positive)}
     with Image.open(world / "e" / "heat.png") as picture:
         assert picture.size[0] > 2 * 384
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from gan_explain.cli import main
+from gan_explain.cli.models import digest
 from gan_explain.cli.patients import strengths_between
 from gan_explain.image import read_image
 from gan_explain.render import load_traversal
@@ -140,7 +141,7 @@ def test_run_json_says_how_it_was_made(invoke: Invoke, negative: Path, world: Pa
     assert run["seed"] == 7
     assert run["device"] == "cpu"
     assert run["options"]["steps"] == 5
-    assert run["data"][str(negative)]
+    assert run["data"] == {f"radiograph {digest(negative)[:8]}": digest(negative)}
     assert run["checkpoint"]["sha256"]
     assert run["target"]["positive"] == ["covid", "pneumonia"]
     assert {"python", "torch", "numpy"} <= set(run["versions"])

@@ -36,7 +36,7 @@ def test_one_patient_is_charted(invoke: Invoke, films: Path, world: Path) -> Non
     result = invoke("progression", films, "--patient", "ill", *CONVOLVED, "--out", "p", "--json")
     assert result.exit_code == 0, result.stderr
     assert {path.name for path in (world / "p").iterdir()} == {
-        "progression.png", "progression.csv", "progression.json", "run.json",
+        "progression.png", "progression.csv", "progression.json", "run.json", "patient_salt",
     }  # fmt: skip
     answer = json.loads(result.stdout)
     saved = json.loads((world / "p" / "progression.json").read_text())
@@ -46,7 +46,8 @@ def test_one_patient_is_charted(invoke: Invoke, films: Path, world: Path) -> Non
     assert 0 <= saved["visits"][0]["grad_cam_area"] <= 1
     with open(world / "p" / "progression.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["path"] for row in rows] == ["ill0.png", "ill4.png", "ill9.png"]
+    who = saved["patient_id"]
+    assert [row["path"] for row in rows] == [f"{who}-3", f"{who}-2", f"{who}-1"]  # numbered in the order of the manifest
     assert float(rows[1]["probability"]) == pytest.approx(saved["visits"][1]["probability"], abs=1e-6)
     with Image.open(world / "p" / "progression.png") as picture:
         assert min(picture.size) > 500
@@ -71,9 +72,10 @@ def test_all_patients_of_the_test_split(invoke: Invoke, films: Path, world: Path
     assert result.exit_code == 0, result.stderr
     assert "1 patients, 3 radiographs" in result.stdout
     assert {path.name for path in (world / "a").iterdir()} == {
-        "patient_000.png", "patients.png", "patients.csv", "measures.json", "run.json",
+        "patient_000.png", "patients.png", "patients.csv", "measures.json", "run.json", "patient_salt",
     }  # fmt: skip
-    both = invoke("progression", films, "--all", "--split", "train", "--split", "test", "--figures", 0, *CONVOLVED, "--json")
+    args = ("--split", "train", "--split", "test", "--figures", 0, *CONVOLVED, "--json", "--plain-ids")
+    both = invoke("progression", films, "--all", *args)
     assert both.exit_code == 0, both.stderr
     answer = json.loads(both.stdout)
     assert answer["patients"] == 2
