@@ -6,23 +6,45 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gan_explain.attribution.base import Method
+from gan_explain.attribution.difference import Difference
 from gan_explain.attribution.grad_cam import GradCam
-from gan_explain.types import Generator
+from gan_explain.attribution.gradients import GradientXInput, IntegratedGradients
+from gan_explain.attribution.latent_path import LatentPath
+from gan_explain.attribution.occlusion import Occlusion
+from gan_explain.types import Generator, Segmenter
 
 
 @dataclass(frozen=True)
 class MethodOptions:
     """What a method may be told, each taking what it needs. `layer`: the one to look at ("": the method's own choice);
-    `generator`: the disentangling generator of methods that walk its path; `seed` of what is drawn."""
+    `generator`: the disentangling generator of methods that walk its path; `seed` of what is drawn; `label`: whose pathology is
+    added to a negative; `segmenter`: what reads the lungs where a method needs them and is given none."""
 
     layer: str = ""
     generator: Generator | None = None
     seed: int = 0
+    label: str = "covid"
+    segmenter: Segmenter | None = None
 
 
 # A name, as --method takes it, to a function of the options.
 METHODS: dict[str, Callable[[MethodOptions], Method]] = {
     "grad_cam": lambda options: GradCam(options.layer),
+    "integrated_gradients": lambda options: IntegratedGradients(),
+    "gradient_x_input": lambda options: GradientXInput(),
+    "occlusion": lambda options: Occlusion(),
+    "latent_path": lambda options: LatentPath(options.generator, options.segmenter, seed=options.seed, label=options.label),
+    "difference": lambda options: Difference(options.generator, options.segmenter, seed=options.seed, label=options.label),
 }
 
-__all__ = ["METHODS", "GradCam", "Method", "MethodOptions"]
+__all__ = [
+    "METHODS",
+    "Difference",
+    "GradCam",
+    "GradientXInput",
+    "IntegratedGradients",
+    "LatentPath",
+    "Method",
+    "MethodOptions",
+    "Occlusion",
+]

@@ -20,20 +20,22 @@ class Method(ABC):
     """A heat-map method (Captum's convention): fulfils `types.Explainer`.
 
     `title` stands over its map and `caveat`, one or two sentences, below it: what the map does not say. `signed` maps have
-    evidence against the positive set below zero. Methods without a layer take the name of one and leave it.
+    evidence against the positive set below zero. A method that `uses_generator` walks a disentangling generator's path.
     """
 
     title: ClassVar[str]
     caveat: ClassVar[str]
     signed: ClassVar[bool] = False
+    uses_generator: ClassVar[bool] = False
 
     def attribute(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> Tensor:
         """Heat of the log-odds of the target's positive set: images (N, 1, H, W) in [0, 1] -> (N, 1, H, W), finite.
 
-        `lungs` (N, 1, H, W) is the mask for a target that reads the lungs only. Raises TargetError for a target that the method
-        cannot look into.
+        `lungs` (N, 1, H, W) is the mask read once from the images, for a target that reads the lungs only and for methods that
+        ask for it; without one the target's own segmenter reads it. Raises TargetError for a target that the method cannot look
+        into.
         """
-        return self.heat(images, target, lungs, positive_set(target, len(images)).to(images.device))
+        return self.heat(images, target, held(images, target, lungs), positive_set(target, len(images)).to(images.device))
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
         """How the maps of these images were made, in a few words for a caption; "" where there is nothing to say."""
@@ -60,11 +62,24 @@ class Method(ABC):
                 raise ValueError(f"expected {len(images)} class indices below {len(model.classes)}, got {indices.tolist()}")
             chosen = torch.nn.functional.one_hot(indices, len(model.classes)).bool()
             where = device_of(model)
-            heat = self.heat(images.to(where), model, None, chosen.to(where))
+            images = images.to(where)
+            heat = self.heat(images, model, held(images, model, None), chosen.to(where))
             result: Floats = heat.cpu().numpy()
             return result
 
         return explain
+
+
+def held(images: Tensor, target: Target, lungs: Tensor | None) -> Tensor | None:
+    """The mask that stays as it is while a method changes the images: the one given, else what the segmenter of a lungs-only
+    target reads in them; None for a target that sees the whole image."""
+    segmenter = getattr(target, "segmenter", None)
+    return segmenter(images) if lungs is None and target.uses_lungs and segmenter is not None else lungs
+
+
+def masks_for(target: Target, lungs: Tensor | None) -> Tensor | None:
+    """The lungs for a target that reads them, None for one that does not."""
+    return lungs if target.uses_lungs else None
 
 
 def positive_set(target: Target, count: int) -> Tensor:
@@ -80,15 +95,34 @@ def log_odds(logits: Tensor, chosen: Tensor) -> Tensor:
     return inside - logits.masked_fill(chosen, -torch.inf).logsumexp(1)
 
 
+def answer(target: Target) -> Callable[[Tensor, Tensor | None, Tensor], Tensor]:
+    """The number that is explained, as a function that captum can call: (images (N, 1, H, W), masks for the target or None,
+    chosen (N, K) bool) -> log-odds (N,), float64. Masks and chosen go as captum's additional_forward_args, which it repeats with
+    the images."""
+
+    def of(images: Tensor, masks: Tensor | None, chosen: Tensor) -> Tensor:
+        return log_odds(target.logits(images, masks).double(), chosen)
+
+    return of
+
+
 def device_of(target: Target) -> torch.device:
     """Where a target's tensors lie; the CPU for one that has none."""
     tensors = [*target.parameters(), *target.buffers()] if isinstance(target, torch.nn.Module) else []
     return tensors[0].device if tensors else torch.device("cpu")
 
 
-def check_input(images: Tensor, target: Target, method: str) -> None:
-    """ValueError for images of another shape, TargetError for a target without gradients."""
+def check_input(images: Tensor, target: Target, method: str, *, gradients: bool = True) -> None:
+    """ValueError for images of another shape, TargetError for a target without the gradients that a method needs."""
     if images.ndim != 4 or images.shape[1] != 1:
         raise ValueError(f"expected images (N, 1, H, W) in [0, 1], got {tuple(images.shape)}")
-    if not target.differentiable:
+    if gradients and not target.differentiable:
         raise TargetError(f"{method} needs a target with gradients; this one only runs forward")
+
+
+def finite(heat: Tensor, what: str) -> Tensor:
+    """The heat as float32, cut off from the graph. TargetError, naming `what` it is of, where it is NaN or infinite."""
+    heat = heat.detach().float()
+    if not bool(torch.isfinite(heat).all()):
+        raise TargetError(f"{what}: expected finite heat, got NaN or infinity")
+    return heat

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from captum.attr import LayerGradCam
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, check_input, log_odds
+from gan_explain.attribution.base import Method, answer, check_input, finite, masks_for
 from gan_explain.attribution.layers import last_map, map_size, named_layer
 from gan_explain.types import Target, TargetError
 
@@ -49,17 +49,13 @@ class GradCam(Method):
         """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W) >= 0. Raises TargetError without gradients or a feature map."""
         check_input(images, target, "grad_cam")
         name = self.layer_of(images, target, lungs)
-
-        def answer(x: Tensor) -> Tensor:
-            return log_odds(target.logits(x, lungs).double(), chosen)  # (N, 1, H, W) -> (N,)
-
         with torch.enable_grad():
-            found = LayerGradCam(answer, named_layer(target, name))
-            cells = found.attribute(images.detach().clone().requires_grad_(), relu_attributions=True)
+            found = LayerGradCam(answer(target), named_layer(target, name))
+            given = (masks_for(target, lungs), chosen)
+            x = images.detach().clone().requires_grad_()
+            cells = found.attribute(x, additional_forward_args=given, relu_attributions=True)
         if not isinstance(cells, Tensor) or cells.ndim != 4 or cells.shape[:2] != (len(images), 1):
             came = tuple(cells.shape) if isinstance(cells, Tensor) else f"{len(cells)} tensors"
             raise TargetError(f"layer {name!r}: expected feature maps (N, C, h, w), got a map of {came}")
-        heat = F.interpolate(cells.detach().float(), images.shape[-2:], mode="bilinear", align_corners=False)  # (N, 1, h, w)
-        if not bool(torch.isfinite(heat).all()):
-            raise TargetError(f"layer {name!r}: expected a finite gradient, got NaN or infinity")
-        return heat.clamp(min=0)
+        cells = finite(cells, f"layer {name!r}")  # (N, 1, h, w)
+        return F.interpolate(cells, images.shape[-2:], mode="bilinear", align_corners=False).clamp(min=0)

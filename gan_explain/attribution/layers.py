@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_explain.attribution.base import masks_for
 from gan_explain.types import Target, TargetError
 
 
@@ -50,7 +51,7 @@ def last_map(target: Target, images: Tensor, lungs: Tensor | None) -> str:
     network = network_of(target)
     modules, ran = dict(network.named_modules()), list[tuple[str, tuple[int, ...]]]()
     with watched(network, lambda name, output: ran.append((name, tuple(output.shape)))):
-        target.logits(images, lungs)
+        target.logits(images, masks_for(target, lungs))
     convolutions = [i for i, (name, shape) in enumerate(ran) if isinstance(modules[name], nn.Conv2d) and _is_map(shape)]
     if not convolutions:
         raise TargetError(f"expected a network with a convolution whose output is a map, found none in {type(network).__name__}")
@@ -69,7 +70,7 @@ def map_size(target: Target, images: Tensor, lungs: Tensor | None, layer: str) -
     named_layer(target, layer)
     shapes = dict[str, tuple[int, ...]]()
     with watched(network_of(target), lambda name, output: shapes.update({name: tuple(output.shape)})):
-        target.logits(images, lungs)
+        target.logits(images, masks_for(target, lungs))
     shape = shapes.get(layer, ())
     if len(shape) != 4:
         raise TargetError(f"layer {layer!r}: expected feature maps (N, C, h, w), got {shape or 'no tensor'}")

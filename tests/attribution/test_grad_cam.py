@@ -220,7 +220,7 @@ def test_a_gradient_that_is_not_finite_is_said() -> None:
 
     net = Broken()
     net.head.weight.data[1, 0] = float("inf")
-    with pytest.raises(TargetError, match="finite gradient"):
+    with pytest.raises(TargetError, match="finite heat"):
         GradCam().attribute(torch.rand(1, 1, SIZE, SIZE), target(net))
 
 
@@ -243,7 +243,6 @@ def test_methods_are_explainers_with_a_caveat() -> None:
         method: Explainer = make(MethodOptions())
         assert method.title, name
         assert len(method.caveat) > 20, name
-        assert isinstance(make(MethodOptions()).note(torch.rand(1, 1, SIZE, SIZE), target(Paper())), str)
 
 
 def test_positive_set_is_a_row_an_image() -> None:

@@ -1,0 +1,189 @@
+"""Latent-path attribution: the response that a target gains along the disentangling generator's own path, pixel by pixel.
+
+    A = sum over steps of dp/dx(x_mid) (x_next - x),      x_lambda = S under the layer lambda tau,  lambda from 0 to 1
+
+with p the probability of the positive set. It is integrated gradients (Sundararajan et al., "Axiomatic Attribution for Deep
+Networks", ICML 2017, arXiv 1703.01365) along a path on which every image is a radiograph, in place of the straight line from an
+arbitrary baseline; complete, as that is: the map sums to p(x_1) - p(x_0). A path through an autoencoder's latent space is in Jha
+et al., "Enhanced Integrated Gradients", Genome Biology 21:149, 2020. Differs: both ends belong to this image, the generator's
+healthy version of it and its diseased one, one of the two being the image itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from gan_explain.attribution.base import Method, check_input, finite, masks_for, positive_set
+from gan_explain.image import resize
+from gan_explain.latent.pathology import prior_code
+from gan_explain.optics import compose
+from gan_explain.types import Generator, Segmenter, Target
+
+TOLERANCE = 1e-3  # of max(|delta p|, LEAST): how far the sum of a map may be from delta p
+LEAST = 0.1
+FIRST, MOST = 8, 1024  # steps to begin with, and at most
+CHUNK = 32  # steps halved at a time
+
+
+@dataclass(frozen=True)
+class Paths:
+    """N paths from healthy to diseased: start, end, tau and lungs (N, 1, H, W); `positive` (N,) says of which images the end is
+    the image itself (the target calls it positive), of which the start.
+
+    x_lambda = compose(start, lambda tau) + lambda (end - compose(start, tau)), clamped to [0, 1]: the layer, and in proportion
+    what removal changed beside it (its residual, and what had to be clamped).
+    """
+
+    start: Tensor
+    end: Tensor
+    tau: Tensor
+    lungs: Tensor
+    positive: Tensor
+
+    def at(self, index: int, strengths: Tensor) -> Tensor:
+        """Images (L, 1, H, W), float64, of one path at strengths (L,) in [0, 1]."""
+        start, end, tau = (each[index].double() for each in (self.start, self.end, self.tau))  # (1, H, W)
+        steps = strengths.view(-1, 1, 1, 1)
+        return (compose(start, tau, steps) + steps * (end - compose(start, tau))).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One path walked: heat (1, H, W) float64, the probability at both ends, the number of steps."""
+
+    heat: Tensor
+    first: float
+    last: float
+    steps: int
+
+    @property
+    def residual(self) -> float:
+        """How far the sum of the map is from delta p."""
+        return float(self.heat.sum()) - (self.last - self.first)
+
+    @property
+    def complete(self) -> bool:
+        return abs(self.residual) <= allowed(self.last - self.first)
+
+
+def allowed(gained: float) -> float:
+    """The residual that a complete map may have."""
+    return TOLERANCE * max(abs(gained), LEAST)
+
+
+class GeneratorMethod(Method):
+    """What the methods on a generator's path share: the path of an image.
+
+    An image that the target calls positive is the end of its path, and the start is the structure that removal leaves of it. A
+    negative is the start, and its end carries the layer of one code of the prior, `interpolate`'s default: drawn with `seed` from
+    those of `label`. Images keep their resolution: what the generator finds at its own is enlarged and laid over them.
+    """
+
+    uses_generator: ClassVar[bool] = True
+
+    def __init__(
+        self, generator: Generator | None, segmenter: Segmenter | None = None, *, seed: int = 0, label: str = "covid"
+    ) -> None:
+        self.generator, self.segmenter, self.seed, self.label = generator, segmenter, seed, label
+
+    @torch.no_grad()
+    def paths(self, images: Tensor, target: Target, lungs: Tensor | None) -> Paths:
+        """images (N, 1, H, W); lungs the same, or None: read by the segmenter. ValueError without a generator or lungs."""
+        if self.generator is None:
+            raise ValueError(f"expected a disentangling generator for {type(self).__name__}, got none")
+        if lungs is None and self.segmenter is not None:
+            lungs = self.segmenter(images)
+        if lungs is None:
+            raise ValueError(f"expected a lung mask or a segmenter for {type(self).__name__}, got neither")
+        positive = target.probability(images, masks_for(target, lungs)) >= target.operating_point
+        size, side = self.generator.resolution, images.shape[-1]
+        small, inside = resize(images, size), (resize(lungs.to(images), size) > 0.5).to(images)
+        removal = self.generator.remove(small, inside)
+        code = prior_code(self.generator, self.seed, self.label).to(images).expand(len(images), -1)
+        called = positive.view(-1, 1, 1, 1)
+        tau = resize(torch.where(called, removal.tau, self.generator.layer(small, code, inside)), side)
+        healed = (images + resize(removal.structure - small, side)).clamp(0, 1)
+        start = torch.where(called, healed, images)
+        return Paths(start, torch.where(called, images, compose(start, tau)), tau, lungs, positive)
+
+
+class LatentPath(GeneratorMethod):
+    """Latent-path attribution, signed, in units of probability: a map sums to what p gains from the start of the path to its end.
+
+    Midpoint rule. Steps with the largest errors of their own are halved until the map's sum is within half of TOLERANCE, and, so
+    that no errors of opposite signs pass for accuracy, all of them without signs within ten times TOLERANCE, of
+    max(|delta p|, LEAST); or until there are MOST steps. `note` says what is left.
+    """
+
+    title: ClassVar[str] = "latent path"
+    caveat: ClassVar[str] = (
+        "Probability gained along the generator's path from healthy to diseased; the map sums to it. Evidence that this "
+        "generator does not change stays unseen."
+    )
+    signed: ClassVar[bool] = True
+
+    def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
+        """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W). Raises TargetError without gradients."""
+        return finite(torch.stack([each.heat for each in self.walks(images, target, lungs, chosen)[1]]), "latent_path")
+
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+        """The way that was walked and how complete the map is, for the first image."""
+        first, mask = images[:1], None if lungs is None else lungs[:1]
+        paths, walks = self.walks(first, target, mask, positive_set(target, 1).to(images.device))
+        [it] = walks
+        sum_ = f"{it.steps} steps, sum off by {abs(it.residual):.0e}{'' if it.complete else ': not complete'}"
+        return f"{way_of(paths)}: p {it.first:.3f} to {it.last:.3f}; {sum_}"
+
+    def walks(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> tuple[Paths, list[Walk]]:
+        """The paths of images (N, 1, H, W), each walked for a set of classes, chosen (N, K) bool; the lungs are held."""
+        check_input(images, target, "latent_path")
+        paths = self.paths(images, target, lungs)
+        return paths, [walk(paths, index, target, chosen[index]) for index in range(len(images))]
+
+
+def way_of(paths: Paths) -> str:
+    """What the path of the first image is, for a caption."""
+    return "what healing takes away" if bool(paths.positive[0]) else "called negative, what an added pathology brings"
+
+
+def walk(paths: Paths, index: int, target: Target, chosen: Tensor) -> Walk:
+    """Walk one path for the probability of a set of classes, chosen (K,) bool."""
+
+    def probability(x: Tensor) -> Tensor:
+        masks = masks_for(target, paths.lungs[index : index + 1].expand(len(x), -1, -1, -1))
+        return (target.logits(x.float(), masks).double().softmax(1) * chosen).sum(1)
+
+    def look(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Each step's heat (M, 1, H, W) and p at its middle (M,)."""
+        middle = paths.at(index, (low + high) / 2).float().requires_grad_()
+        with torch.enable_grad():
+            p = probability(middle)
+            [slope] = torch.autograd.grad(p.sum(), middle)
+        return slope.double() * (paths.at(index, high) - paths.at(index, low)), p.detach()
+
+    edges = torch.linspace(0, 1, FIRST + 1, dtype=torch.float64, device=paths.start.device)
+    with torch.no_grad():
+        p = probability(paths.at(index, edges))
+    first, last = float(p[0]), float(p[-1])
+    low, high, p_low, p_high = edges[:-1], edges[1:], p[:-1], p[1:]
+    heat, p_middle = look(low, high)
+    while True:
+        error = heat.sum((1, 2, 3)) - (p_high - p_low)
+        off, spread = float(error.sum().abs()) / allowed(last - first), float(error.abs().sum()) / allowed(last - first)
+        count = min(len(error) // 4 + 1, MOST - len(error), CHUNK)
+        if (off <= 0.5 and spread <= 10) or count < 1:
+            break
+        order = error.abs().argsort(descending=True)
+        halved, kept = order[:count], order[count:]
+        middle = (low[halved] + high[halved]) / 2
+        new_low, new_high = torch.cat([low[halved], middle]), torch.cat([middle, high[halved]])
+        new_heat, new_p = look(new_low, new_high)
+        low, high = torch.cat([low[kept], new_low]), torch.cat([high[kept], new_high])
+        p_low = torch.cat([p_low[kept], p_low[halved], p_middle[halved]])
+        p_high = torch.cat([p_high[kept], p_middle[halved], p_high[halved]])
+        heat, p_middle = torch.cat([heat[kept], new_heat]), torch.cat([p_middle[kept], new_p])
+    return Walk(heat.sum(0), first, last, len(error))

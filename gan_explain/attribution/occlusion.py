@@ -1,0 +1,58 @@
+"""Occlusion: how far the answer falls when a patch is covered.
+
+Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, arXiv 1311.2901. Run by captum's Occlusion: a
+pixel's heat is the mean fall of the log-odds over the patches that cover it. Differs: a patch is covered with the radiograph
+itself, so blurred that no structure is left, and not with gray, whose edges would be structure of their own.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from captum.attr import Occlusion as Covering
+from torch import Tensor
+
+from gan_explain.attribution.base import Method, answer, check_input, finite, masks_for
+from gan_explain.image import gaussian_blur
+from gan_explain.types import Target
+
+PATCHES = 8  # patches in the side of an image; they overlap by half
+CHUNK = 64  # images that a target sees at a time
+
+
+class Occlusion(Method):
+    """Occlusion, signed: below zero where covering raises the log-odds. Needs no gradients."""
+
+    title: ClassVar[str] = "occlusion"
+    caveat: ClassVar[str] = (
+        "What each patch is worth alone: disease in two places gets little, for covering one leaves the other. A coarse grid, "
+        "and covered images are no radiographs."
+    )
+    signed: ClassVar[bool] = True
+
+    def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
+        """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W), in log-odds."""
+        check_input(images, target, "occlusion", gradients=False)
+        patch, stride = window(images.shape[-1])
+        with torch.no_grad():
+            found = Covering(answer(target)).attribute(
+                images, (1, patch, patch), (1, stride, stride), blurred(images),
+                additional_forward_args=(masks_for(target, lungs), chosen), perturbations_per_eval=max(1, CHUNK // len(images)),
+            )  # fmt: skip
+        return finite(found, "occlusion")
+
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+        """Size and step of the patches."""
+        patch, stride = window(images.shape[-1])
+        return f"patches of {patch} × {patch} pixels, blurred, every {stride}"
+
+
+def window(side: int) -> tuple[int, int]:
+    """Side and step of a patch in pixels, for an image of that side: 16 and 8 at 128."""
+    return max(1, side // PATCHES), max(1, side // (2 * PATCHES))
+
+
+def blurred(images: Tensor) -> Tensor:
+    """What patches are covered with: (N, 1, H, W) -> the same, blurred with a standard deviation of one patch."""
+    return gaussian_blur(images, images.shape[-1] / PATCHES)
