@@ -23,14 +23,19 @@ def pointing_game(heat: Tensor, mask: Tensor, tolerance: float = 3.0) -> Tensor:
 
 
 def iou_equal_area(heat: Tensor, mask: Tensor) -> Tensor:
-    """IoU of the mask with as many of the hottest pixels as it has -> (N,); NaN for an empty mask, 0 for a flat map."""
+    """IoU of the mask with as many of the hottest pixels as it has -> (N,); NaN for an empty mask, 0 for a flat map.
+
+    Of pixels as hot as the last one that is taken, each counts by the chance that a random choice among them takes it."""
     scores = []
     for map_, inside in zip(heat.flatten(1), mask.flatten(1) > 0.5, strict=True):
         area = int(inside.sum())
         if not area:
             scores.append(float("nan"))
             continue
-        common = int(inside[map_.topk(area).indices].sum()) if bool(map_.amax() > map_.amin()) else 0
+        last = map_.topk(area).values[-1]
+        above, tied = map_ > last, map_ == last
+        chance = (area - int(above.sum())) / int(tied.sum())
+        common = int((above & inside).sum()) + chance * int((tied & inside).sum()) if bool(map_.amax() > map_.amin()) else 0.0
         scores.append(common / (2 * area - common))
     return torch.tensor(scores, device=heat.device)
 

@@ -44,6 +44,14 @@ def test_iou_at_equal_area() -> None:
     assert bool(iou[3].isnan())
 
 
+def test_pixels_of_equal_heat_count_by_chance_whatever_their_order() -> None:
+    heat = torch.zeros(1, 1, 16, 16)
+    heat[..., 4:6, 4:8] = 1  # half of the mask; the rest of it ties with 248 - 8 others
+    common = 8 + 8 * 8 / 248
+    for turned, inside in ((heat, mask()), (heat.flip(2), mask().flip(2)), (heat.flip(2, 3), mask().flip(2, 3))):
+        assert float(iou_equal_area(turned, inside)) == pytest.approx(common / (32 - common))
+
+
 def test_mass_counts_positive_heat_only() -> None:
     heat = at(5, 5) + 3 * at(15, 15) - 7 * at(0, 0)
     mass = relevance_mass(torch.cat([heat, -at(0, 0)]), torch.cat([mask(), mask()]))
