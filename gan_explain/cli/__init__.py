@@ -55,7 +55,10 @@ def train_group() -> None:
     "bench",
     cls=Group,
     context_settings=HELP,
-    lazy={"augment": ("gan_explain.cli.bench.augment:augment", "Do synthetic positives help where real ones are few?")},
+    lazy={
+        "augment": ("gan_explain.cli.bench.augment:augment", "Do synthetic positives help where real ones are few?"),
+        "explainers": ("gan_explain.cli.bench.explainers:explainers", "Every heat-map method on the same images, measured."),
+    },
 )
 def bench_group() -> None:
     """Benchmarks of a whole procedure."""

@@ -1,0 +1,190 @@
+"""`gan-explain bench explainers`: every heat-map method on the same images, measured and side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gan_explain.cli import common
+from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
+from gan_explain.cli.models import SPEC, TRUST_CODE, names, probed, target_facts
+
+if TYPE_CHECKING:
+    from gan_explain.attribution import Method
+    from gan_explain.bench.explainers import Asked, Row
+    from gan_explain.bench.explainers_table import Key
+    from gan_explain.metrics.aggregate import Measure
+    from gan_explain.render.bars import Panel
+    from gan_explain.render.maps import MapRow
+    from gan_explain.types import Target
+
+ROWS, MEASURES, TABLE, BARS, MAPS = "per_image.jsonl", "measures.json", "table.md", "bars.png", "maps.png"
+
+
+@common.command("explainers", out="out/bench_explainers")
+@click.option("--data", required=True, help=DATA_HELP)
+@INCLUDE
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), default="test", help="Split whose positives are asked about."
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask about N of them, drawn by --seed.")
+@click.option("--resolution", default=128, type=click.IntRange(32, 1024), help="Side at which images are read, in pixels.")
+@click.option(
+    "--target", "specs", multiple=True, default=("checkpoint:cxr128",), metavar="SPEC",
+    help=SPEC.replace(" [default: the checkpoint's own]", " May be repeated."),
+)  # fmt: skip
+@click.option("--method", metavar="A,B", help="Heat maps to compare. [default: all that a target allows]")
+@click.option("--generator", metavar="NAME", help="Checkpoint of the generator, for the maps that walk its path.")
+@click.option("--confine", type=click.Choice(["lungs", "free"]), default="lungs", help="Where its layer may act.")
+@click.option("--layer", default="", show_default="a method's own choice", metavar="NAME", help="Layer to look at.")
+@click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs.")
+@click.option(
+    "--baseline", type=click.Choice(["blurred", "mean", "negatives"]), default="blurred",
+    help="What a deleted pixel becomes: blurred, the mean of what the target sees, or the mean training negative.",
+)  # fmt: skip
+@click.option("--steps", default=50, type=click.IntRange(1), help="Steps of deletion and insertion.")
+@click.option("--batch-size", default=8, type=click.IntRange(1), help="Images at a time.")
+@click.option("--rows", "shown", default=4, type=click.IntRange(0), help="Images whose maps are drawn.")
+@TRUST_CODE
+def explainers(
+    run: common.Run,
+    data: str,
+    include: Sequence[str],
+    split: str,
+    limit: int | None,
+    resolution: int,
+    specs: Sequence[str],
+    method: str | None,
+    generator: str | None,
+    confine: str,
+    layer: str,
+    segmenter: str,
+    baseline: str,
+    steps: int,
+    batch_size: int,
+    shown: int,
+    trust_code: bool,
+) -> dict[str, Any]:
+    """Heat maps of the positives of a split, measured: against lesion masks where there are any, else against the lungs.
+
+    Pointing game, IoU at equal area, relevance mass; deletion and insertion AUC and ROAD; how alike the map of the same network
+    with its weights drawn anew is; time. Of maps with a sign the positive part is held against the mask; deletion, insertion and
+    ROAD take them as they are. Means over images with patient-bootstrap intervals of 95 %.
+
+    Writes per_image.jsonl, measures.json, table.md, bars.png and maps.png.
+    """
+    from gan_explain.attribution import METHODS, MethodOptions
+    from gan_explain.bench import explainers as bench
+    from gan_explain.bench import explainers_table as table
+    from gan_explain.checkpoints import load_generator
+    from gan_explain.image import write_bytes
+    from gan_explain.render.bars import write_bars
+    from gan_explain.render.maps import write_maps
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.types import TargetError
+
+    chosen = tuple(dict.fromkeys(names(method) or METHODS))
+    if any(name not in METHODS for name in chosen):
+        raise click.UsageError(f"--method {method}: expected some of {', '.join(METHODS)}")
+    lungs_of = load_segmenter(segmenter).to(run.device)
+    walked = load_generator(generator, confine).to(run.device) if generator else None
+    options = MethodOptions(layer, walked, segmenter=lungs_of, seed=run.seed)
+    targets = {spec: probed(spec, run.device, segmenter=lungs_of, trust_code=trust_code) for spec in dict.fromkeys(specs)}
+    dataset = open_included(run, data, resolution, include, rejects=False)
+    run.record(targets=[target_facts(spec, target) for spec, target in targets.items()])
+    asked = {spec: bench.positives(dataset.split(split), target, limit, run.seed) for spec, target in targets.items()}
+    found: dict[str, dict[str, Method]] = {}
+    reasons: dict[str, dict[str, str]] = {}
+    for spec, target in targets.items():
+        first = next(bench.questions(asked[spec], target, lungs_of, 1))
+        found[spec], reasons[spec] = bench.usable(chosen, options, target, first)
+        if method and reasons[spec] and len(targets) == 1:
+            raise TargetError("; ".join(f"{name}: {reason}" for name, reason in reasons[spec].items()))
+    if not any(found.values()):
+        raise TargetError("; ".join(f"{spec}, {name}: {why}" for spec, left in reasons.items() for name, why in left.items()))
+    about = {"images": {spec: len(each) for spec, each in asked.items()}, "left_out": reasons, "baseline": baseline}
+    if run.dry_run:
+        return {**about, "methods": {spec: list(each) for spec, each in found.items()}}
+    by: dict[Key, list[Row]] = {}
+    pictures: list[MapRow] = []
+    with run.staging() as folder:
+        with open(folder / ROWS, "w", encoding="utf-8") as file:
+            for spec, target in targets.items():
+                batches = bench.questions(asked[spec], target, lungs_of, batch_size)
+                batches = _kept(batches, found[spec], spec, target, shown, pictures)
+                stand_in = bench.baseline_of(baseline, target, dataset)
+                for row in bench.explained(found[spec], target, batches, stand_in, name=spec, steps=steps, seed=run.seed):
+                    by.setdefault((spec, row.method), []).append(row)
+                    file.write(json.dumps(row.as_dict(), allow_nan=False) + "\n")
+        ordered = {key: by[key] for key in ((spec, name) for spec in targets for name in chosen) if key in by}
+        totals, ahead = table.measures(ordered, seed=run.seed), table.leads(ordered, seed=run.seed)
+        text = (
+            "\n\n".join(filter(None, (_words(ordered, about), table.markdown(ordered, totals), table.leads_markdown(ahead))))
+            + "\n"
+        )
+        write_bytes(folder / TABLE, text.encode())
+        measured = {spec: {name: totals[spec, name] for name in found[spec]} for spec in targets}
+        document = {"schema_version": 1, **about, "measures": measured, "leads": [asdict(each) for each in ahead]}
+        write_bytes(folder / MEASURES, (json.dumps(common.jsonable(document), indent=2, allow_nan=False) + "\n").encode())
+        write_bars(_panels(totals), folder / BARS)
+        if pictures:
+            write_maps(pictures, folder / MAPS)
+    run.say(f"{text}\nwritten to {run.out}")
+    return document
+
+
+def _kept(
+    batches: Iterator[Asked], methods: Mapping[str, Method], spec: str, target: Target, count: int, pictures: list[MapRow]
+) -> Iterator[Asked]:
+    """The batches as they are; the maps of the first `count` images are added to `pictures` as they pass."""
+    from gan_explain.render.heat import HeatMap
+    from gan_explain.render.maps import MapRow
+
+    left = count
+    for asked in batches:
+        few = min(left, len(asked))
+        if few:
+            maps = {name: made.attribute(asked.images[:few], target, asked.lungs[:few]).cpu() for name, made in methods.items()}
+            for i in range(few):
+                columns = {name: HeatMap("", heat[i], signed=methods[name].signed) for name, heat in maps.items()}
+                note = f"{asked.records[i].path}   p {float(asked.p[i]):.2f} ({spec})"
+                pictures.append(MapRow(asked.images[i].cpu(), asked.masks[i].cpu(), columns, note))
+            left -= few
+        yield asked
+
+
+def _words(by: Mapping[Key, Sequence[Row]], about: Mapping[str, Any]) -> str:
+    """What was asked, in sentences: the images, how the target answered, what a deleted pixel becomes, who had no map."""
+    lines = []
+    for spec, count in about["images"].items():
+        rows = next((rows for (name, _), rows in by.items() if name == spec), [])
+        if not rows:
+            continue
+        called = sum(row.called == "positive" for row in rows)
+        p, gone = (sum(values) / len(rows) for values in ([row.p for row in rows], [row.p_baseline for row in rows]))
+        kinds = ", ".join(f"{sum(row.mask == kind for row in rows)} {kind}" for kind in dict.fromkeys(row.mask for row in rows))
+        lines.append(
+            f"{spec}: {count} positives, {called} of them called positive; masks: {kinds}. "
+            f"Mean p {p:.3f}, and {gone:.3f} with every pixel deleted (baseline: {about['baseline']})."
+        )
+        lines += [f"Left out for {spec}: {name} ({reason})." for name, reason in about["left_out"][spec].items()]
+    return "\n".join(lines)
+
+
+def _panels(totals: Mapping[Key, Mapping[str, Measure]]) -> list[Panel]:
+    """A panel a measure, a bar a method; the generator's own maps stand out."""
+    from gan_explain.bench.explainers_table import COLUMNS, OWN
+    from gan_explain.render.bars import Bar, Panel
+
+    several = len({spec for spec, _ in totals}) > 1
+
+    def bar(key: Key, name: str) -> Bar:
+        found: Mapping[str, Any] = totals[key][name]
+        label = f"{key[1]} ({key[0].rpartition(':')[2]})" if several else key[1]
+        return Bar(label, found["value"], found.get("low"), found.get("high"), key[1] in OWN)
+
+    return [Panel(column.title, [bar(key, name) for key in totals]) for name, column in COLUMNS.items()]

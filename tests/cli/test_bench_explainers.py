@@ -1,0 +1,73 @@
+"""`gan-explain bench explainers` from end to end on untrained networks and phantoms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from PIL import Image
+
+Invoke = Callable[..., Result]
+BENCH = ("bench", "explainers", "--data", "phantom:n=20,covid=0.5", "--split", "train", "--resolution", 64, "--steps", 4)
+OURS = ("--segmenter", "everywhere", "--target", "checkpoint:tiny#target", "--limit", 2)
+
+
+def test_methods_are_measured_drawn_and_told(invoke: Invoke, world: Path) -> None:
+    result = invoke(*BENCH, *OURS, "--generator", "tiny", "--method", "grad_cam,difference", "--rows", 1, "--out", "b", "--json")
+    assert result.exit_code == 0, result.stderr
+    names = {"per_image.jsonl", "measures.json", "table.md", "bars.png", "maps.png", "run.json"}
+    assert {path.name for path in (world / "b").iterdir()} == names
+    rows = [json.loads(line) for line in (world / "b" / "per_image.jsonl").read_text().splitlines()]
+    assert [(row["method"], row["mask"]) for row in rows] == [("grad_cam", "lesion")] * 2 + [("difference", "lesion")] * 2
+    answer = json.loads(result.stdout)
+    assert answer == json.loads((world / "b" / "measures.json").read_text())
+    spec = "checkpoint:tiny#target"
+    assert answer["images"] == {spec: 2}
+    found = answer["measures"][spec]
+    assert list(found) == ["grad_cam", "difference"]
+    assert found["difference"]["iou"]["value"] == pytest.approx(sum(row["iou"] for row in rows[2:]) / 2)
+    assert found["difference"]["iou"]["n"] == 2
+    assert {each["best_other"] for each in answer["leads"]} == {"grad_cam"}
+    table = (world / "b" / "table.md").read_text()
+    assert "2 positives" in table
+    assert "| difference |" in table
+    with Image.open(world / "b" / "maps.png") as sheet:
+        assert sheet.size[0] > 3 * 160
+    run = json.loads((world / "b" / "run.json").read_text())
+    assert run["targets"][0]["spec"] == spec
+
+
+def test_what_a_target_does_not_allow_is_left_out_by_default_and_refused_by_name(invoke: Invoke, world: Path) -> None:
+    brightness = ("--segmenter", "everywhere", "--target", "brightness_target:Brightness", "--limit", 1)
+    result = invoke(*BENCH, *brightness, "--dry-run", "--json")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    [spec] = answer["methods"]
+    assert "occlusion" in answer["methods"][spec]
+    assert "convolution" in answer["left_out"][spec]["grad_cam"]
+    assert "generator" in answer["left_out"][spec]["difference"]
+    refused = invoke(*BENCH, *brightness, "--method", "grad_cam")
+    assert refused.exit_code == 4
+    assert "convolution" in refused.stderr
+    assert not (world / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (("--method", "tea_leaves"), 2, "grad_cam"),
+        (("--baseline", "black"), 2, "blurred"),
+        (("--generator", "nobody"), 3, "nobody"),
+        (("--include", "normal"), 3, "covid"),
+        (("--target", "checkpoint:nobody"), 3, "nobody"),
+    ],
+)
+def test_bad_options(invoke: Invoke, world: Path, args: tuple[str, ...], code: int, says: str) -> None:
+    result = invoke(*BENCH, *OURS, *args, "--out", "b")
+    assert result.exit_code == code, result.stderr
+    assert says in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert not (world / "b").exists()
