@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from gan_explain.nets.blocks import Config, ConvNorm, Residual
+from gan_explain.nets.cxrnet import CxrNet, CxrNetConfig
 from gan_explain.nets.multi_unet import MultiUNet
 
 
@@ -114,6 +115,7 @@ ARCHITECTURES: dict[str, Callable[[ClassifierConfig], nn.Module]] = {
     "small_vgg": SmallVGG,
     "small_inception": SmallInception,
     "small_dense": SmallDense,
+    "cxrnet": lambda config: CxrNet(CxrNetConfig(classes=config.classes, channels=config.channels)),
     "resnet18": _torchvision(models.resnet18),
     "resnet50": _torchvision(models.resnet50),
     "vgg16": _torchvision(models.vgg16),

@@ -17,6 +17,7 @@ from gan_explain.checkpoints import Part, load_into
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.segmenter import load_segmenter
+from gan_explain.targets.crop import cut, lung_square
 from gan_explain.targets.heads import Output, log_probabilities
 from gan_explain.types import CheckpointError, Segmenter, Target, TargetError
 
@@ -38,6 +39,7 @@ class TargetConfig(Config):
     std: tuple[float, ...] = (1.0,)
     operating_point: float = 0.5  # p*: an input is positive at or above it
     lungs_only: bool = False
+    crop: float = 0.0  # side of the square round the lungs that is cut out, times their longer side; 0: the image as it is
     temperature: float = 1.0  # logits are divided by it (calibration)
     segmenter: str = ""  # checkpoint that reads the lungs where no mask is given
     output: Literal["", "logits", "probabilities"] = ""  # "": told from what a network in a file answers, else logits
@@ -48,6 +50,7 @@ class TargetConfig(Config):
 class Preparation(nn.Module):
     """Images of the toolkit -> the network's input, differentiable: resized, standardised, repeated to its channels.
 
+    With a `crop`, the square round the lungs is cut out first (`targets.crop`; the whole image where the mask is empty).
     Whole images: (x - mean) / std. Lungs only: zero mean and unit variance over each image's own lung pixels, 0 outside; an
     empty mask gives zeros. In the domain "spectrum" what is shown is the log-magnitude of that picture's Fourier transform, zero
     frequency in the middle, with zero mean and unit variance over each plane (`gan_explain.spectrum`).
@@ -61,6 +64,7 @@ class Preparation(nn.Module):
         std: Sequence[float],
         lungs_only: bool,
         domain: Domain = "image",
+        crop: float = 0.0,
     ) -> None:
         super().__init__()
         for name, values in (("mean", mean), ("std", std)):
@@ -68,7 +72,9 @@ class Preparation(nn.Module):
                 raise TargetError(f"expected 1 or {channels} values of {name}, got {len(values)}")
         if size < 1 or channels < 1 or min(std) <= 0:
             raise TargetError(f"expected size, channels and std above 0, got {size}, {channels}, {tuple(std)}")
-        self.size, self.channels, self.lungs_only, self.domain = size, channels, lungs_only, domain
+        if crop < 0:
+            raise TargetError(f"expected a crop of 0 (none) or more, got {crop}")
+        self.size, self.channels, self.lungs_only, self.domain, self.crop = size, channels, lungs_only, domain, crop
         self.register_buffer("mean", torch.tensor(tuple(mean), dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(tuple(std), dtype=torch.float32).view(1, -1, 1, 1))
         self.mean: Tensor
@@ -78,17 +84,21 @@ class Preparation(nn.Module):
         """(N, 1, H, W) in [0, 1], lungs (N, 1, H, W) in {0, 1} -> (N, channels, size, size)."""
         if images.ndim != 4 or images.shape[1] != 1:
             raise ValueError(f"expected images (N, 1, H, W) in [0, 1], got {tuple(images.shape)}")
+        if (self.lungs_only or self.crop) and (lungs is None or len(lungs) != len(images)):
+            came = "none" if lungs is None else tuple(lungs.shape)
+            raise ValueError(f"expected lungs ({len(images)}, 1, H, W) for a target that reads them, got {came}")
+        if self.crop and lungs is not None:
+            square = lung_square(lungs, self.crop)
+            side = max(self.size, images.shape[-1])
+            images, lungs = cut(images, square, side), cut(lungs, square, side, "nearest")
         x = image.resize(images, self.size)
-        x = self._inside(x, lungs) if self.lungs_only else (x - self.mean) / self.std
+        x = self._inside(x, lungs) if self.lungs_only and lungs is not None else (x - self.mean) / self.std
         if self.domain == "spectrum":
             x = spectrum.standardised(spectrum.log_magnitude(x))
         return x.expand(-1, self.channels, -1, -1)
 
-    def _inside(self, x: Tensor, lungs: Tensor | None) -> Tensor:
+    def _inside(self, x: Tensor, lungs: Tensor) -> Tensor:
         """Resized images with zero mean and unit variance inside the lungs, 0 outside."""
-        if lungs is None or lungs.shape[0] != x.shape[0]:
-            came = "none" if lungs is None else tuple(lungs.shape)
-            raise ValueError(f"expected lungs ({x.shape[0]}, 1, H, W) for a lungs-only target, got {came}")
         inside = (image.resize(lungs, self.size) > 0.5).to(x.dtype)
         area = inside.sum((2, 3), keepdim=True).clamp(min=1)
         mean = (x * inside).sum((2, 3), keepdim=True) / area
@@ -121,6 +131,7 @@ class ModuleTarget(nn.Module):
         temperature: float = 1.0,
         output: Output = "logits",
         domain: Domain = "image",
+        crop: float = 0.0,
         differentiable: bool = True,
     ) -> None:
         super().__init__()
@@ -130,10 +141,10 @@ class ModuleTarget(nn.Module):
         if not 0 < operating_point < 1 or not 0 < temperature < math.inf:
             raise TargetError(f"expected 0 < operating point < 1 and temperature > 0, got {operating_point} and {temperature}")
         self.operating_point, self.temperature = float(operating_point), float(temperature)
-        self.uses_lungs, self.differentiable, self.output = lungs_only, differentiable, output
+        self.uses_lungs, self.differentiable, self.output = lungs_only or crop > 0, differentiable, output
         half = any(p.dtype in (torch.float16, torch.bfloat16) for p in network.parameters())
         self.network = network.float() if half else network
-        self.prepare = Preparation(size, channels, mean, std, lungs_only, domain)
+        self.prepare = Preparation(size, channels, mean, std, lungs_only, domain, crop)
         self.segmenter = segmenter
         self.requires_grad_(False)
         self.eval()
@@ -147,7 +158,7 @@ class ModuleTarget(nn.Module):
         """What the network is given: images (N, 1, H, W) in [0, 1] at any size -> (N, C, size, size); differentiable."""
         if self.uses_lungs and lungs is None:
             if self.segmenter is None:
-                raise TargetError("this target reads the lungs only: expected a lung mask or a segmenter, got neither")
+                raise TargetError("this target reads the lungs: expected a lung mask or a segmenter, got neither")
             with torch.no_grad():
                 lungs = self.segmenter(images)
         x: Tensor = self.prepare(images, lungs)
@@ -197,11 +208,12 @@ class ModuleTarget(nn.Module):
             mean=tuple(p.mean.flatten().tolist()),
             std=tuple(p.std.flatten().tolist()),
             operating_point=self.operating_point,
-            lungs_only=self.uses_lungs,
+            lungs_only=p.lungs_only,
             temperature=self.temperature,
             segmenter=segmenter,
             output=self.output,
             domain=p.domain,
+            crop=p.crop,
         )
 
 
@@ -244,8 +256,8 @@ def module_target(
 
 
 def named_segmenter(config: TargetConfig) -> Segmenter | None:
-    """The segmenter that a lungs-only configuration names, or None. Raises CheckpointError when it is missing."""
-    return load_segmenter(config.segmenter) if config.lungs_only and config.segmenter else None
+    """The segmenter that a configuration which reads the lungs names, or None. Raises CheckpointError when it is missing."""
+    return load_segmenter(config.segmenter) if (config.lungs_only or config.crop) and config.segmenter else None
 
 
 def target_from_part(part: Part, segmenter: Segmenter | None = None) -> ModuleTarget:

@@ -69,7 +69,8 @@ MakeObjective = Callable[[nn.Module, Preparation, Sequence[str], bool, float, Te
 class TargetOptions:
     """arch: a name in nets.classifier.ARCHITECTURES; group: bacterial, viral and other pneumonia are one class; positive: the
     positive set; segmenter_name: stored with a lungs-only target; weights: a local file of torchvision weights to start from;
-    sha256: what that file's must be, where it is to be checked; domain: what the network is shown (`targets.Preparation`).
+    sha256: what that file's must be, where it is to be checked; domain: what the network is shown (`targets.Preparation`); crop:
+    of the square round the lungs that it is shown, 0: the whole image.
 
     balance: "sampler" draws every (source, class) equally often; "weights" draws images as they come and weights the classes in
     the loss by inverse frequency, N / (K n_k); "none" does neither. patience: checks without a better one after which training
@@ -91,6 +92,7 @@ class TargetOptions:
     monitor: Monitor = "balanced_accuracy"
     calibrate: bool = False
     domain: Domain = "image"
+    crop: float = 0.0
 
 
 def class_indices(labels: Sequence[str], classes: Sequence[str], group: bool) -> Tensor:
@@ -138,9 +140,10 @@ def train_target(
     network = build(classifier)
     if options.weights is not None:
         network = load_torchvision_weights(options.arch, options.weights, options.sha256, len(classes))
-    prepare = Preparation(options.size, channels, (WHOLE_MEAN,), (WHOLE_STD,), options.lungs_only, options.domain)
-    train = MaskedDataset(everything.split("train"), segmenter if options.lungs_only else None)
-    val = MaskedDataset(dataset.split("val"), segmenter if options.lungs_only else None)
+    prepare = Preparation(options.size, channels, (WHOLE_MEAN,), (WHOLE_STD,), options.lungs_only, options.domain, options.crop)
+    reads_lungs = options.lungs_only or options.crop > 0
+    train = MaskedDataset(everything.split("train"), segmenter if reads_lungs else None)
+    val = MaskedDataset(dataset.split("val"), segmenter if reads_lungs else None)
     labels = [coarse(r.label) if options.group else r.label for r in train.records]
     counted = [label for r, label in zip(train.records, labels, strict=True) if classified is None or classified(r)]
     weights = inverse_frequency(counted, classes) if options.balance == "weights" else None
@@ -160,8 +163,8 @@ def train_target(
         origin["freeze_steps"] = config.freeze_steps
     stored = TargetConfig(
         arch=options.arch, classes=classes, positive=options.positive, size=options.size, channels=channels, mean=(WHOLE_MEAN,),
-        std=(WHOLE_STD,), lungs_only=options.lungs_only, segmenter=options.segmenter_name if options.lungs_only else "",
-        domain=options.domain,
+        std=(WHOLE_STD,), lungs_only=options.lungs_only, segmenter=options.segmenter_name if reads_lungs else "",
+        domain=options.domain, crop=options.crop,
     )  # fmt: skip
 
     trained = trainer.averaged().cpu()

@@ -31,8 +31,8 @@ def test_our_own_take_any_channels_and_sizes(arch: str, channels: int, size: int
     assert not torch.allclose(logits[0], logits[1])
 
 
-@pytest.mark.parametrize("arch", OWN)
-def test_our_own_are_small(arch: str) -> None:
+@pytest.mark.parametrize("arch", [arch for arch in OWN if arch.startswith("small")])
+def test_small_ones_are_small(arch: str) -> None:
     assert sum(p.numel() for p in build(ClassifierConfig(arch=arch)).parameters()) < 1_000_000
 
 

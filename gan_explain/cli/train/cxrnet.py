@@ -1,0 +1,123 @@
+"""`gan-explain train cxrnet`: a classifier that draws a map of its evidence and reads the image through it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+import click
+
+from gan_explain.cli.common import Run, command
+from gan_explain.cli.datasets import INCLUDE, open_included
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, loop_config, loss_weights, measured, supervised
+
+
+@command("cxrnet", out="runs/cxrnet", resume=True)
+@DATA
+@INCLUDE
+@click.option("--resolution", default=128, type=click.IntRange(32, 1024), help="Side at which the images are read, in pixels.")
+@click.option("--size", type=click.IntRange(32, 1024), help="Side of the network's input. [default: the resolution]")
+@click.option(
+    "--crop",
+    default=0.0,
+    type=click.FloatRange(0, 4),
+    help="Cut out the square round the lungs, so many times as wide; 0: no.",
+)
+@click.option("--positive", default="covid", help="The positive set: covid, or a union such as covid+pneumonia.")
+@click.option("--lungs-only", is_flag=True, help="Blank the outside of the lungs and standardise inside.")
+@click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
+@click.option("--keep-labels", is_flag=True, help="Keep bacterial, viral and other pneumonia apart.")
+@click.option("--part", default="target", help="Name of the part in the checkpoint.")
+@click.option("--steps", default=3000, type=click.IntRange(1))
+@click.option("--batch-size", default=32, type=click.IntRange(2))
+@click.option("--learning-rate", default=3e-3, type=RATE)
+@click.option("--weight-decay", default=0.05, type=click.FloatRange(0))
+@click.option("--ema", default=0.995, type=click.FloatRange(0, 1, max_open=True), help="Decay of the averaged weights.")
+@click.option("--smoothing", default=0.1, type=click.FloatRange(0, 1, max_open=True), help="Label smoothing.")
+@click.option(
+    "--balance",
+    type=click.Choice(["sampler", "weights", "none"]),
+    default="none",
+    help="Rare classes: drawn more often (by source), weighted in the loss by inverse frequency, or neither.",
+)
+@click.option(
+    "--patience",
+    default=0,
+    type=click.IntRange(0),
+    help="Check validation patients every --save-every steps, stop after so many without a better one, keep the best; 0: never.",
+)
+@click.option(
+    "--monitor", type=click.Choice(["balanced_accuracy", "loss"]), default="balanced_accuracy", help="What makes a check better."
+)
+@click.option("--calibrate", is_flag=True, help="Fit a temperature on the validation split.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A number of train.cxrnet.CxrNetTraining, say area=0.5."
+)
+@AMP
+@INTERVAL
+def cxrnet(
+    run: Run,
+    data: str,
+    include: Sequence[str],
+    resolution: int,
+    size: int | None,
+    crop: float,
+    positive: str,
+    lungs_only: bool,
+    segmenter_name: str,
+    keep_labels: bool,
+    part: str,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    ema: float,
+    smoothing: float,
+    balance: Literal["sampler", "weights", "none"],
+    patience: int,
+    monitor: Literal["balanced_accuracy", "loss"],
+    calibrate: bool,
+    overrides: Sequence[str],
+    amp: bool,
+    save_every: int,
+) -> dict[str, object]:
+    """Train CXR-Net, a target that draws its own map (--method cxrnet); prints its measures on the test split."""
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.train.cxrnet import RANGES, CxrNetTraining, objective
+    from gan_explain.train.distributed import process_group
+    from gan_explain.train.target import TargetOptions, train_target
+
+    training = CxrNetTraining(**loss_weights(CxrNetTraining, overrides))
+    dataset = open_included(run, data, resolution, include)
+    lungs = load_segmenter(segmenter_name)
+    options = TargetOptions(
+        arch="cxrnet", size=size or resolution, group=not keep_labels, positive=tuple(positive.split("+")), lungs_only=lungs_only,
+        segmenter_name=segmenter_name, smoothing=smoothing, part=part, balance=balance, patience=patience, monitor=monitor,
+        calibrate=calibrate, crop=crop,
+    )  # fmt: skip
+    if run.dry_run:
+        return {"records": len(dataset)}
+    config = supervised(
+        run, steps, batch_size, learning_rate, amp, weight_decay=weight_decay, ema=ema, ranges=RANGES
+    )  # fmt: skip
+    with process_group(run.device):
+        trained = train_target(
+            dataset, lungs, run.folder, options, config, loop_config(steps, save_every), resume=run.resume,
+            make_objective=objective(training),
+        )  # fmt: skip
+    test = dataset.split("test")
+    if not run.is_main or not len(test):
+        run.say("no test split: not measured")
+        return {"measures": {}}
+    from gan_explain.checkpoints import read_config
+    from gan_explain.evaluate import full_report
+    from gan_explain.metrics.confusion import format_confusion
+
+    found = full_report(trained, test, lungs, seed=run.seed)
+    made = read_config(run.folder)["parts"][part].get("origin", {})
+    printed = measured(run, found.measures)
+    run.say(format_confusion(found.confusion))
+    if made:
+        run.say(f"made with {json.dumps(made)}")
+    return printed | {"confusion": found.confusion.as_json(), "made_with": made}

@@ -1,0 +1,143 @@
+"""CXR-Net: a classifier that draws a map of its evidence and then reads the image through that map.
+
+Zhang et al., "CXR-Net: A Multitask Deep Learning Network for Explainable and Accurate Diagnosis of COVID-19 Pneumonia From Chest
+X-Ray Images", IEEE JBHI 27(2), 2023, arXiv 2110.10813: encoder, decoder, encoder. The first encoder classifies; the decoder turns
+its features into a map of every class at the resolution of the image; the second encoder classifies what the map keeps.
+
+Chosen here, where the abstract leaves it open:
+- Both encoders are residual networks of seven blocks, the second a third slimmer; the decoder has skips from the first and ends
+  at half the resolution, enlarged bilinearly. Each map is a sigmoid, 0 to 1, a class a channel.
+- The map that is used is the mixture sum_k p_k A_k, p the first encoder's softmax (no gradient passes through p).
+- What a map drops becomes 0 in the standardised input: mid-gray, or for a lungs-only target what the outside of the lungs is.
+- The answer is the mean of both encoders' logits: a normalised geometric mean of their probabilities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from gan_explain.nets.blocks import Config, ConvNorm, Residual
+
+
+class CxrNetConfig(Config):
+    classes: int = 2
+    channels: int = 1
+    width: int = 24  # channels of the first encoder at half the resolution
+    second_width: int = 16  # the same of the second encoder
+    decoder_widths: tuple[int, int, int] = (32, 24, 16)  # channels at 1/8, 1/4, 1/2 of the resolution
+    dropout: float = 0.3
+    initial_map: float = 1.0  # logit of an untrained map: it keeps most of the image
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the network makes of N images: logits of both encoders (N, K), the map of each class (N, K, H, W) in [0, 1], and the
+    mixture that the second encoder looked through (N, 1, H, W)."""
+
+    first: Tensor
+    second: Tensor
+    maps: Tensor
+    kept: Tensor
+
+    @property
+    def logits(self) -> Tensor:
+        """(N, K): the mean of both."""
+        return (self.first + self.second) / 2
+
+
+class Encoder(nn.Module):
+    """(N, C, H, W) -> features at 1/2, 1/4, 1/8 and 1/16 of the resolution, and logits (N, K) from the mean of the last."""
+
+    def __init__(self, channels: int, classes: int, width: int, dropout: float) -> None:
+        super().__init__()
+        w = width
+        self.stages = nn.ModuleList(
+            [
+                ConvNorm(channels, w, 5, 2),  # H/2
+                nn.Sequential(Residual(w, 2 * w, 2), Residual(2 * w, 2 * w)),  # H/4
+                nn.Sequential(Residual(2 * w, 4 * w, 2), Residual(4 * w, 4 * w)),  # H/8
+                nn.Sequential(Residual(4 * w, 8 * w, 2), Residual(8 * w, 8 * w)),  # H/16
+            ]
+        )
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(8 * w, classes))
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features, self.head(x.mean((2, 3)))
+
+
+class Decoder(nn.Module):
+    """Features of the first encoder -> one map logit a class, at half the resolution of the image."""
+
+    def __init__(self, width: int, widths: tuple[int, int, int], classes: int, initial: float) -> None:
+        super().__init__()
+        skips = (4 * width, 2 * width, width)
+        inputs = (8 * width, *widths[:-1])
+        self.up = nn.ModuleList(ConvNorm(a + b, c) for a, b, c in zip(inputs, skips, widths, strict=True))
+        self.head = nn.Conv2d(widths[-1], classes, 3, padding=1)
+        nn.init.constant_(self.head.bias, initial)  # type: ignore[arg-type]
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        x = features[-1]
+        for block, skip in zip(self.up, reversed(features[:-1]), strict=True):
+            x = block(torch.cat([F.interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=False), skip], dim=1))
+        logits: Tensor = self.head(x)  # (N, K, H/2, W/2)
+        return logits
+
+
+class CxrNet(nn.Module):
+    """(N, C, H, W), standardised so that 0 is neutral -> logits (N, K). `read` gives the maps with them.
+
+    About 0.9 GFLOP an image at 128 px, 2.5 M parameters.
+    """
+
+    def __init__(self, config: CxrNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.first = Encoder(config.channels, config.classes, config.width, config.dropout)
+        self.decoder = Decoder(config.width, config.decoder_widths, config.classes, config.initial_map)
+        self.second = Encoder(config.channels, config.classes, config.second_width, config.dropout)
+
+    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the first encoder (N, K) and the map of every class (N, K, H, W) in [0, 1]."""
+        features, logits = self.first(x)
+        maps = F.interpolate(self.decoder(features), x.shape[-2:], mode="bilinear", align_corners=False)
+        return logits, maps.sigmoid()
+
+    def through(self, x: Tensor, kept: Tensor) -> Tensor:
+        """Logits of the second encoder (N, K) from what a map (N, 1, H, W) keeps of x."""
+        logits: Tensor = self.second(x * kept)[1]
+        return logits
+
+    def held(self, x: Tensor, kept: Tensor) -> Tensor:
+        """The same from a second encoder that does not learn by it: only the map gets a gradient, no statistics are taken."""
+        training = self.second.training
+        fixed = {name: value.detach() for name, value in self.second.state_dict(keep_vars=True).items()}
+        self.second.eval()
+        logits: Tensor = functional_call(self.second, fixed, (x * kept,))[1]
+        self.second.train(training)
+        return logits
+
+    def read(self, x: Tensor) -> Reading:
+        first, maps = self.look(x)
+        kept = mixture(maps, first)
+        return Reading(first, self.through(x, kept), maps, kept)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.read(x).logits
+
+
+def mixture(maps: Tensor, logits: Tensor, chosen: Tensor | None = None) -> Tensor:
+    """Maps (N, K, H, W), weighted by the softmax of logits (N, K) over all classes or over those `chosen` (N, K) bool ->
+    (N, 1, H, W) in [0, 1]. The weights pass no gradient on."""
+    logits = logits.detach()
+    weights = (logits if chosen is None else logits.masked_fill(~chosen, -torch.inf)).softmax(1)
+    return torch.einsum("nk,nkhw->nhw", weights.to(maps), maps)[:, None]

@@ -1,0 +1,135 @@
+"""The joint objective of CXR-Net (nets/cxrnet.py): both encoders classify, and the map is small, smooth and holds the evidence.
+
+Zhang et al., IEEE JBHI 2023, arXiv 2110.10813, train classification and explanation together. The terms chosen here:
+- `first`, `second`: cross-entropy of either encoder, with label smoothing, on images mixed in pairs (Zhang et al., "mixup", ICLR
+  2018, arXiv 1710.09412: x = l x_i + (1 - l) x_j, the labels alike, l ~ Beta(a, a), one l a batch).
+- `area`: the mean of the maps, summed over classes; `variation`: the total variation of the maps, likewise. A class that the
+  image does not show has an empty map.
+- `dropped`: what the map drops must not show the class any more: -log(1 - p) of it by the second encoder on x (1 - A). The
+  encoder is held still for it, so that it cannot unlearn the evidence instead.
+- A map may tell the class by its shape, whatever lies under it (Jethani et al., "Have We Learned to Explain?", AISTATS 2021,
+  arXiv 2103.01890). So a share of the images, `swapped`, is shown to the second encoder through another image's map A or through its
+  complement 1 - A, half each: it learns what the evidence looks like wherever it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan_explain.data import Batch
+from gan_explain.data.augment import Ranges
+from gan_explain.nets.cxrnet import CxrNet, mixture
+from gan_explain.targets import Preparation
+from gan_explain.train.target import MakeObjective, TargetObjective, class_indices
+
+RANGES = Ranges(rotate=10.0, scale=0.12, contrast=0.2, blur=0.0, flip=0.5)  # of the augmentation
+
+SHIFT = 0.05  # of the side: how far a cut is shifted
+
+
+@dataclass(frozen=True)
+class CxrNetTraining:
+    """Weights of the terms; mixup: a of Beta(a, a), 0 for none; swapped: the share of images shown through a map that
+    is not theirs."""
+
+    second: float = 1.0
+    area: float = 0.3
+    variation: float = 0.3
+    dropped: float = 0.3
+    swapped: float = 0.5
+    mixup: float = 0.2
+
+
+class CxrNetObjective(TargetObjective):
+    """The named losses of a CxrNet on a batch, weighted. Draws from torch's own random numbers, as dropout does."""
+
+    network: CxrNet
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        prepare: Preparation,
+        classes: Sequence[str],
+        group: bool,
+        smoothing: float,
+        class_weights: Tensor | None = None,
+        training: CxrNetTraining = CxrNetTraining(),
+    ) -> None:
+        if not isinstance(network, CxrNet):
+            raise TypeError(f"expected a CxrNet, got {type(network).__name__}")
+        super().__init__(network, prepare, classes, group, smoothing, class_weights)
+        self.weights = training
+
+    def forward(self, images: Tensor, masks: Tensor, batch: Batch) -> dict[str, Tensor]:
+        w = self.weights
+        labels = class_indices(batch.labels, self.classes, self.group).to(images.device)
+        if self.prepare.crop and not self.prepare.lungs_only:  # a cut follows its lungs through the augmentation: shift it
+            reach = round(SHIFT * masks.shape[-1])
+            masks = masks.roll(torch.randint(-reach, reach + 1, (2,)).tolist(), (2, 3))
+        x, truth = self.mixed(self.prepare(images, masks), F.one_hot(labels, len(self.classes)).float())
+        x = x.contiguous(memory_format=torch.channels_last)
+        first, maps = self.network.look(x)
+        kept = mixture(maps, first)
+        second = self.network.through(x, self.some_swapped(kept))
+        terms = {
+            "first": self.cross_entropy(first, truth),
+            "second": w.second * self.cross_entropy(second, truth),
+            "area": w.area * maps.mean((0, 2, 3)).sum(),
+            "variation": w.variation * variation(maps),
+        }
+        if w.dropped:
+            terms["dropped"] = w.dropped * still_shown(self.network.held(x, 1 - kept), truth)
+        return terms
+
+    def some_swapped(self, kept: Tensor) -> Tensor:
+        """Maps (N, 1, H, W), a share of them another image's or the complement of it; no gradient reaches those."""
+        drawn = torch.rand(len(kept), 1, 1, 1, device=kept.device)
+        other = kept.detach().roll(1, 0)
+        other = torch.where(drawn < self.weights.swapped / 2, 1 - other, other)
+        return torch.where(drawn < self.weights.swapped, other, kept)
+
+    def cross_entropy(self, logits: Tensor, truth: Tensor) -> Tensor:
+        return F.cross_entropy(logits.float(), truth, self.class_weights, label_smoothing=self.smoothing)
+
+    def mixed(self, x: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (N, C, H, W) and their labels (N, K), each mixed with another of the batch."""
+        if not self.weights.mixup:
+            return x, truth
+        share = float(torch.distributions.Beta(self.weights.mixup, self.weights.mixup).sample())
+        other = torch.randperm(len(x), device=x.device)
+        return share * x + (1 - share) * x[other], share * truth + (1 - share) * truth[other]
+
+
+def objective(training: CxrNetTraining) -> MakeObjective:
+    """What `train_target` makes of a network of architecture "cxrnet"."""
+
+    def make(
+        network: torch.nn.Module,
+        prepare: Preparation,
+        classes: Sequence[str],
+        group: bool,
+        smoothing: float,
+        class_weights: Tensor | None,
+    ) -> CxrNetObjective:
+        return CxrNetObjective(network, prepare, classes, group, smoothing, class_weights, training)
+
+    return make
+
+
+def variation(maps: Tensor) -> Tensor:
+    """Total variation of maps (N, K, H, W): mean absolute step to the right and down, summed over classes -> ()."""
+    down, right = (maps[:, :, 1:] - maps[:, :, :-1]).abs(), (maps[..., 1:] - maps[..., :-1]).abs()
+    return down.mean((0, 2, 3)).sum() + right.mean((0, 2, 3)).sum()
+
+
+def still_shown(logits: Tensor, truth: Tensor) -> Tensor:
+    """How far logits (N, K) still show the classes of truth (N, K): mean -log(1 - p) of each, 0 where it is ruled out -> ()."""
+    logits = logits.float()
+    others = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+    rest = logits[:, None].masked_fill(others, -torch.inf).logsumexp(2)  # (N, K): over all classes but one
+    return (truth * (logits.logsumexp(1, keepdim=True) - rest)).sum(1).mean()
