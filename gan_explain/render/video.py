@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +44,7 @@ SIDE, MARGIN, HEAD, FOOT = 384, 16, 52, 44  # pixels: an image, gaps, text above
 SMALLEST, PLOT = 256, 1.35  # the smallest image that leaves room for the text; the plot's width in images
 LOOK: tuple[Rgb, ...] = (BACKGROUND, PANEL, LINE, MUTED, TEXT, ACCENT, COOL)  # kept exactly in the GIF
 HOLD = 0.8  # seconds that the film rests at either end
+UNWRITABLE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO)  # what a disk says; ffmpeg repeats the words
 
 
 def write_film(
@@ -54,7 +58,8 @@ def write_film(
 ) -> list[str]:
     """Write NAME.mp4 and NAME.gif into a folder, each image `side` pixels wide; returns the files written.
 
-    Without a working ffmpeg the GIF alone, with a warning in the log. Raises ValueError for a side below 256."""
+    Without a working ffmpeg the GIF alone, with a warning in the log. Raises ValueError for a side below 256, OSError when the
+    disk is full."""
     folder = Path(folder)
     frames = list(compose_film(traversal, axis, side))
     hold = max(1, round(HOLD * fps))
@@ -140,29 +145,47 @@ def _stamp(pixels: Pixels, x: float, y: float, radius: float, colour: Rgb) -> No
 
 
 def _write_mp4(frames: list[Pixels], path: Path, fps: int) -> bool:
-    """H.264, yuv420p, no metadata. False, with a warning, where ffmpeg is missing or fails."""
+    """H.264, yuv420p, no metadata. False, with a warning, where ffmpeg is missing or does not work; OSError where it works and
+    cannot write."""
     height, width = frames[0].shape[:2]
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
-    options = ["-preset", "veryfast", "-crf", "18", "-movflags", "+faststart", "-map_metadata", "-1", "-fflags", "+bitexact"]
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-", "-an"]
+    result = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p"]
+    plain = ["-movflags", "+faststart", "-map_metadata", "-1", "-fflags", "+bitexact"]
     try:
         import imageio_ffmpeg
 
-        writer = imageio_ffmpeg.write_frames(
-            str(temporary), (width, height), fps=fps, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2,
-            quality=None, ffmpeg_log_level="error", output_params=options,
-        )  # fmt: skip
-        writer.send(None)
-        for frame in frames:
-            writer.send(np.ascontiguousarray(frame))
-        writer.close()
-        temporary.replace(path)
-    except (ImportError, RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        logger.warning("no MP4: ffmpeg does not work here (%s); the GIF shows the same", reason[0])
-        return False
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+        code, said = _feed([program, "-y", "-v", "error", "-xerror", *source, *result, *plain, str(temporary)], frames)
+        if code == 0:
+            temporary.replace(path)
+            return True
+    except (ImportError, RuntimeError, FileNotFoundError, PermissionError) as error:
+        code, said = -1, str(error) or type(error).__name__
     finally:
         temporary.unlink(missing_ok=True)
-    return True
+    for number in UNWRITABLE:
+        if os.strerror(number) in said:
+            raise OSError(number, os.strerror(number), str(path))
+    reason = said.strip().splitlines() or [f"exit code {code}"]
+    logger.warning("no MP4: ffmpeg does not work here (%s); the GIF shows the same", reason[0])
+    return False
+
+
+def _feed(command: list[str], frames: list[Pixels]) -> tuple[int, str]:
+    """Run a program on the frames, one after the other on its standard input: its exit code and what it said on stderr."""
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, restore_signals=False
+    ) as process:  # a limit on file sizes is an error to it, as it is here, and not its end by a signal
+        assert process.stdin is not None
+        assert process.stderr is not None
+        with suppress(BrokenPipeError):  # it ended early: why stands on stderr
+            for frame in frames:
+                process.stdin.write(np.ascontiguousarray(frame).data)
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        said = process.stderr.read().decode(errors="replace")
+    return process.returncode, said
 
 
 def _write_gif(frames: list[Pixels], path: Path, fps: int, width: int = 960) -> None:
