@@ -25,7 +25,7 @@ from gan_explain.nets.blocks import Config
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
-from gan_explain.temporaries import clear_temporaries, left_by_killed, temporary_beside
+from gan_explain.temporaries import check_places, clear_temporaries, left_by_killed, temporary_beside
 from gan_explain.types import CheckpointError
 
 SCHEMA_VERSION = 1
@@ -155,9 +155,7 @@ def save_part(
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    for name in (WEIGHTS, CONFIG):
-        if (directory / name).is_dir():
-            raise IsADirectoryError(f"{directory / name}: expected a place for a file, got a folder")
+    check_places(directory, (WEIGHTS, CONFIG))
     settle(directory)
     tensors: dict[str, Tensor] = {}
     parts: dict[str, Any] = {}

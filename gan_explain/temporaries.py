@@ -5,12 +5,20 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 
 def temporary_beside(path: Path) -> Path:
     """Where this process makes a file or folder ready before it takes its place."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def check_places(folder: Path, names: Sequence[str]) -> None:
+    """IsADirectoryError where a folder stands in the place of a file that is to be written."""
+    for name in names:
+        if (folder / name).is_dir():
+            raise IsADirectoryError(f"{folder / name}: expected a place for a file, got a folder")
 
 
 def left_by_killed(folder: Path, name: str = "") -> list[Path]:

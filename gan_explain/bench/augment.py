@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -221,9 +222,11 @@ def described(synthesis: Synthesis) -> dict[str, Any]:
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
-    """Add one line of JSON, in one write: processes may share the file."""
-    with open(path, "ab") as file:
-        file.write((json.dumps(row) + "\n").encode())
+    """Add one line of JSON, in one write: processes may share the file. A line that a kill cut short is ended first."""
+    with open(path, "ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        file.write((("" if file.read(1) in (b"", b"\n") else "\n") + json.dumps(row) + "\n").encode())
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

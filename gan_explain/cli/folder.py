@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from gan_explain.temporaries import check_places
+
 RUN, PROGRAM = "run.json", "gan_explain"
 STATES = ("state.pt", "results.jsonl")  # what --resume goes on from
 
@@ -52,9 +54,8 @@ def publish(source: Path, out: Path, files: Sequence[str]) -> None:
     """
     out.mkdir(exist_ok=True)
     earlier = read_run(out).get("files", [])
+    check_places(out, files)
     for name in files:
-        if (out / name).is_dir():
-            raise IsADirectoryError(f"{out / name}: expected a place for a file, got a folder")
         for folder in Path(name).parents:
             if (out / folder).exists() and not (out / folder).is_dir() and folder.as_posix() not in earlier:
                 raise NotADirectoryError(f"{out / folder}: expected a place for a folder, got a file")

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from gan_explain.checkpoints import settle
+from gan_explain.checkpoints import CONFIG, WEIGHTS, settle
 from gan_explain.image import write_bytes
 from gan_explain.signals import heard, next_is_fatal
+from gan_explain.temporaries import check_places
 from gan_explain.train.distributed import any_rank, is_main
 from gan_explain.train.update import check_finite, check_state, check_weights
 from gan_explain.types import CheckpointError, TrainingDiverged
@@ -140,6 +141,7 @@ def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False
     first = load_state(trainer, out / STATE) if resume else 0
     if is_main():
         out.mkdir(parents=True, exist_ok=True)
+        check_places(out, (STATE, STATS, WEIGHTS, CONFIG))  # now, not after three days
         settle(out)
         _forget(out / STATS, first)
     board = _tensorboard(out) if is_main() else None
