@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".dcm", ".dicom"})
 MOST_PIXELS = 2**30 // 12  # of one frame; 89 million, Pillow's own limit
+LARGE = 1 << 20  # pixels from which what is not compressed is judged by its header
 MOST_HEADER = 4 << 20  # bytes that are read of what stands before the pixels
 PIXEL_DATA, UNDEFINED, DEFLATED = (0x7FE0, 0x0010), 0xFFFFFFFF, "1.2.840.10008.1.2.1.99"
 NUMBERS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel")
@@ -62,10 +63,12 @@ def read_dicom(path: Path) -> NDArray[np.float32]:
 
 
 def check_dicom(path: Path) -> None:
-    """Raise the DataError that `read_dicom` would; what is not compressed is not decoded for that."""
+    """Raise the DataError that `read_dicom` would. A million pixels and more that are not compressed are taken as readable where
+    one of them could be shown."""
     with _opened(path) as (file, header):
-        if header.compressed:
-            _decoded(path, file, header)
+        judged = header.tags.Rows * header.tags.Columns > LARGE and not header.compressed
+        stored = np.zeros((1, 1), np.uint8) if judged else _decoded(path, file, header)
+        _displayed(path, stored, header.tags)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ class _Header:
 
 
 class _Sparing:
-    """A file of which no more than `budget` bytes are read: a lie about a length is found before memory is asked for."""
+    """A file of which no more than `budget` bytes are read: a lie about a length is found before memory is asked for. Each read
+    costs 64 bytes at least, as pydicom makes an object of every element, however short."""
 
     def __init__(self, file: BinaryIO, budget: int) -> None:
         self.file, self.budget = file, budget
@@ -95,7 +99,7 @@ class _Sparing:
         if count < 0 or count > self.budget:
             raise ValueError("more bytes asked for than there can be")
         data = self.file.read(count)
-        self.budget -= len(data)
+        self.budget -= max(len(data), 64)
         return data
 
 
@@ -183,7 +187,10 @@ def _check_length(path: Path, file: BinaryIO, header: _Header, expected: int) ->
     fits = header.length != UNDEFINED and header.length <= there and 0 <= excess <= MOST_HEADER
     file.seek(header.start + expected)
     if not fits or (excess > 1 and any(file.read(excess))):
-        raise DataError(f"{path}: expected {expected} bytes of pixels by its DICOM header, got {min(header.length, there)}")
+        announced = "fragments" if header.length == UNDEFINED else header.length
+        raise DataError(
+            f"{path}: expected {expected} bytes of pixels by its DICOM header, got {announced}, and {there} in the file"
+        )
     file.seek(header.start)
 
 
@@ -215,7 +222,7 @@ def _decoded(path: Path, file: BinaryIO, header: _Header) -> NDArray[Any]:
     source: Any = file
     if header.compressed:
         decoder = _available(path, header)
-        sparing: Any = _Sparing(file, os.fstat(file.fileno()).st_size)
+        sparing: Any = _Sparing(file, os.fstat(file.fileno()).st_size + MOST_HEADER)
         frame = get_frame(sparing, 0, number_of_frames=frames)
         _check_frame(path, frame, header)
         source, frames = encapsulate([frame]), 1

@@ -20,7 +20,7 @@ from gan_explain.dicom import check_dicom, is_dicom, read_dicom
 from gan_explain.temporaries import temporary_beside
 from gan_explain.types import DataError
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")  # others start programs (EPS) or are seldom tested
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")  # others start programs (EPS) or take memory before they tell their size (WebP)
 LARGE = 1 << 20  # pixels from which a PNG is judged by its checksums
 FloatImage = NDArray[np.float32]
 Box = tuple[slice, slice]
@@ -38,7 +38,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             with Image.open(path, formats=FORMATS) as file:
                 yield file
     except UnidentifiedImageError as error:
-        raise DataError(f"{path}: expected an image (PNG, JPEG, TIFF), got something else") from error
+        raise DataError(f"{path}: expected an image (PNG, JPEG, TIFF, DICOM), got something else") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: expected at most {Image.MAX_IMAGE_PIXELS} pixels, got more") from error
     except (DataError, PermissionError, MemoryError):
