@@ -44,6 +44,7 @@ def main() -> None:
         "unet": ("gan_explain.cli.train.unet:unet", "A U-Net that segments the lungs and classifies."),
         "cxrnet": ("gan_explain.cli.train.cxrnet:cxrnet", "CXR-Net: a CNN that draws a map of its evidence and reads through it."),
         "gan": ("gan_explain.cli.train.gan:train_gan", "The disentangling GAN for a target."),
+        "spectral": ("gan_explain.cli.train.spectral:spectral", "A CNN with spectral importance as augmentation."),
         "cyclegan": ("gan_explain.cli.train.cyclegan:cyclegan", "Negatives into positives and back, without a target."),
         "synthesis": ("gan_explain.cli.train.synthesis:synthesis", "Synthetic structure images: z1 to lungs."),
     },
@@ -58,6 +59,7 @@ def train_group() -> None:
     context_settings=HELP,
     lazy={
         "augment": ("gan_explain.cli.bench.augment:augment", "Do synthetic positives help where real ones are few?"),
+        "spectral": ("gan_explain.cli.bench.spectral:spectral", "Does spectral importance help as augmentation?"),
         "explainers": ("gan_explain.cli.bench.explainers:explainers", "Every heat-map method on the same images, measured."),
     },
 )

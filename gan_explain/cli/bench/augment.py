@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, included, open_included
+from gan_explain.cli.names import SALT_OPTION, Salt
 
 if TYPE_CHECKING:
-    from gan_explain.bench.augment import Settings
+    from pathlib import Path
+
+    from _typeshed import DataclassInstance
+
     from gan_explain.data import Dataset
+
+    Chosen = TypeVar("Chosen", bound=DataclassInstance)
 
 ADULTS = ("nih:normal", "ieee8023:normal", "ieee8023:covid")
 DEFAULT = ("20:5", "10:2", "40:2", "80:2")
@@ -54,6 +61,7 @@ def part(context: click.Context, parameter: click.Parameter, value: str) -> tupl
 @click.option("--segmenter", default="lungs128", metavar="NAME", help="Lungs for the generators: one that saw no covid image.")
 @click.option("--probe-segmenter", default="lungs128", metavar="NAME", help="Lungs for the opacity probe (measuring only).")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A field of bench.augment.Settings, say steps=200.")
+@SALT_OPTION
 def augment(
     run: common.Run,
     data: str,
@@ -65,6 +73,7 @@ def augment(
     segmenter: str,
     probe_segmenter: str,
     overrides: Sequence[str],
+    salt: Path | None,
 ) -> dict[str, object]:
     """Classifiers from few covid images: without augmentation, with classical, with synthetic images of either generator.
 
@@ -78,7 +87,8 @@ def augment(
     from gan_explain.segmenter import load_segmenter
     from gan_explain.types import DataError
 
-    wanted = _settings(overrides)
+    secret = Salt(run, salt, fills=True)
+    wanted = settings_of(bench.Settings(), overrides)
     everything = open_included(run, data, resolution, (), rejects=False)
     train, asked = _sides(everything, include)
     cases = [bench.Case(images, seed) for images, seeds in chosen for seed in range(seeds)][share[0] - 1 :: share[1]]
@@ -94,12 +104,13 @@ def augment(
     there = bench.read_rows(path)
     if any(row["settings"] != wanted.as_dict() for row in there):
         raise DataError(f"{path}: expected results of these settings ({wanted}), got others; name another --out")
-    write_manifest(asked.records, run.folder / IMAGES)
+    names = secret.names(asked.records)
+    write_manifest([names.record(record) for record in asked.records], run.folder / IMAGES)
     for case in cases:
         done = {row["arm"] for row in bench.read_rows(path) if (row["images"], row["seed"]) == (case.images, case.seed)}
         for row in bench.rows(case, train, held, lungs, wanted, [arm for arm in arms or bench.ARMS if arm not in done]):
-            bench.append(path, row)
-    found = entries(bench.read_rows(path), asked.records)
+            bench.append(path, names.answers(row))
+    found = entries(bench.read_rows(path), [replace(record, path=names.image(record.path)) for record in asked.records])
     run.say(markdown(found))
     return {"entries": [vars(each) for each in found]}
 
@@ -122,13 +133,11 @@ def _sides(dataset: Dataset, include: Sequence[str]) -> tuple[Dataset, Dataset]:
     return chosen.split("train"), asked
 
 
-def _settings(overrides: Sequence[str]) -> Settings:
-    """NAME=VALUE pairs -> Settings (a range as LOW,HIGH); UsageError names what is allowed."""
-    from dataclasses import asdict
+def settings_of(defaults: Chosen, overrides: Sequence[str]) -> Chosen:
+    """NAME=VALUE pairs over a dataclass of defaults (a range as LOW,HIGH); UsageError names what is allowed."""
+    from dataclasses import asdict, replace
 
-    from gan_explain.bench.augment import Settings
-
-    kinds: dict[str, type[Any]] = {name: type(value) for name, value in asdict(Settings()).items()}
+    kinds: dict[str, type[Any]] = {name: type(value) for name, value in asdict(defaults).items()}
     found: dict[str, Any] = {}
     for each in overrides:
         name, _, value = each.partition("=")
@@ -136,7 +145,7 @@ def _settings(overrides: Sequence[str]) -> Settings:
             found[name] = span(value) if kinds[name] is tuple else kinds[name](value)
         except (KeyError, ValueError):
             raise click.UsageError(f"--set {each}: expected NAME=VALUE with a name of {', '.join(kinds)}") from None
-    return Settings(**found)
+    return replace(defaults, **found)
 
 
 def span(value: str) -> tuple[float, float]:

@@ -1,0 +1,171 @@
+"""FEM: where the last feature maps are unusually strong; and the same over the frequencies of a radiograph.
+
+Fuad, Martin, Giot, Bourqui, Benois-Pineau, Zemmari, "Features Understanding in 3D CNNs for Actions Recognition in Video",
+IPTA 2020 (hal-02963298). For the activations A^c of the last convolution, mu_c and sigma_c over the cells of each channel:
+
+    B^c = [A^c >= mu_c + k sigma_c],    L = sum_c mu_c B^c,    scaled to [0, 1]
+
+with k = 1. No gradient and no class is asked for: L says what the network responds to, not for what.
+
+Spectral FEM (Gebreamlak et al., IPTA 2023, hal-04684288): L of a network that was trained on log-magnitude spectra is an
+importance m over frequencies. Differs: opposite frequencies, which a real image holds twice, get the mean of both; and the map
+comes from the last block with at least 7 x 7 cells, as many as the last one of a ResNet-50 has at 224 px (at 64 px that one has
+2 x 2, which hardly tell one frequency from another; the block is layer2, with 8 x 8).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan_explain.attribution.base import Method, check_input, finite, masks_for
+from gan_explain.attribution.layers import last_map, named_layer, network_of, watched
+from gan_explain.data.spectral import HIGH, LOW, SpectralImportance
+from gan_explain.spectrum import filtered, fitted, radius, symmetric
+from gan_explain.types import Target, TargetError
+
+K = 1.0
+LEAST_CELLS = 7  # a side, of the map that tells frequencies apart
+
+
+def fem(activations: Tensor, k: float = K) -> Tensor:
+    """Activations (N, C, h, w) -> L (N, 1, h, w), float64, scaled to [0, 1]; all zeros where no cell stands out."""
+    a = activations.double()
+    mean = a.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
+    strong = a >= mean + k * a.std((2, 3), correction=0, keepdim=True)
+    return unit((mean * strong).sum(1, keepdim=True))
+
+
+def unit(maps: Tensor) -> Tensor:
+    """Each map (N, 1, h, w) from its least value at 0 to its largest at 1; zeros for a constant one."""
+    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    span = high - low
+    flat = span <= 1e-9 * torch.maximum(low.abs(), high.abs())
+    return torch.where(flat, 0, (maps - low) / torch.where(flat, 1, span))
+
+
+@torch.no_grad()
+def activations(target: Target, images: Tensor, lungs: Tensor | None, layer: str) -> Tensor:
+    """What a layer of the target's network gives for images (N, 1, H, W): (N, C, h, w). TargetError unless those are maps."""
+    named_layer(target, layer)
+    seen = dict[str, Tensor]()
+
+    def keep(name: str, output: Tensor) -> None:
+        if name == layer:
+            seen[name] = output.clone()  # what follows may write over it
+
+    with watched(network_of(target), keep):
+        target.logits(images, masks_for(target, lungs))
+    found = seen.get(layer)
+    if found is None or found.ndim != 4 or len(found) != len(images):
+        came = "nothing" if found is None else tuple(found.shape)
+        raise TargetError(f"layer {layer!r}: expected feature maps ({len(images)}, C, h, w), got {came}")
+    return finite(found, f"layer {layer!r}")
+
+
+@torch.no_grad()
+def finest_map(target: Target, images: Tensor, lungs: Tensor | None) -> str:
+    """Name of the last block (any module that holds a convolution) whose output has at least LEAST_CELLS cells a side, found by
+    running images (N, 1, H, W); of the last such convolution in a network without blocks. TargetError where there is none."""
+    modules, ran = dict[str, torch.nn.Module](network_of(target).named_modules()), list[tuple[str, tuple[int, ...]]]()
+    with watched(network_of(target), lambda name, output: ran.append((name, tuple(output.shape)))):
+        target.logits(images, masks_for(target, lungs))
+    wide = [name for name, shape in ran if name and len(shape) == 4 and min(shape[2:]) >= LEAST_CELLS]
+    maps = [name for name in wide if any(isinstance(part, torch.nn.Conv2d) for part in modules[name].modules())]
+    blocks = [name for name in maps if not isinstance(modules[name], torch.nn.Conv2d)]
+    if not maps:
+        raise TargetError(f"expected a network with a feature map of {LEAST_CELLS} × {LEAST_CELLS} cells, found none")
+    return (blocks or maps)[-1]
+
+
+def reads_spectrum(target: Target) -> bool:
+    """Whether the cells of a target's maps stand for frequencies, not for places."""
+    return getattr(getattr(target, "prepare", None), "domain", "image") == "spectrum"
+
+
+class Fem(Method):
+    """FEM at a layer of the target's network: by default its last feature map (`layers.last_map`). Heat in [0, 1]."""
+
+    title: ClassVar[str] = "FEM"
+    caveat: ClassVar[str] = (
+        "Where feature maps are unusually strong, on a grid of a few cells: what the network responds to, whichever class it "
+        "speaks for. It is the same map for every class."
+    )
+
+    def __init__(self, layer: str = "", k: float = K) -> None:
+        self.layer, self.k = layer, k
+
+    def layer_of(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+        """The name of the layer that is looked at; one image is run to find it. Raises TargetError."""
+        return self.layer or last_map(target, images[:1], None if lungs is None else lungs[:1])
+
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+        """The layer and the number of its cells."""
+        name = self.layer_of(images, target, lungs)
+        height, width = activations(target, images[:1], None if lungs is None else lungs[:1], name).shape[2:]
+        return f"layer {name}, {height} × {width} cells"
+
+    def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
+        """images (N, 1, H, W) -> (N, 1, H, W) in [0, 1], whatever is `chosen`. TargetError without a map over the image."""
+        check_input(images, target, "fem", gradients=False)
+        if reads_spectrum(target):
+            raise TargetError("fem needs a target that reads the image; the cells of this one are frequencies (see spectral_fem)")
+        cells = fem(activations(target, images, lungs, self.layer_of(images, target, lungs)), self.k)  # (N, 1, h, w)
+        return F.interpolate(cells.float(), images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class SpectralFem(Method):
+    """FEM over the frequencies of a target that reads the spectrum, and where in the image those frequencies are.
+
+    The heat is |F^-1[ m F ]|, without the mean of the image: how far each pixel moves from it by the important frequencies alone,
+    in units of brightness. `importance` is m itself.
+    """
+
+    title: ClassVar[str] = "Spectral FEM"
+    caveat: ClassVar[str] = (
+        "The network sees frequencies without their place: the map shows where this image holds those that it responds to, "
+        "not where it looked. Coarse frequencies hold most of an image, so its large bright and dark areas lead."
+    )
+
+    def __init__(self, layer: str = "", k: float = K) -> None:
+        self.layer, self.k = layer, k
+
+    def layer_of(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+        """The name of the layer that is looked at; one image is run to find it. Raises TargetError."""
+        return self.layer or finest_map(target, images[:1], None if lungs is None else lungs[:1])
+
+    def importance(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> Tensor:
+        """m (N, 1, size, size) in [0, 1] for images (N, 1, H, W): centred, on the plane that the target is shown.
+
+        Raises TargetError for a target that does not read the spectrum, or has no feature map of 7 x 7 cells.
+        """
+        check_input(images, target, "spectral_fem", gradients=False)
+        if not reads_spectrum(target):
+            raise TargetError("spectral_fem needs a target trained on spectra (gan-explain train spectral), got one for images")
+        cells = fem(activations(target, images, lungs, self.layer_of(images, target, lungs)), self.k)
+        size = target.prepare.size  # type: ignore[attr-defined]
+        return unit(symmetric(F.interpolate(cells, (size, size), mode="bilinear", align_corners=False))).float()
+
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+        """The layer, and the mean frequency by importance."""
+        mask = self.importance(images, target, lungs).mean((0, 1)).cpu()  # (size, size)
+        middle = float((mask * radius(*mask.shape)).sum() / mask.sum().clamp(min=1e-12))
+        return f"layer {self.layer_of(images, target, lungs)}; mean frequency by importance {middle:.0f} cycles an image"
+
+    def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
+        """images (N, 1, H, W) -> (N, 1, H, W) >= 0, whatever is `chosen`. Raises TargetError as `importance` does."""
+        height, width = images.shape[-2:]
+        mask = fitted(self.importance(images, target, lungs), height, width).clone()
+        mask[..., height // 2, width // 2] = 0
+        return filtered(images.detach(), mask).abs()
+
+
+def spectral_importance(
+    target: Target, *, layer: str = "", k: float = K, low: float = LOW, high: float = HIGH
+) -> SpectralImportance:
+    """The transform that emphasises, in each image, the frequencies that a spectrum target responds to there."""
+    method = SpectralFem(layer, k)
+    return SpectralImportance(lambda images, lungs: method.importance(images, target, lungs), low, high)
