@@ -64,6 +64,13 @@ class Pseudonyms:
             return record
         return replace(record, path=self.image(record.path), patient_id=self.patient(record.patient_id), mask="", extra={})
 
+    def answers(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A benchmark's result with the images, by which its columns `p` and `dosed` are keyed, under public names."""
+        return {
+            **row,
+            **{key: {self.image(path): each for path, each in row[key].items()} for key in ("p", "dosed") if key in row},
+        }
+
     def rows(self, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Rows of a table with their columns `path` and `patient_id` under public names."""
         return [{**row, "path": self.image(row["path"]), "patient_id": self.patient(row["patient_id"])} for row in rows]

@@ -29,12 +29,14 @@ SALT_OPTION = click.option(
 
 class Salt:
     """The salt of one invocation: that of --salt, else of the output folder (`beside`: of the folder that holds it), where later
-    runs find it. It is read at once and made when the first names are asked for. DataError where it cannot be read."""
+    runs find it. It is read at once and made when the first names are asked for; at once in its place where the output folder
+    `fills` up while the command works (and other processes may work in it), else put there by `keep`. DataError where it cannot
+    be read."""
 
-    def __init__(self, run: Run, file: Path | None, *, beside: bool = False) -> None:
+    def __init__(self, run: Run, file: Path | None, *, beside: bool = False, fills: bool = False) -> None:
         from gan_explain.privacy import SALT, read_salt
 
-        self._run, self._inside = run, file is None and not beside
+        self._run, self._inside = run, file is None and not (beside or fills)
         self.path = file or (run.out.absolute().parent if beside else run.out) / SALT
         self._value = read_salt(self.path) if not run.plain_ids and self.path.exists() else None
 

@@ -12,8 +12,11 @@ import click
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
 from gan_explain.cli.models import SPEC, TRUST_CODE, names, probed, target_facts
+from gan_explain.cli.names import SALT_OPTION, Salt
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gan_explain.attribution import Method
     from gan_explain.bench.explainers import Asked, Row
     from gan_explain.bench.explainers_table import Key
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from gan_explain.render.maps import MapRow
     from gan_explain.types import Target
 
+NULL = "noise"
 ROWS, MEASURES, TABLE, BARS, MAPS = "per_image.jsonl", "measures.json", "table.md", "bars.png", "maps.png"
 
 
@@ -49,6 +53,7 @@ ROWS, MEASURES, TABLE, BARS, MAPS = "per_image.jsonl", "measures.json", "table.m
 @click.option("--steps", default=50, type=click.IntRange(1), help="Steps of deletion and insertion.")
 @click.option("--batch-size", default=8, type=click.IntRange(1), help="Images at a time.")
 @click.option("--rows", "shown", default=4, type=click.IntRange(0), help="Images whose maps are drawn.")
+@SALT_OPTION
 @TRUST_CODE
 def explainers(
     run: common.Run,
@@ -67,13 +72,14 @@ def explainers(
     steps: int,
     batch_size: int,
     shown: int,
+    salt: Path | None,
     trust_code: bool,
 ) -> dict[str, Any]:
     """Heat maps of the positives of a split, measured: against lesion masks where there are any, else against the lungs.
 
     Pointing game, IoU at equal area, relevance mass; deletion and insertion AUC and ROAD; how alike the map of the same network
     with its weights drawn anew is; time. Of maps with a sign the positive part is held against the mask; deletion, insertion and
-    ROAD take them as they are. Means over images with patient-bootstrap intervals of 95 %.
+    ROAD take them as they are. A map of noise stands beside them. Means over images with patient-bootstrap intervals of 95 %.
 
     Writes per_image.jsonl, measures.json, table.md, bars.png and maps.png.
     """
@@ -87,6 +93,7 @@ def explainers(
     from gan_explain.segmenter import load_segmenter
     from gan_explain.types import TargetError
 
+    secret = Salt(run, salt)
     chosen = tuple(dict.fromkeys(names(method) or METHODS))
     if any(name not in METHODS for name in chosen):
         raise click.UsageError(f"--method {method}: expected some of {', '.join(METHODS)}")
@@ -94,7 +101,7 @@ def explainers(
     walked = load_generator(generator, confine).to(run.device) if generator else None
     options = MethodOptions(layer, walked, segmenter=lungs_of, seed=run.seed)
     targets = {spec: probed(spec, run.device, segmenter=lungs_of, trust_code=trust_code) for spec in dict.fromkeys(specs)}
-    dataset = open_included(run, data, resolution, include, rejects=False)
+    dataset = open_included(run, data, resolution, include)
     run.record(targets=[target_facts(spec, target) for spec, target in targets.items()])
     asked = {spec: bench.positives(dataset.split(split), target, limit, run.seed) for spec, target in targets.items()}
     found: dict[str, dict[str, Method]] = {}
@@ -106,11 +113,14 @@ def explainers(
             raise TargetError("; ".join(f"{name}: {reason}" for name, reason in reasons[spec].items()))
     if not any(found.values()):
         raise TargetError("; ".join(f"{spec}, {name}: {why}" for spec, left in reasons.items() for name, why in left.items()))
+    for methods in found.values():
+        methods[NULL] = bench.Noise()
     about = {"images": {spec: len(each) for spec, each in asked.items()}, "left_out": reasons, "baseline": baseline}
     if run.dry_run:
         return {**about, "methods": {spec: list(each) for spec, each in found.items()}}
     by: dict[Key, list[Row]] = {}
     pictures: list[MapRow] = []
+    shown_as = secret.names(dataset.records)
     with run.staging() as folder:
         with open(folder / ROWS, "w", encoding="utf-8") as file:
             for spec, target in targets.items():
@@ -119,8 +129,8 @@ def explainers(
                 stand_in = bench.baseline_of(baseline, target, dataset)
                 for row in bench.explained(found[spec], target, batches, stand_in, name=spec, steps=steps, seed=run.seed):
                     by.setdefault((spec, row.method), []).append(row)
-                    file.write(json.dumps(row.as_dict(), allow_nan=False) + "\n")
-        ordered = {key: by[key] for key in ((spec, name) for spec in targets for name in chosen) if key in by}
+                    file.write(json.dumps(shown_as.rows([row.as_dict()])[0], allow_nan=False) + "\n")
+        ordered = {key: by[key] for key in ((spec, name) for spec in targets for name in found[spec])}
         totals, ahead = table.measures(ordered, seed=run.seed), table.leads(ordered, seed=run.seed)
         text = (
             "\n\n".join(filter(None, (_words(ordered, about), table.markdown(ordered, totals), table.leads_markdown(ahead))))
@@ -131,6 +141,7 @@ def explainers(
         document = {"schema_version": 1, **about, "measures": measured, "leads": [asdict(each) for each in ahead]}
         write_bytes(folder / MEASURES, (json.dumps(common.jsonable(document), indent=2, allow_nan=False) + "\n").encode())
         write_bars(_panels(totals), folder / BARS)
+        secret.keep(folder)
         if pictures:
             write_maps(pictures, folder / MAPS)
     run.say(f"{text}\nwritten to {run.out}")
