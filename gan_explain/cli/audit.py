@@ -108,7 +108,7 @@ def audit(
     subject = _subject(models, name, quick, judges, trust_code)
     distance = perceptual(lpips) if lpips else None
     subject = replace(subject, perceptual=distance)
-    every = open_included(run, data, models.generator.resolution, include, rejects=False)
+    every = open_included(run, data, models.generator.resolution, include)
     dataset = every.split(split).remembering(MEMORY)
     if not len(dataset):
         raise DataError(f"{data}: no images in split {split!r}")

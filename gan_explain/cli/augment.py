@@ -86,7 +86,7 @@ def augment(
     name = checkpoint or CHECKPOINTS[kind]
     lungs = load_segmenter(segmenter_name).to(run.device)
     size, generator = _load(kind, name, run.device)
-    dataset = open_included(run, data, size, include, rejects=False)
+    dataset = open_included(run, data, size, include)
     train = dataset.split("train")
     count = shortfall(train, (label,)) if count is None else count
     if kind == "gan" and label not in generator.config.labels:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gan_explain.cli import common
+from gan_explain.cli.datasets import open_screened
 
 if TYPE_CHECKING:
     from gan_explain.data import Dataset
@@ -27,15 +28,11 @@ def data(run: common.Run, path: str, size: int) -> dict[str, object]:
     PATH is a folder, a manifest CSV or phantom[:n=400,...]. Files that cannot be read are named, and with --export listed in
     rejects.csv.
     """
-    from gan_explain.data import open_dataset
-
+    dataset = open_screened(run, path, size)
     if run.writes:
         with run.staging() as folder:
-            dataset = open_dataset(path, size=size, seed=run.seed, rejects=folder / "rejects.csv")
             run.record(data=dataset.fingerprint())
             export(dataset, folder)
-    else:
-        dataset = open_dataset(path, size=size, seed=run.seed)
     counts = count(dataset)
     run.say(_table(counts))
     patients = len({record.patient_id for record in dataset.records})

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gan_explain.cli.folder import REJECTS
+
 if TYPE_CHECKING:
     from gan_explain.cli.common import Run
     from gan_explain.data import Dataset
@@ -16,22 +18,25 @@ DATA_HELP = "Folder, manifest CSV, or phantom[:n=400,...]."
 INCLUDE = click.option("--include", multiple=True, metavar="[SOURCE:]LABEL", help="Use these records only; may be repeated.")
 
 
-def open_included(run: Run, data: str, size: int, include: Sequence[str], *, rejects: bool = True) -> Dataset:
-    """The dataset at `size`, its records that fit --include, noted in run.json. DataError when none fits.
-
-    What cannot be read is listed in rejects.csv of the output folder (not in a dry run, nor where `rejects` is off).
-    """
-    from gan_explain.data import open_dataset
+def open_included(run: Run, data: str, size: int, include: Sequence[str]) -> Dataset:
+    """The dataset at `size`, its records that fit --include, noted in run.json. DataError when none fits."""
     from gan_explain.types import DataError
 
-    listed = run.out / "rejects.csv" if rejects and run.is_main and not run.dry_run else None
-    dataset = open_dataset(data, size=size, seed=run.seed, rejects=listed)
+    dataset = open_screened(run, data, size)
     if include:
         dataset = included(dataset, include)
         if not len(dataset):
             raise DataError(f"{data}: no record fits --include {' '.join(include)}")
     run.record(data=dataset.fingerprint(), records=len(dataset))
     return dataset
+
+
+def open_screened(run: Run, data: str, size: int) -> Dataset:
+    """The dataset at `size`. What cannot be read is listed in rejects.csv of the output folder, where something is written."""
+    from gan_explain.data import open_dataset
+
+    rejects = run.out / REJECTS if run.is_main and run.writes else None
+    return open_dataset(data, size=size, seed=run.seed, rejects=rejects)
 
 
 def included(dataset: Dataset, include: Sequence[str]) -> Dataset:

@@ -55,7 +55,7 @@ def evaluate(
     models = load_models(run, **models_named)
     distance = perceptual(lpips) if lpips else None
     jury = {short: judge(spec, models, models_named["trust_code"]) for short, spec in named_judges(judges)}
-    opened = open_included(run, data, models.generator.resolution, include, rejects=False)
+    opened = open_included(run, data, models.generator.resolution, include)
     dataset = opened.split(split)
     if not len(dataset):
         raise DataError(f"{data}: no images in split {split!r}")

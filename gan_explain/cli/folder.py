@@ -13,6 +13,7 @@ import click
 from gan_explain.temporaries import check_places
 
 RUN, PROGRAM = "run.json", "gan_explain"
+REJECTS = "rejects.csv"  # files that cannot be read; all that a run leaves which has too many of them
 STATES = ("state.pt", "results.jsonl")  # what --resume goes on from
 
 
@@ -27,7 +28,7 @@ def check_folder(out: Path, *, owned: bool, allowed: bool) -> None:
         raise NotADirectoryError(f"--out {out}: expected a folder, got a file ({existing})")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(f"--out {out}: no permission to write to {existing}")
-    if existing != out or allowed or not any(out.iterdir()):
+    if existing != out or allowed or all(path.name == REJECTS for path in out.iterdir()):
         return
     earlier = read_run(out)
     if not earlier:

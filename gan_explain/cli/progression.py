@@ -66,7 +66,7 @@ def progression(
     secret = Salt(run, salt)
     models = load_models(run, **models_named)
     parts = package.models(models.generator, models.target, models.segmenter, layer)
-    dataset = open_included(run, data, models.generator.resolution, include, rejects=False)
+    dataset = open_included(run, data, models.generator.resolution, include)
     if patient:
         return _one(run, parts, dataset, secret, patient, size)
     wanted = tuple(split) or ("test",)

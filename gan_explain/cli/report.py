@@ -47,7 +47,7 @@ def report(
     target = probed(
         spec, run.device, positive=names(positive), classes=names(classes), segmenter=segmenter, trust_code=trust_code
     )
-    dataset = open_included(run, data, resolution, include, rejects=False).split(split)
+    dataset = open_included(run, data, resolution, include).split(split)
     if run.dry_run:
         return {"images": len(dataset)}
     found = full_report(target, dataset, segmenter, seed=run.seed)

@@ -20,7 +20,8 @@ def files_of(record: Record) -> Iterable[str]:
 
 
 def screen(records: Sequence[Record], root: Path, rejects: Path | None = None) -> list[Record]:
-    """The records whose files can all be read. The others are logged and, with `rejects`, listed in that CSV (`path,reason`).
+    """The records whose files can all be read. The others are logged and, with `rejects`, listed in that CSV (`path,reason`; an
+    earlier list is taken away where there are none).
 
     DataError if more than 5 % are rejected.
     """
@@ -36,6 +37,8 @@ def screen(records: Sequence[Record], root: Path, rejects: Path | None = None) -
             log.warning("rejected %s", error)
     if faults and rejects is not None:
         _write(faults, rejects)
+    elif rejects is not None:
+        rejects.unlink(missing_ok=True)
     if len(faults) > MOST_REJECTS * len(records):
         share = f"{len(faults)} of {len(records)}"
         raise DataError(f"{root}: expected at most {MOST_REJECTS:.0%} unreadable images, got {share}; the first: {faults[0][1]}")

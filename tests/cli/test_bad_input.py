@@ -268,7 +268,10 @@ def test_unreadable_images_beyond_five_percent(invoke: Invoke, manifest: Path, w
     assert result.exit_code == DATA
     assert result.stderr.splitlines()[-1].startswith("error: ")
     assert "1 of 6" in result.stderr
-    assert not (world / "copy").exists()
+    assert files(world / "copy") == {"rejects.csv"}
+    (world / "3.png").write_bytes((world / "5.png").read_bytes())
+    assert invoke("data", manifest, "--export", "copy").exit_code == OK  # that list does not stand in the way
+    assert "rejects.csv" not in files(world / "copy")
 
 
 def test_phantom_option_that_does_not_exist(refused: Callable[..., str]) -> None:

@@ -89,7 +89,7 @@ def augment(
 
     secret = Salt(run, salt, fills=True)
     wanted = settings_of(bench.Settings(), overrides)
-    everything = open_included(run, data, resolution, (), rejects=False)
+    everything = open_included(run, data, resolution, ())
     train, asked = _sides(everything, include)
     cases = [bench.Case(images, seed) for images, seeds in chosen for seed in range(seeds)][share[0] - 1 :: share[1]]
     for case in cases:

@@ -47,7 +47,7 @@ def spectral(
     from gan_explain.types import DataError
 
     wanted = settings_of(bench.Settings(), overrides)
-    dataset = open_included(run, data, resolution, include, rejects=False)
+    dataset = open_included(run, data, resolution, include)
     labels = {coarse(record.label) for record in dataset.records}
     if "covid" not in labels or len(labels) < 2:
         raise DataError(f"{data}: expected covid images and others, got {', '.join(sorted(labels))} (see --include)")
