@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gan_explain.attribution.base import Method
@@ -36,5 +35,4 @@ class CxrNetMap(Method):
             raise TargetError(f"--method cxrnet needs a target that is a CXR-Net (gan-explain train cxrnet), got a {came}")
         with torch.no_grad():
             first, maps = target.network.look(target.prepared(images, lungs))
-        map_ = mixture(maps, first, chosen)
-        return F.interpolate(map_, images.shape[-2:], mode="bilinear", align_corners=False).float()
+        return target.laid_over(mixture(maps, first, chosen).float(), images, lungs)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from gan_explain.checkpoints import Part, load_into
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.segmenter import load_segmenter
-from gan_explain.targets.crop import cut, lung_square
+from gan_explain.targets.crop import cut, lung_square, put_back
 from gan_explain.targets.heads import Output, log_probabilities
 from gan_explain.types import CheckpointError, Segmenter, Target, TargetError
 
@@ -156,13 +157,25 @@ class ModuleTarget(nn.Module):
 
     def prepared(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
         """What the network is given: images (N, 1, H, W) in [0, 1] at any size -> (N, C, size, size); differentiable."""
+        x: Tensor = self.prepare(images, self._lungs(images, lungs))
+        return x
+
+    def laid_over(self, maps: Tensor, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        """Maps (N, C, h, w) over the network's input -> (N, C, H, W) over the images, 0 where the network does not see them."""
+        height, width = images.shape[-2:]
+        mask = self._lungs(images, lungs)
+        if self.prepare.crop and mask is not None:
+            return put_back(maps, lung_square(mask, self.prepare.crop), height, width)
+        return F.interpolate(maps, (height, width), mode="bilinear", align_corners=False)
+
+    @torch.no_grad()
+    def _lungs(self, images: Tensor, lungs: Tensor | None) -> Tensor | None:
+        """For a target that reads the lungs: the mask given, or its segmenter's. TargetError where there is neither."""
         if self.uses_lungs and lungs is None:
             if self.segmenter is None:
                 raise TargetError("this target reads the lungs: expected a lung mask or a segmenter, got neither")
-            with torch.no_grad():
-                lungs = self.segmenter(images)
-        x: Tensor = self.prepare(images, lungs)
-        return x
+            lungs = self.segmenter(images)
+        return lungs
 
     def logits(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
         """(N, 1, H, W) in [0, 1] at any size -> (N, K), divided by the temperature; differentiable."""

@@ -8,8 +8,8 @@ Zhang et al., IEEE JBHI 2023, arXiv 2110.10813, train classification and explana
 - `dropped`: what the map drops must not show the class any more: -log(1 - p) of it by the second encoder on x (1 - A). The
   encoder is held still for it, so that it cannot unlearn the evidence instead.
 - A map may tell the class by its shape, whatever lies under it (Jethani et al., "Have We Learned to Explain?", AISTATS 2021,
-  arXiv 2103.01890). So a share of the images, `swapped`, is shown to the second encoder through another image's map A or through its
-  complement 1 - A, half each: it learns what the evidence looks like wherever it lies.
+  arXiv 2103.01890). So a share of the images, `swapped`, is shown to the second encoder through another image's map A or through
+  its complement 1 - A, half each: it learns what the evidence looks like wherever it lies.
 """
 
 from __future__ import annotations
