@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gan_explain.attribution.base import Method
+from gan_explain.attribution.cxrnet import CxrNetMap
 from gan_explain.attribution.difference import Difference
 from gan_explain.attribution.grad_cam import GradCam
 from gan_explain.attribution.gradients import GradientXInput, IntegratedGradients
@@ -29,6 +30,7 @@ class MethodOptions:
 
 # A name, as --method takes it, to a function of the options.
 METHODS: dict[str, Callable[[MethodOptions], Method]] = {
+    "cxrnet": lambda options: CxrNetMap(),
     "grad_cam": lambda options: GradCam(options.layer),
     "integrated_gradients": lambda options: IntegratedGradients(),
     "gradient_x_input": lambda options: GradientXInput(),
@@ -39,6 +41,7 @@ METHODS: dict[str, Callable[[MethodOptions], Method]] = {
 
 __all__ = [
     "METHODS",
+    "CxrNetMap",
     "Difference",
     "GradCam",
     "GradientXInput",
