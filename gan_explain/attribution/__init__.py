@@ -11,6 +11,7 @@ from gan_explain.attribution.difference import Difference
 from gan_explain.attribution.grad_cam import GradCam
 from gan_explain.attribution.gradients import GradientXInput, IntegratedGradients
 from gan_explain.attribution.latent_path import LatentPath
+from gan_explain.attribution.lung_cam import LungCam
 from gan_explain.attribution.occlusion import Occlusion
 from gan_explain.types import Generator, Segmenter
 
@@ -32,6 +33,7 @@ class MethodOptions:
 METHODS: dict[str, Callable[[MethodOptions], Method]] = {
     "cxrnet": lambda options: CxrNetMap(),
     "grad_cam": lambda options: GradCam(options.layer),
+    "lung_cam": lambda options: LungCam(options.layer, options.segmenter),
     "integrated_gradients": lambda options: IntegratedGradients(),
     "gradient_x_input": lambda options: GradientXInput(),
     "occlusion": lambda options: Occlusion(),
@@ -47,6 +49,7 @@ __all__ = [
     "GradientXInput",
     "IntegratedGradients",
     "LatentPath",
+    "LungCam",
     "Method",
     "MethodOptions",
     "Occlusion",

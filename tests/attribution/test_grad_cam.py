@@ -147,6 +147,7 @@ LAST = {
     "vgg16": ("features.29", 4),
     "vgg16_bn": ("features.42", 4),
     "efficientnet_b0": ("features", 2),
+    "multi_unet": ("unet.down.2", 4),
 }
 
 

@@ -77,7 +77,7 @@ def target(
     save_every: int,
 ) -> dict[str, object]:
     """Train a CNN to explain, or an independent judge; prints its measures and opacity probe on the test split."""
-    from gan_explain.nets.classifier import ARCHITECTURES
+    from gan_explain.nets.classifier import ARCHITECTURES, JOINT
     from gan_explain.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.target import TargetOptions, train_target
@@ -85,6 +85,8 @@ def target(
 
     if arch not in ARCHITECTURES:
         raise click.UsageError(f"--arch {arch}: expected one of {', '.join(ARCHITECTURES)}")
+    if arch in JOINT:
+        raise click.UsageError(f"--arch {arch}: it learns more than to classify; train it by gan-explain train {JOINT[arch]}")
     if weights is not None and not weights.is_file():
         raise DataError(f"{weights}: no such weights file")
     if sha256 is not None and weights is None:
