@@ -8,15 +8,17 @@ one, else the segmenter's). Right or wrong calls count alike; each row says what
     likeness, ssim, changed   between the map and that of the same network with its weights drawn anew
     ms                        of one image, in batches
 
-What differs between methods is the map alone: order of ties, noise and baseline belong to the image.
+What differs between methods is the map alone: order of ties, noise and baseline belong to the image. `Noise` is the null.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -83,6 +85,21 @@ class Row:
     def as_dict(self) -> dict[str, str | float | None]:
         """As JSON: NaN is null."""
         return {name: None if value != value else value for name, value in asdict(self).items()}
+
+
+class Noise(Method):
+    """A map of noise, drawn by the image itself: what each measure gives to a map that says nothing. It never sees the target."""
+
+    title: ClassVar[str] = "noise"
+    caveat: ClassVar[str] = "Drawn at random: it says nothing."
+
+    def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
+        """images (N, 1, H, W) -> (N, 1, H, W), uniform in [0, 1)."""
+        drawn = []
+        for image in images.detach().cpu():
+            seed = int.from_bytes(hashlib.sha256(image.contiguous().numpy().tobytes()).digest()[:7], "little")
+            drawn.append(torch.rand(image.shape, generator=torch.Generator().manual_seed(seed)))
+        return torch.stack(drawn).to(images.device)
 
 
 def positives(dataset: Dataset, target: Target, limit: int | None, seed: int) -> Dataset:

@@ -205,6 +205,20 @@ def test_methods_that_a_target_does_not_allow_are_left_out_with_their_reason(pha
     assert "generator" in reasons["difference"]
 
 
+def test_noise_is_the_image_s_own_and_says_nothing(phantoms: Dataset, target: ModuleTarget) -> None:
+    asked = bench.positives(phantoms, target, 12, 0)
+    rows = rows_of(asked, target, {"noise": bench.Noise()}, 5)
+    assert [each.changed for each in rows] == [0] * 12
+    lesions = asked.batch().lesion
+    assert lesions is not None
+    assert [each.mass for each in rows] == pytest.approx(lesions.flatten(1).mean(1).tolist(), abs=0.03)
+    assert sum(each.road for each in rows) / 12 == pytest.approx(0, abs=0.02)
+    images = asked.batch().images
+    whole, one = bench.Noise().attribute(images, target), bench.Noise().attribute(images[3:4], target)
+    assert torch.equal(whole[3:4], one)
+    assert not torch.equal(whole[0], whole[1])
+
+
 def row(method: str, patient: str, value: float, lower_is_better: float = 0.0) -> Row:
     numbers = dict.fromkeys((*COLUMNS, "p", "p_baseline"), value) | {"deletion": lower_is_better}
     return Row("it", method, f"{patient}.png", patient, "phantom", "covid", "lesion", called="positive", **numbers)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gan_explain.bench.explainers import Asked, Row
     from gan_explain.bench.explainers_table import Key
     from gan_explain.metrics.aggregate import Measure
+    from gan_explain.privacy import Pseudonyms
     from gan_explain.render.bars import Panel
     from gan_explain.render.maps import MapRow
     from gan_explain.types import Target
@@ -125,18 +127,17 @@ def explainers(
         with open(folder / ROWS, "w", encoding="utf-8") as file:
             for spec, target in targets.items():
                 batches = bench.questions(asked[spec], target, lungs_of, batch_size)
-                batches = _kept(batches, found[spec], spec, target, shown, pictures)
+                named = partial(_named, shown_as, spec)
+                batches = _kept(batches, found[spec], target, shown, pictures, named)
                 stand_in = bench.baseline_of(baseline, target, dataset)
                 for row in bench.explained(found[spec], target, batches, stand_in, name=spec, steps=steps, seed=run.seed):
                     by.setdefault((spec, row.method), []).append(row)
                     file.write(json.dumps(shown_as.rows([row.as_dict()])[0], allow_nan=False) + "\n")
         ordered = {key: by[key] for key in ((spec, name) for spec in targets for name in found[spec])}
         totals, ahead = table.measures(ordered, seed=run.seed), table.leads(ordered, seed=run.seed)
-        text = (
-            "\n\n".join(filter(None, (_words(ordered, about), table.markdown(ordered, totals), table.leads_markdown(ahead))))
-            + "\n"
-        )
-        write_bytes(folder / TABLE, text.encode())
+        parts = _words(ordered, about), table.markdown(ordered, totals), table.leads_markdown(ahead)
+        text = "\n\n".join(filter(None, parts))
+        write_bytes(folder / TABLE, f"{text}\n".encode())
         measured = {spec: {name: totals[spec, name] for name in found[spec]} for spec in targets}
         document = {"schema_version": 1, **about, "measures": measured, "leads": [asdict(each) for each in ahead]}
         write_bytes(folder / MEASURES, (json.dumps(common.jsonable(document), indent=2, allow_nan=False) + "\n").encode())
@@ -144,14 +145,24 @@ def explainers(
         secret.keep(folder)
         if pictures:
             write_maps(pictures, folder / MAPS)
-    run.say(f"{text}\nwritten to {run.out}")
+    run.say(f"{text}\n\nwritten to {run.out}")
     return document
 
 
+def _named(names: Pseudonyms, spec: str, path: str) -> str:
+    return f"{names.image(path)} ({spec})"
+
+
 def _kept(
-    batches: Iterator[Asked], methods: Mapping[str, Method], spec: str, target: Target, count: int, pictures: list[MapRow]
+    batches: Iterator[Asked],
+    methods: Mapping[str, Method],
+    target: Target,
+    count: int,
+    pictures: list[MapRow],
+    named: Callable[[str], str],
 ) -> Iterator[Asked]:
-    """The batches as they are; the maps of the first `count` images are added to `pictures` as they pass."""
+    """The batches as they are; the maps of the first `count` images are added to `pictures` as they pass, each `named` by its
+    path."""
     from gan_explain.render.heat import HeatMap
     from gan_explain.render.maps import MapRow
 
@@ -162,7 +173,7 @@ def _kept(
             maps = {name: made.attribute(asked.images[:few], target, asked.lungs[:few]).cpu() for name, made in methods.items()}
             for i in range(few):
                 columns = {name: HeatMap("", heat[i], signed=methods[name].signed) for name, heat in maps.items()}
-                note = f"{asked.records[i].path}   p {float(asked.p[i]):.2f} ({spec})"
+                note = f"{named(asked.records[i].path)}   p {float(asked.p[i]):.2f}"
                 pictures.append(MapRow(asked.images[i].cpu(), asked.masks[i].cpu(), columns, note))
             left -= few
         yield asked
