@@ -19,12 +19,14 @@ Floats = NDArray[np.float32]
 class Method(ABC):
     """A heat-map method (Captum's convention): fulfils `types.Explainer`.
 
-    `title` stands over its map and `caveat`, one or two sentences, below it: what the map does not say. `signed` maps have
-    evidence against the positive set below zero. A method that `uses_generator` walks a disentangling generator's path.
+    `title` stands over its map and `caveat`, one or two sentences, below it: what the map does not say; `unit` stands by its
+    colour bar. `signed` maps have evidence against the positive set below zero. A method that `uses_generator` walks a
+    disentangling generator's path.
     """
 
     title: ClassVar[str]
     caveat: ClassVar[str]
+    unit: ClassVar[str] = ""
     signed: ClassVar[bool] = False
     uses_generator: ClassVar[bool] = False
 

@@ -27,6 +27,7 @@ class Difference(GeneratorMethod):
         "Opacity of the layer that the generator takes off or lays over. It shows where the generator sees disease, not how much "
         "of it this CNN's answer rests on."
     )
+    unit: ClassVar[str] = "opacity"
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W) -> (N, 1, H, W) in [0, 1), the same for any `chosen`; no gradients are needed."""

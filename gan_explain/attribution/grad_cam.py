@@ -31,6 +31,7 @@ class GradCam(Method):
         "A grid of a few cells, smoothed: it says roughly where, not what. A cell sees far beyond its own area, and a map may "
         "look right for a wrong reason."
     )
+    unit: ClassVar[str] = "log-odds a cell, weighted"
 
     def __init__(self, layer: str = "") -> None:
         self.layer = layer

@@ -30,6 +30,7 @@ class IntegratedGradients(Method):
         "Evidence as compared with a black image, which is no radiograph: dark lungs get none. It is noisy from pixel to "
         "pixel: look at areas."
     )
+    unit: ClassVar[str] = "log-odds a pixel"
     signed: ClassVar[bool] = True
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
@@ -60,6 +61,7 @@ class GradientXInput(Method):
         "The slope at this one image, times brightness: black pixels get nothing, and a large slope is no large share of the "
         "answer. It is noisy from pixel to pixel."
     )
+    unit: ClassVar[str] = "log-odds a pixel"
     signed: ClassVar[bool] = True
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:

@@ -124,6 +124,7 @@ class LatentPath(GeneratorMethod):
         "Probability gained along the generator's path from healthy to diseased; the map sums to it. Evidence that this "
         "generator does not change stays unseen."
     )
+    unit: ClassVar[str] = "probability a pixel"
     signed: ClassVar[bool] = True
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class Occlusion(Method):
         "What each patch is worth alone: disease in two places gets little, for covering one leaves the other. A coarse grid, "
         "and covered images are no radiographs."
     )
+    unit: ClassVar[str] = "log-odds, when covered"
     signed: ClassVar[bool] = True
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
-"""`gan-explain explain`: heat maps of one radiograph, for any CNN; no generator is involved."""
+"""`gan-explain explain`: heat maps of one radiograph, for any CNN, side by side."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +18,37 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan_explain.attribution import Method
+    from gan_explain.nets.generator import Disentangler
+    from gan_explain.render.heat import HeatMap
     from gan_explain.types import Target
 
 DEFAULT_RESOLUTION = 224  # of a target that does not say its input size
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A method and what it made of the image: heat (1, 1, H, W), and how."""
+
+    method: Method
+    heat: Tensor
+    note: str
 
 
 @common.command("explain", out="out/explain")
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option("--method", default="grad_cam", metavar="A,B", help="Heat maps: grad_cam.")
+@click.option(
+    "--method", default="grad_cam", metavar="A,B",
+    help="Heat maps: grad_cam, integrated_gradients, gradient_x_input, occlusion, latent_path, difference, fem, spectral_fem, "
+    "lung_cam, cxrnet; all: every one that the target allows.",
+)  # fmt: skip
 @click.option("--target", default="checkpoint:cxr128", metavar="SPEC", help=SPEC.replace(" [default: the checkpoint's own]", ""))
-@click.option("--layer", default="", show_default="the last feature map", metavar="NAME", help="Layer for grad_cam.")
+@click.option(
+    "--generator", metavar="NAME[#PART]",
+    help="Checkpoint of the disentangling generator whose path latent_path and difference walk; the part is lungs or free. "
+    "[default: lungs, of the target's own checkpoint]",
+)  # fmt: skip
+@click.option("--layer", default="", show_default="a method's own choice", metavar="NAME", help="Layer to look at.")
 @click.option("--positive", metavar="A+B", help="Classes whose evidence is shown. [default: the target's own positive set]")
 @click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none.")
 @click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs.")
@@ -40,6 +63,7 @@ def explain(
     image: Path,
     method: str,
     target: str,
+    generator: str | None,
     layer: str,
     positive: str | None,
     classes: str | None,
@@ -49,7 +73,7 @@ def explain(
     force: bool,
     trust_code: bool,
 ) -> dict[str, Any]:
-    """Show where in IMAGE, a PNG or JPEG file, a CNN finds evidence for its positive set, with one heat map a method.
+    """Show where in IMAGE, a PNG, JPEG or DICOM file, a CNN finds evidence for its positive set, with one heat map a method.
 
     Writes heat.png (the radiograph, each map over it with its colour bar and what it does not say), METHOD.npy (float32, H x W,
     unscaled), lungs.png and run.json.
@@ -58,47 +82,53 @@ def explain(
     from gan_explain.attribution import METHODS, MethodOptions
     from gan_explain.image import prepare, write_bytes, write_png16
     from gan_explain.metrics.pointing import relevance_mass
-    from gan_explain.render.heat import HeatMap, write_heat
+    from gan_explain.render.heat import write_heat
     from gan_explain.segmenter import load_segmenter
     from gan_explain.types import DataError
 
-    chosen = names(method) or ()
+    chosen = tuple(METHODS) if method == ALL else tuple(dict.fromkeys(names(method) or ()))
     if not chosen or any(name not in METHODS for name in chosen):
-        raise click.UsageError(f"--method {method}: expected one or more of {', '.join(METHODS)}")
+        raise click.UsageError(f"--method {method}: expected one or more of {', '.join(METHODS)}, or {ALL}")
+    walking = [name for name in chosen if METHODS[name](MethodOptions()).uses_generator]
+    part = _generator_part(generator, target, walking, needed=method != ALL)
     array = read_gray(image, force=force)
     lungs_of = load_segmenter(segmenter).to(run.device)
     explained = probed(
         target, run.device, positive=names(positive), classes=names(classes), segmenter=lungs_of, trust_code=trust_code
     )
+    walked = _load_generator(run, part) if part else None
     shown = shown_name(run, image)
     run.record(data={shown: digest(image)}, target=target_facts(target, explained))
     side = resolution or _input_size(explained)
     x = prepare(array, side)[None].to(run.device)
     lungs = lungs_of(x)
     share = float(lungs.mean())
-    if share < LEAST_LUNG and explained.uses_lungs and not force:
+    if share < LEAST_LUNG and (explained.uses_lungs or walked is not None) and not force:
         raise DataError(f"{image}: expected a frontal chest radiograph, found lungs on {share:.1%} of it (--force goes on)")
-    masks = lungs if explained.uses_lungs else None
-    p = _probability(explained, x, masks)
-    maps = {name: _map(METHODS[name](MethodOptions(layer, seed=run.seed)), explained, x, masks) for name in dict.fromkeys(chosen)}
-    inside = {name: float(relevance_mass(heat, lungs)) for name, (_, heat, _) in maps.items()}
+    p = _probability(explained, x, lungs if explained.uses_lungs else None)
+    added = walked.config.labels[0] if walked is not None else "covid"
+    options = MethodOptions(layer, walked, run.seed, label=added, segmenter=lungs_of)
+    methods = {name: METHODS[name](options) for name in chosen if walked is not None or name not in walking}
+    maps, left_out = _maps(methods, explained, x, lungs, strict=method != ALL)
+    left_out |= dict.fromkeys(walking if walked is None else (), "no generator (--generator)")
+    inside = {name: float(relevance_mass(made.heat, lungs)) for name, made in maps.items()}
+    notes = {name: _notes(made.note, inside[name], share, explained) for name, made in maps.items()}
     label, point = render.positive_label(explained.positive), explained.operating_point
     if not run.dry_run:
-        columns = [
-            HeatMap(made.title, heat[0].cpu(), _notes(note, inside[name], share, explained), made.caveat, made.signed)
-            for name, (made, heat, note) in maps.items()
-        ]
         with run.staging() as folder:
+            columns = [_column(made, notes[name]) for name, made in maps.items()]
             write_heat(
                 prepare(array, max(side, size)), columns, folder / "heat.png", title=shown, probability=p, label=label,
                 operating_point=point, lungs=lungs[0].cpu(), side=size,
             )  # fmt: skip
-            for name, (_, heat, _) in maps.items():
-                write_bytes(folder / f"{name}.npy", _npy(heat[0, 0]))
+            for name, made in maps.items():
+                write_bytes(folder / f"{name}.npy", _npy(made.heat[0, 0]))
             write_png16(lungs[0], folder / "lungs.png")
     run.say(f"{shown}: {label} {p:.3f}, called {'positive' if p >= point else 'negative'} (operating point {point:.2f})")
-    for name, (_, _, note) in maps.items():
-        run.say(f"{name}: {'; '.join(_notes(note, inside[name], share, explained))}")
+    for name in maps:
+        run.say(f"{name}: {'; '.join(notes[name])}")
+    for name, reason in left_out.items():
+        run.say(f"left out: {name}: {reason}")
     run.say("dry run: nothing written" if run.dry_run else f"written to {run.out}")
     return {
         "out": None if run.dry_run else run.out,
@@ -107,14 +137,76 @@ def explain(
         "operating_point": point,
         "lung_share": share,
         "methods": {
-            name: {"note": note, "largest": float(heat.abs().max()), "share_in_lungs": inside[name]}
-            for name, (_, heat, note) in maps.items()
+            name: {"note": made.note, "largest": float(made.heat.abs().max()), "share_in_lungs": inside[name]}
+            for name, made in maps.items()
         },
+        "left_out": left_out,
     }
 
 
-def _map(method: Method, target: Target, x: Tensor, lungs: Tensor | None) -> tuple[Method, Tensor, str]:
-    return method, method.attribute(x, target, lungs), method.note(x, target, lungs)
+def _generator_part(given: str | None, target: str, walking: Iterable[str], *, needed: bool) -> tuple[str, str] | None:
+    """Checkpoint and part of the generator: the one given, else `lungs` of the target's own checkpoint; None where no method
+    walks a path, or where there is none and none is `needed`. UsageError says what is missing."""
+    from gan_explain.checkpoints import find_checkpoint, read_config
+
+    names_ = ", ".join(walking)
+    if given:
+        if not names_:
+            raise click.UsageError(f"--generator {given}: none of the methods asked for walks a generator's path")
+        name, _, part = given.partition("#")
+        return name, part or "lungs"
+    scheme, _, name = target.partition("#")[0].partition(":")
+    if not names_:
+        return None
+    if scheme == "checkpoint" and name and "lungs" in read_config(find_checkpoint(name))["parts"]:
+        return name, "lungs"
+    if needed:
+        raise click.UsageError(f"{names_}: target {target} has no generator of its own, expected --generator NAME[#PART]")
+    return None
+
+
+def _load_generator(run: common.Run, part: tuple[str, str]) -> Disentangler:
+    from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
+
+    name, confine = part
+    found = load_generator(name, confine).to(run.device)
+    run.record(generator={"name": name, "part": confine, "sha256": read_config(find_checkpoint(name))["sha256"]})
+    return found
+
+
+def _maps(
+    methods: Mapping[str, Method], target: Target, x: Tensor, lungs: Tensor, *, strict: bool
+) -> tuple[dict[str, Made], dict[str, str]]:
+    """What each method makes of the image, and why others make nothing of this target. TargetError, naming the method, for the
+    first that does not where `strict`, and where none is left."""
+    from gan_explain.types import TargetError
+
+    maps: dict[str, Made] = {}
+    left_out: dict[str, str] = {}
+    for name, method in methods.items():
+        try:
+            maps[name] = Made(method, method.attribute(x, target, lungs), method.note(x, target, lungs))
+        except TargetError as error:
+            if strict:
+                raise TargetError(f"--method {name}: {error}") from error
+            left_out[name] = str(error)
+    if not maps:
+        raise TargetError(f"no method can explain this target: {'; '.join(f'{name}: {why}' for name, why in left_out.items())}")
+    return maps, left_out
+
+
+def _column(made: Made, notes: tuple[str, ...]) -> HeatMap:
+    from gan_explain.render.heat import HeatMap, full_colour
+
+    return HeatMap(
+        made.method.title,
+        made.heat[0].cpu(),
+        notes,
+        made.method.caveat,
+        made.method.signed,
+        full_colour(made.heat),
+        made.method.unit,
+    )
 
 
 def _input_size(target: Target) -> int:
@@ -136,7 +228,7 @@ def _notes(note: str, inside: float, area: float, target: Target) -> tuple[str, 
     if inside != inside:
         return tuple(filter(None, (note, "no heat: nothing here speaks for the positive set")))
     share = f"{inside:.0%} of the heat in the lungs, which are {area:.0%} of the image"
-    blind = "this CNN sees the lungs alone: heat outside is overhang" if target.uses_lungs else ""
+    blind = "this CNN sees the lungs alone: heat outside is overhang" if target.uses_lungs and inside < 0.995 else ""
     return tuple(filter(None, (note, share, blind)))
 
 

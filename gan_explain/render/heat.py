@@ -1,4 +1,4 @@
-"""Heat maps beside their radiograph: one column a method, each with its own colour bar, caption and caveat."""
+"""Heat maps beside their radiograph, in rows: each method with its own colour bar, captions and caveat."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gan_explain.render.draw import ACCENT, COOL, MUTED, TEXT, canvas, enlarge, font, heat_bar, overlay, smooth, write_png
+from gan_explain.render.draw import ACCENT, COOL, MUTED, TEXT, Rgb, canvas, enlarge, font, heat_bar, overlay, smooth, write_png
 
-GAP, MARGIN, LINE_HEIGHT = 14, 22, 17
+GAP, MARGIN, LINE_HEIGHT = 18, 22, 17
+HEAD, BAR = 34, 24  # above an image: its title; below it: its colour bar
+ACROSS = 4  # images in a row
+SMALL = 13  # pixels of captions
+BRIGHTEST = 99.5  # percentile of the map that has full colour
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """What one column shows. values (1, H, W), `signed` where they go below zero; `notes` stand below the title, one a line, and
-    `caveat` under the colour bar, wrapped. `scale` is the value of full colour; None: the largest one of the map."""
+    """What one column shows. values (1, H, W), `signed` where they go below zero; `unit` stands under the colour bar, `notes`
+    below that, and last `caveat`, wrapped. `scale` is the value of full colour; None: the largest one of the map."""
 
     title: str
     values: Tensor
@@ -26,10 +30,37 @@ class HeatMap:
     caveat: str = ""
     signed: bool = False
     scale: float | None = None
+    unit: str = ""
+
+    @property
+    def largest(self) -> float:
+        return float(self.values.abs().max())
 
     @property
     def full(self) -> float:
-        return self.scale if self.scale is not None else float(self.values.abs().max())
+        return self.scale if self.scale is not None else self.largest
+
+
+def full_colour(values: Tensor) -> float:
+    """A scale for a map in which a few pixels stand far above the rest: the value that one pixel in 200 exceeds, and the largest
+    where that is 0 (a map with heat on less than that)."""
+    magnitude = values.detach().abs().cpu().float().numpy()
+    return float(np.percentile(magnitude, BRIGHTEST)) or float(magnitude.max())
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One image of the figure with what stands over and under it; lines are (text, colour, bold)."""
+
+    image: Image.Image
+    title: str
+    lines: list[tuple[str, Rgb, bool]]
+    heat: HeatMap | None = None
+
+    @property
+    def height(self) -> int:
+        """Of what stands under the image, in pixels."""
+        return 8 + (0 if self.heat is None else BAR) + LINE_HEIGHT * len(self.lines) + 18
 
 
 def write_heat(
@@ -44,33 +75,29 @@ def write_heat(
     lungs: Tensor | None = None,
     side: int = 384,
 ) -> None:
-    """One figure: the radiograph (1, H, W) at any size, then each map over it, as a PNG.
+    """One figure: the radiograph (1, H, W) at any size, then each map over it, in rows of at most `ACROSS`, as a PNG.
 
     `title` names the image, `label` what `probability` is of. The outline of `lungs` (1, H, W) is drawn over the maps.
     """
     gray = enlarge(image, side)
-    head, notes = 44, max([1, *(len(each.notes) for each in maps)])
-    caveats = [wrap(each.caveat, side, 13) for each in maps]
-    foot = 12 + LINE_HEIGHT * notes + 30 + LINE_HEIGHT * max([0, *map(len, caveats)]) + 12
-    picture, draw = canvas(2 * MARGIN + (1 + len(maps)) * (side + GAP) - GAP, head + side + foot)
-    _column(picture, draw, 0, Image.fromarray(gray), fit(title, side, 16), side, head)
-    below = head + side + 12
-    colour = ACCENT if probability >= operating_point else COOL
-    draw.text((MARGIN, below), f"{label} = {probability:.3f}", colour, font(15, bold=True))
-    called = "positive" if probability >= operating_point else "negative"
-    draw.text((MARGIN, below + LINE_HEIGHT + 4), f"called {called} (operating point {operating_point:.2f})", MUTED, font(13))
+    called, colour = ("positive", ACCENT) if probability >= operating_point else ("negative", COOL)
+    about = [(f"{label} = {probability:.3f}", colour, True)]
+    about += _wrapped(f"called {called} (operating point {operating_point:.2f})", side, MUTED)
     if lungs is not None:
-        draw.text((MARGIN, below + 2 * LINE_HEIGHT + 6), "thin line: lungs, as segmented", MUTED, font(13))
-    for column, (each, caveat) in enumerate(zip(maps, caveats, strict=True), 1):
-        left = MARGIN + column * (side + GAP)
-        laid = lay(gray, each, lungs)
-        _column(picture, draw, column, laid, each.title, side, head)
-        for row, note in enumerate(each.notes):
-            draw.text((left, below + row * LINE_HEIGHT), fit(note, side, 13), TEXT, font(13))
-        bar = below + notes * LINE_HEIGHT + 8
-        _bar(picture, draw, each, left, bar, side)
-        for row, line in enumerate(caveat):
-            draw.text((left, bar + 26 + row * LINE_HEIGHT), line, MUTED, font(13))
+        about += _wrapped("thin line over the maps: lungs, as segmented", side, MUTED)
+    if any(each.signed for each in maps):
+        about += _wrapped(f"warm: for {label}; blue: against it", side, MUTED)
+    cells = [_Cell(Image.fromarray(gray), fit(title, side, 16), about)]
+    for each in maps:
+        lines = [line for note in (each.unit, *each.notes) for line in _wrapped(note, side, TEXT)]
+        cells.append(_Cell(lay(gray, each, lungs), fit(each.title, side, 16), lines + _wrapped(each.caveat, side, MUTED), each))
+    across = -(-len(cells) // -(-len(cells) // ACROSS))  # as even as the rows can be
+    rows = [cells[start : start + across] for start in range(0, len(cells), across)]
+    heights = [HEAD + side + max(cell.height for cell in row) for row in rows]
+    picture, draw = canvas(2 * MARGIN + across * (side + GAP) - GAP, 10 + sum(heights))
+    for number, row in enumerate(rows):
+        for column, cell in enumerate(row):
+            _draw(picture, draw, cell, MARGIN + column * (side + GAP), 10 + sum(heights[:number]), side)
     write_png(picture, path)
 
 
@@ -114,20 +141,28 @@ def fit(text: str, width: int, size: int) -> str:
     return f"{text}…"
 
 
-def _column(
-    picture: Image.Image, draw: ImageDraw.ImageDraw, column: int, image: Image.Image, title: str, side: int, head: int
-) -> None:
-    left = MARGIN + column * (side + GAP)
-    draw.text((left, 14), title, TEXT, font(16, bold=True))
-    picture.paste(image, (left, head))
+def _wrapped(text: str, width: int, colour: Rgb) -> list[tuple[str, Rgb, bool]]:
+    return [(line, colour, False) for line in wrap(text, width, SMALL)]
+
+
+def _draw(picture: Image.Image, draw: ImageDraw.ImageDraw, cell: _Cell, left: int, top: int, side: int) -> None:
+    draw.text((left, top + 4), cell.title, TEXT, font(16, bold=True))
+    picture.paste(cell.image, (left, top + HEAD))
+    below = top + HEAD + side + 8
+    if cell.heat is not None:
+        _bar(picture, draw, cell.heat, left, below, side)
+        below += BAR
+    for row, (line, colour, bold) in enumerate(cell.lines):
+        draw.text((left, below + row * LINE_HEIGHT), line, colour, font(SMALL, bold=bold))
 
 
 def _bar(picture: Image.Image, draw: ImageDraw.ImageDraw, heat: HeatMap, left: int, top: int, side: int) -> None:
     if heat.full <= 0:
-        draw.text((left, top), "all zero: nothing to show", MUTED, font(13))
+        draw.text((left, top), "all zero: nothing to show", MUTED, font(SMALL))
         return
-    low, high = (f"{-heat.full:.2g}" if heat.signed else "0"), f"{heat.full:.2g}"
-    text = font(13)
+    beyond = "≥ " if heat.full < heat.largest else ""
+    low, high = (f"{beyond.replace('≥', '≤')}{-heat.full:.2g}" if heat.signed else "0"), f"{beyond}{heat.full:.2g}"
+    text = font(SMALL)
     start, end = left + int(text.getlength(low)) + 8, left + side - int(text.getlength(high)) - 8
     draw.text((left, top), low, MUTED, text)
     draw.text((left + side, top), high, MUTED, text, anchor="ra")
