@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gan_explain.attribution.base import Method
 from gan_explain.attribution.cxrnet import CxrNetMap
 from gan_explain.attribution.difference import Difference
+from gan_explain.attribution.fem import Fem, SpectralFem, spectral_importance
 from gan_explain.attribution.grad_cam import GradCam
 from gan_explain.attribution.gradients import GradientXInput, IntegratedGradients
 from gan_explain.attribution.latent_path import LatentPath
@@ -34,6 +35,8 @@ METHODS: dict[str, Callable[[MethodOptions], Method]] = {
     "cxrnet": lambda options: CxrNetMap(),
     "grad_cam": lambda options: GradCam(options.layer),
     "lung_cam": lambda options: LungCam(options.layer, options.segmenter),
+    "fem": lambda options: Fem(options.layer),
+    "spectral_fem": lambda options: SpectralFem(options.layer),
     "integrated_gradients": lambda options: IntegratedGradients(),
     "gradient_x_input": lambda options: GradientXInput(),
     "occlusion": lambda options: Occlusion(),
@@ -45,6 +48,7 @@ __all__ = [
     "METHODS",
     "CxrNetMap",
     "Difference",
+    "Fem",
     "GradCam",
     "GradientXInput",
     "IntegratedGradients",
@@ -53,4 +57,6 @@ __all__ = [
     "Method",
     "MethodOptions",
     "Occlusion",
+    "SpectralFem",
+    "spectral_importance",
 ]

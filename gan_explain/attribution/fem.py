@@ -36,10 +36,10 @@ def fem(activations: Tensor, k: float = K) -> Tensor:
     a = activations.double()
     mean = a.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
     strong = a >= mean + k * a.std((2, 3), correction=0, keepdim=True)
-    return unit((mean * strong).sum(1, keepdim=True))
+    return scaled((mean * strong).sum(1, keepdim=True))
 
 
-def unit(maps: Tensor) -> Tensor:
+def scaled(maps: Tensor) -> Tensor:
     """Each map (N, 1, h, w) from its least value at 0 to its largest at 1; zeros for a constant one."""
     low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
     span = high - low
@@ -94,6 +94,7 @@ class Fem(Method):
         "Where feature maps are unusually strong, on a grid of a few cells: what the network responds to, whichever class it "
         "speaks for. It is the same map for every class."
     )
+    unit: ClassVar[str] = "of the strongest cell"
 
     def __init__(self, layer: str = "", k: float = K) -> None:
         self.layer, self.k = layer, k
@@ -129,6 +130,7 @@ class SpectralFem(Method):
         "The network sees frequencies without their place: the map shows where this image holds those that it responds to, "
         "not where it looked. Coarse frequencies hold most of an image, so its large bright and dark areas lead."
     )
+    unit: ClassVar[str] = "brightness"
 
     def __init__(self, layer: str = "", k: float = K) -> None:
         self.layer, self.k = layer, k
@@ -147,7 +149,7 @@ class SpectralFem(Method):
             raise TargetError("spectral_fem needs a target trained on spectra (gan-explain train spectral), got one for images")
         cells = fem(activations(target, images, lungs, self.layer_of(images, target, lungs)), self.k)
         size = target.prepare.size  # type: ignore[attr-defined]
-        return unit(symmetric(F.interpolate(cells, (size, size), mode="bilinear", align_corners=False))).float()
+        return scaled(symmetric(F.interpolate(cells, (size, size), mode="bilinear", align_corners=False))).float()
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
         """The layer, and the mean frequency by importance."""

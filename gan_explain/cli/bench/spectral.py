@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import click
 
 from gan_explain.cli import common
 from gan_explain.cli.bench.augment import IMAGES, RESULTS, part, settings_of
 from gan_explain.cli.datasets import INCLUDE, open_included
+from gan_explain.cli.names import SALT_OPTION, Salt
 from gan_explain.cli.train.shared import DATA
 
 
@@ -26,6 +29,7 @@ from gan_explain.cli.train.shared import DATA
 @click.option(
     "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A field of bench.spectral.Settings, say steps=200."
 )
+@SALT_OPTION
 def spectral(
     run: common.Run,
     data: str,
@@ -35,6 +39,7 @@ def spectral(
     share: tuple[int, int],
     resolution: int,
     overrides: Sequence[str],
+    salt: Path | None,
 ) -> dict[str, object]:
     """One architecture from scratch without a filter, with a Gaussian low-pass and with the spectral importance filter.
 
@@ -46,6 +51,7 @@ def spectral(
     from gan_explain.data import coarse, write_manifest
     from gan_explain.types import DataError
 
+    secret = Salt(run, salt, fills=True)
     wanted = settings_of(bench.Settings(), overrides)
     dataset = open_included(run, data, resolution, include)
     labels = {coarse(record.label) for record in dataset.records}
@@ -59,11 +65,12 @@ def spectral(
         path.unlink(missing_ok=True)
     if any((row["settings"], row["size"]) != (wanted.as_dict(), resolution) for row in read_rows(path)):
         raise DataError(f"{path}: expected results of these settings ({wanted}, {resolution} px), got others; name another --out")
-    write_manifest(dataset.records, run.folder / IMAGES)
+    names = secret.names(dataset.records)
+    write_manifest([names.record(record) for record in dataset.records], run.folder / IMAGES)
     for seed in chosen:
         done = {row["arm"] for row in read_rows(path) if row["seed"] == seed}
         for row in bench.rows(dataset, seed, wanted, [arm for arm in arms or bench.ARMS if arm not in done]):
-            append(path, row)
-    found = bench.entries(read_rows(path), dataset.records)
+            append(path, names.answers(row))
+    found = bench.entries(read_rows(path), [replace(record, path=names.image(record.path)) for record in dataset.records])
     run.say(bench.markdown(found))
     return {"entries": [vars(each) for each in found]}

@@ -1,0 +1,105 @@
+"""Training with a spectral filter: which images are filtered, and two networks trained in earnest on phantoms."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan_explain.bench.few import STILL
+from gan_explain.checkpoints import load_part
+from gan_explain.data import Dataset
+from gan_explain.data.spectral import GaussianLowPass
+from gan_explain.stats import auroc
+from gan_explain.targets import ModuleTarget, Preparation, target_from_part
+from gan_explain.train.loop import LoopConfig
+from gan_explain.train.masks import MaskedDataset
+from gan_explain.train.spectral import FILTERS, AlternatingObjective, SpectralOptions, alternated, train_spectral
+from gan_explain.train.supervised import SupervisedConfig
+from gan_explain.train.target import TargetObjective, TargetOptions, predict, train_target
+
+SIDE, STEPS = 32, 4
+CONFIG, LOOP = SupervisedConfig(steps=STEPS, batch_size=4), LoopConfig(STEPS, save_every=2, sheet_every=100, log_every=1)
+OPTIONS = TargetOptions(size=SIDE)
+
+
+class Seen(nn.Module):
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+        self.images = torch.empty(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.images = x
+        return x.mean((1, 2, 3))[:, None] * self.weight
+
+
+def test_every_other_image_is_transformed(phantoms: Dataset) -> None:
+    network, batch = Seen(), phantoms.batch([0, 1, 2, 3, 4])
+    lungs = list[Tensor | None]()
+
+    def inverted(images: Tensor, masks: Tensor | None) -> Tensor:
+        lungs.append(masks)
+        return 1 - images
+
+    prepare = Preparation(SIDE, 1, (0.0,), (1.0,), False)
+    objective = AlternatingObjective(network, prepare, phantoms.classes[::-1], True, 0.0, transform=inverted)
+    before = batch.images.clone()
+    losses = objective(batch.images, batch.lungs, batch)
+    assert list(losses) == ["cross_entropy"]
+    torch.testing.assert_close(network.images[::2], batch.images[::2])
+    torch.testing.assert_close(network.images[1::2], 1 - batch.images[1::2])
+    assert torch.equal(batch.images, before)  # the batch itself is left as it is
+    assert lungs[0] is not None
+    assert torch.equal(lungs[0], batch.lungs[1::2])
+
+
+def test_no_gradient_is_asked_of_the_filter() -> None:
+    images = torch.rand(4, 1, 8, 8, requires_grad=True)
+    assert not alternated(images, torch.ones(4, 1, 8, 8), GaussianLowPass()).requires_grad
+
+
+def test_each_filter_has_its_objective(brightness: ModuleTarget) -> None:
+    assert SpectralOptions("none").objective(None) is TargetObjective
+    prepare = Preparation(SIDE, 1, (0.0,), (1.0,), False)
+    for chosen in FILTERS[1:]:
+        made = SpectralOptions(chosen, sigma=2.0).objective(brightness)(Seen(), prepare, ("normal", "covid"), True, 0.0, None)
+        assert isinstance(made, AlternatingObjective)
+    with pytest.raises(ValueError, match="expected a target that reads the spectrum"):
+        SpectralOptions("importance").objective(None)
+
+
+def train(phantoms: Dataset, out: Path, *, resume: bool = False, steps: int = STEPS) -> ModuleTarget:
+    torch.manual_seed(0)
+    return train_spectral(
+        phantoms, None, out, OPTIONS, SpectralOptions(), dataclasses.replace(CONFIG, steps=STEPS),
+        dataclasses.replace(LOOP, steps=steps), spectrum=OPTIONS, spectrum_steps=2, resume=resume,
+    )  # fmt: skip
+
+
+def test_a_run_leaves_both_networks_and_goes_on_to_the_bit(phantoms: Dataset, tmp_path: Path) -> None:
+    whole = train(phantoms, tmp_path / "whole")
+    reader = target_from_part(load_part(tmp_path / "whole" / "spectrum", "target"))
+    assert (reader.prepare.domain, whole.prepare.domain) == ("spectrum", "image")
+    assert target_from_part(load_part(tmp_path / "whole", "target")).prepare.domain == "image"
+    train(phantoms, tmp_path / "parts", steps=2)
+    (tmp_path / "parts" / "spectrum" / "state.pt").unlink()  # what is finished is taken as it is
+    resumed = train(phantoms, tmp_path / "parts", resume=True)
+    expected = whole.network.state_dict()
+    for name, value in resumed.network.state_dict().items():
+        torch.testing.assert_close(value, expected[name], atol=2e-3, rtol=2e-3, msg=name)  # masks from 16-bit weights
+
+
+def test_a_network_learns_from_spectra(phantoms: Dataset, tmp_path: Path) -> None:
+    """Without augmentation it tells the images that it was trained on apart by their spectra alone."""
+    torch.manual_seed(0)
+    config = SupervisedConfig(steps=30, batch_size=16, learning_rate=4e-3, ranges=STILL)
+    options = dataclasses.replace(OPTIONS, domain="spectrum")
+    target = train_target(phantoms, None, tmp_path, options, config, LoopConfig(30, 100, 100, 100))
+    p, positive = predict(target, MaskedDataset(phantoms.split("train"), None))
+    assert auroc(p.numpy(), positive.numpy()) > 0.9
