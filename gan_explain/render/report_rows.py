@@ -24,7 +24,7 @@ class Column:
 
 COLUMNS = (
     Column("patient_id", "patient", "patient"),
-    Column("path", "image", "file name"),
+    Column("path", "image", "image of the patient, in the order of the data"),
     Column("source", "source", "where the image comes from"),
     Column("label", "label", "what the data say"),
     Column("called", "called", "what the target says at p*"),
