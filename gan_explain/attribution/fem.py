@@ -22,9 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_explain.attribution.base import Method, check_input, finite, masks_for
-from gan_explain.attribution.layers import last_map, named_layer, network_of, watched
+from gan_explain.attribution.layers import last_map, named_layer, needs_places, network_of, reads_spectrum, watched
 from gan_explain.data.spectral import HIGH, LOW, SpectralImportance
 from gan_explain.spectrum import filtered, fitted, radius, symmetric
+from gan_explain.targets import ModuleTarget
 from gan_explain.types import Target, TargetError
 
 K = 1.0
@@ -81,11 +82,6 @@ def finest_map(target: Target, images: Tensor, lungs: Tensor | None) -> str:
     return (blocks or maps)[-1]
 
 
-def reads_spectrum(target: Target) -> bool:
-    """Whether the cells of a target's maps stand for frequencies, not for places."""
-    return getattr(getattr(target, "prepare", None), "domain", "image") == "spectrum"
-
-
 class Fem(Method):
     """FEM at a layer of the target's network: by default its last feature map (`layers.last_map`). Heat in [0, 1]."""
 
@@ -112,10 +108,11 @@ class Fem(Method):
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W) -> (N, 1, H, W) in [0, 1], whatever is `chosen`. TargetError without a map over the image."""
         check_input(images, target, "fem", gradients=False)
-        if reads_spectrum(target):
-            raise TargetError("fem needs a target that reads the image; the cells of this one are frequencies (see spectral_fem)")
-        cells = fem(activations(target, images, lungs, self.layer_of(images, target, lungs)), self.k)  # (N, 1, h, w)
-        return F.interpolate(cells.float(), images.shape[-2:], mode="bilinear", align_corners=False)
+        needs_places(target, "fem")
+        cells = fem(activations(target, images, lungs, self.layer_of(images, target, lungs)), self.k).float()  # (N, 1, h, w)
+        if isinstance(target, ModuleTarget):
+            return target.laid_over(cells, images, lungs)
+        return F.interpolate(cells, images.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class SpectralFem(Method):
@@ -142,13 +139,15 @@ class SpectralFem(Method):
     def importance(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> Tensor:
         """m (N, 1, size, size) in [0, 1] for images (N, 1, H, W): centred, on the plane that the target is shown.
 
-        Raises TargetError for a target that does not read the spectrum, or has no feature map of 7 x 7 cells.
+        Raises TargetError for a target that does not read the spectrum of the whole image, or has no feature map of 7 x 7 cells.
         """
         check_input(images, target, "spectral_fem", gradients=False)
-        if not reads_spectrum(target):
+        if not isinstance(target, ModuleTarget) or not reads_spectrum(target):
             raise TargetError("spectral_fem needs a target trained on spectra (gan-explain train spectral), got one for images")
+        if target.prepare.crop:
+            raise TargetError("spectral_fem needs a target that reads the spectrum of the whole image, got one that crops it")
         cells = fem(activations(target, images, lungs, self.layer_of(images, target, lungs)), self.k)
-        size = target.prepare.size  # type: ignore[attr-defined]
+        size = target.prepare.size
         return scaled(symmetric(F.interpolate(cells, (size, size), mode="bilinear", align_corners=False))).float()
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:

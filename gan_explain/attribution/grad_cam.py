@@ -15,7 +15,7 @@ from captum.attr import LayerGradCam
 from torch import Tensor
 
 from gan_explain.attribution.base import Method, answer, check_input, finite, masks_for
-from gan_explain.attribution.layers import last_map, map_size, named_layer
+from gan_explain.attribution.layers import last_map, map_size, named_layer, needs_places
 from gan_explain.types import Target, TargetError
 
 
@@ -31,7 +31,7 @@ class GradCam(Method):
         "A grid of a few cells, smoothed: it says roughly where, not what. A cell sees far beyond its own area, and a map may "
         "look right for a wrong reason."
     )
-    unit: ClassVar[str] = "log-odds a cell, weighted"
+    unit: ClassVar[str] = "log-odds a cell"
 
     def __init__(self, layer: str = "") -> None:
         self.layer = layer
@@ -49,6 +49,7 @@ class GradCam(Method):
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W) >= 0. Raises TargetError without gradients or a feature map."""
         check_input(images, target, "grad_cam")
+        needs_places(target, "grad_cam")
         name = self.layer_of(images, target, lungs)
         with torch.enable_grad():
             found = LayerGradCam(answer(target), named_layer(target, name))

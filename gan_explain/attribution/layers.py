@@ -77,6 +77,17 @@ def map_size(target: Target, images: Tensor, lungs: Tensor | None, layer: str) -
     return shape[2], shape[3]
 
 
+def reads_spectrum(target: Target) -> bool:
+    """Whether the cells of a target's maps stand for frequencies, not for places."""
+    return getattr(getattr(target, "prepare", None), "domain", "image") == "spectrum"
+
+
+def needs_places(target: Target, method: str) -> None:
+    """TargetError for a target that reads the spectrum: a map of its cells must not be laid over the image."""
+    if reads_spectrum(target):
+        raise TargetError(f"{method} needs a target that reads the image; the cells of this one are frequencies: spectral_fem")
+
+
 def named_layer(target: Target, name: str) -> nn.Module:
     """The module of that name in the target's network; TargetError, with the last convolutions, where there is none."""
     modules: dict[str, nn.Module] = dict(network_of(target).named_modules())

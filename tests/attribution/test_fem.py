@@ -217,7 +217,21 @@ def test_each_method_refuses_the_other_ones_targets() -> None:
     images = torch.rand(1, 1, 32, 32)
     with pytest.raises(TargetError, match="needs a target trained on spectra"):
         METHODS["spectral_fem"](MethodOptions()).attribute(images, architecture("small"))
-    with pytest.raises(TargetError, match="the cells of this one are frequencies"):
-        METHODS["fem"](MethodOptions()).attribute(images, ring(7, 14))
+    for name in ("fem", "grad_cam"):
+        with pytest.raises(TargetError, match=f"{name} needs a target that reads the image; the cells of this one are"):
+            METHODS[name](MethodOptions()).attribute(images, ring(7, 14))
     with pytest.raises(TargetError, match="feature map of 7 × 7 cells"):
         SpectralFem().attribute(images, ring(0, 2, 6))
+
+
+def test_a_map_of_cropped_images_is_put_back_where_it_was_cut() -> None:
+    images, lungs = torch.full((1, 1, 32, 32), 0.1), torch.zeros(1, 1, 32, 32)
+    lungs[..., 8:24, 8:24] = 1
+    images[..., 12:14, 12:14] = 1.0
+    target = ModuleTarget(Maps(), classes=CLASSES, positive=("covid",), size=16, crop=1.0)
+    heat = Fem().attribute(images, target, lungs)
+    assert divmod(int(heat.argmax()), 32) in {(y, x) for y in (12, 13) for x in (12, 13)}
+    assert float(heat[lungs < 0.5].max()) < 0.5
+    reader = ModuleTarget(Maps(), classes=CLASSES, positive=("covid",), size=16, crop=1.0, domain="spectrum")
+    with pytest.raises(TargetError, match="got one that crops it"):
+        SpectralFem().attribute(images, reader, lungs)
