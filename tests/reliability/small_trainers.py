@@ -1,0 +1,124 @@
+"""Every trainer, small: an entry of TRAINERS makes one (phantoms of 32 pixels, batches of four, dropout and learning rates that
+show every random number and every state)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from gan_explain.data import Dataset, open_dataset
+from gan_explain.nets.classifier import ClassifierConfig, build
+from gan_explain.nets.cyclegan import CycleGanConfig
+from gan_explain.nets.generator import GeneratorConfig
+from gan_explain.nets.synthesis import SynthesisConfig
+from gan_explain.nets.unet import UNet, UNetConfig
+from gan_explain.targets import ModuleTarget, Preparation
+from gan_explain.targets.weights import head_name
+from gan_explain.train import gan
+from gan_explain.train.cyclegan import CycleGanTrainer, CycleGanTraining
+from gan_explain.train.early import EarlyStopping
+from gan_explain.train.gan import GanTrainer, GanTraining
+from gan_explain.train.loop import Trainer
+from gan_explain.train.masks import MaskedDataset
+from gan_explain.train.segmenter import SegmenterObjective
+from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
+from gan_explain.train.synthesis import SynthesisTrainer, SynthesisTraining, structures
+from gan_explain.train.target import TargetObjective, val_measure
+
+SIDE, STEPS, RATE = 32, 6, 0.02
+CLASSES = ("normal", "covid")
+PREPARE = Preparation(SIDE, 1, (0.5,), (0.25,), True)
+SUPERVISED: dict[str, Any] = {"steps": STEPS, "batch_size": 4, "learning_rate": RATE}
+
+
+class Brightness(nn.Module):
+    """p(covid) is a sigmoid of the mean brightness: 0.5 at 0.5."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(20.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.slope * (x.mean((1, 2, 3)) - 0.5)  # (N, 1, H, W) -> (N,)
+        return torch.stack([torch.zeros_like(z), z], dim=1)
+
+
+@cache
+def phantoms() -> Dataset:
+    """48 phantoms, half of them COVID-positive, with their own masks."""
+    return open_dataset("phantom:n=48", size=SIDE)
+
+
+@cache
+def brightness() -> ModuleTarget:
+    return ModuleTarget(Brightness(), classes=CLASSES, positive=("covid",), size=SIDE)
+
+
+def labels(data: Dataset) -> list[str]:
+    return [record.label for record in data.records]
+
+
+def segmenter() -> Trainer:
+    network = UNet(UNetConfig(resolution=SIDE, widths=(4, 8)))
+    data = phantoms()
+    return SupervisedTrainer(SegmenterObjective(network), data, [r.source for r in data.records], SupervisedConfig(**SUPERVISED))
+
+
+def classifier() -> Trainer:
+    """With dropout, which draws from the global random stream."""
+    objective = TargetObjective(build(ClassifierConfig(dropout=0.5)), PREPARE, CLASSES, True, 0.05)
+    return SupervisedTrainer(objective, phantoms(), labels(phantoms()), SupervisedConfig(**SUPERVISED))
+
+
+def transfer() -> Trainer:
+    """The classifier with its backbone frozen for the first three steps, and early stopping."""
+    train, val = phantoms().split("train"), MaskedDataset(phantoms().split("val"), None)
+    network = build(ClassifierConfig(dropout=0.5))
+    objective = TargetObjective(network, PREPARE, CLASSES, True, 0.05)
+    early = EarlyStopping(val_measure(objective, val), patience=4)
+    config = SupervisedConfig(**SUPERVISED, freeze_steps=3)
+    return SupervisedTrainer(objective, train, labels(train), config, head=head_name(network), early=early)
+
+
+def disentangler() -> Trainer:
+    config = GanTraining(steps=STEPS, batch_size=4, learning_rate=RATE, width=8, ramp=3, r1_every=3)
+    network = GeneratorConfig(resolution=SIDE, width=8, code_dim=4)
+    with patch.object(gan, "MIN_REALS", 5):  # so that the discriminator has something to judge
+        return GanTrainer(MaskedDataset(phantoms(), None), brightness(), network, config)
+
+
+def synthesis() -> Trainer:
+    config = SynthesisTraining(steps=STEPS, batch_size=2, low_batch=4, learning_rate=RATE, width=8, r1_every=3)
+    return SynthesisTrainer(structures(phantoms()), SynthesisConfig(resolution=SIDE, z_dim=4, low_width=8, width=16), config)
+
+
+def translation() -> Trainer:
+    """With pools that are full, and exchanged from, before the half."""
+    sides = [phantoms().where(lambda record, name=name: record.label == name) for name in CLASSES]  # type: ignore[misc]
+    config = CycleGanTraining(steps=STEPS, batch_size=2, learning_rate=RATE, pool=3)
+    return CycleGanTrainer(*sides, CycleGanConfig(resolution=SIDE, width=8, blocks=1, judge_width=8), config)
+
+
+TRAINERS: dict[str, Callable[[], Trainer]] = {
+    make.__name__: make for make in (segmenter, classifier, transfer, disentangler, synthesis, translation)
+}
+
+
+def leaves(state: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Everything in a nested state, by name."""
+    if isinstance(state, dict | list | tuple):
+        for key, value in state.items() if isinstance(state, dict) else enumerate(state):
+            yield from leaves(value, f"{name}.{key}")
+    else:
+        yield name, state
+
+
+def different(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """The names under which two sets of leaves differ; they have the same names."""
+    assert a.keys() == b.keys()
+    return [name for name in a if not (torch.equal(a[name], b[name]) if isinstance(a[name], Tensor) else a[name] == b[name])]
