@@ -15,7 +15,7 @@ PACKAGE = ROOT / "gan_explain"
 FLOORS = (
     ("signals", "temporaries", "types"),
     ("dicom",),
-    ("csvtext", "image", "optics", "privacy", "spectrum", "stats"),
+    ("image", "optics", "privacy", "safetext", "spectrum", "stats"),
     ("data", "nets", "render"),
     ("checkpoints",),
     ("segmenter",),

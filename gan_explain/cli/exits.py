@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-import unicodedata
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
+from gan_explain.safetext import printable
 from gan_explain.signals import stoppable
 
 OK, INTERNAL, USAGE, DATA, TARGET, DIVERGED, RESOURCES, THRESHOLD, INTERRUPTED, KILLED = 0, 1, 2, 3, 4, 5, 6, 7, 75, 130
@@ -56,16 +56,6 @@ def error_line(error: BaseException) -> str:
     else:
         text = str(error) or type(error).__name__
     return printable("error: " + " ".join(text.split()))
-
-
-def printable(text: str) -> str:
-    """Text without what a terminal obeys: control characters but line breaks and tabs, and marks that turn the writing around,
-    become their escapes."""
-
-    def obeyed(each: str) -> bool:
-        return each not in "\n\t" and unicodedata.category(each) in ("Cc", "Cf", "Cs")
-
-    return "".join(ascii(each)[1:-1] if obeyed(each) else each for each in text)
 
 
 class _Exits(click.Command):

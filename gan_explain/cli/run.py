@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gan_explain.cli.exits import OK, error_line, exit_code, printable
+from gan_explain.cli.exits import OK, error_line, exit_code
 from gan_explain.cli.folder import (
     PROGRAM,
     RUN,
@@ -32,6 +32,7 @@ from gan_explain.cli.folder import (
     write_json,
 )
 from gan_explain.cli.names import error_without_names, without_names
+from gan_explain.safetext import printable
 from gan_explain.signals import held
 from gan_explain.temporaries import clear_temporaries, temporary_beside
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from gan_explain.csvtext import csv_text, plain
+from gan_explain.safetext import csv_text, plain
 from gan_explain.data.labels import canonical
 from gan_explain.image import write_bytes
 from gan_explain.types import SPLITS, DataError, Record
@@ -96,9 +96,7 @@ def check_relative(text: str, root: Path, where: str) -> None:
         raise DataError(f"{where}: expected a path relative to the dataset and inside it, got {text!r}")
     top = os.path.realpath(root)
     if text and os.path.commonpath([top, os.path.realpath(root / text)]) != top:
-        raise DataError(
-            f"{where}: expected a file inside the dataset, got {text!r}, a link that leaves it (copy the file)"
-        )
+        raise DataError(f"{where}: expected a file inside the dataset, got {text!r}, a link that leaves it (copy the file)")
 
 
 def check_number(text: str, where: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_explain.csvtext import csv_text
+from gan_explain.safetext import csv_text
 from gan_explain.metrics.aggregate import null
 from gan_explain.privacy import Pseudonyms
 from gan_explain.progression.patients import DATES, DAY

@@ -2,7 +2,8 @@
 
 The page allows nothing but its own style and script, by their hashes (Content Security Policy, https://www.w3.org/TR/CSP3/), and
 `data:` images. Every text is escaped by jinja2; what the script reads is JSON in a data block, in which <, >, & and the line
-separators U+2028 and U+2029 are escaped. No name ever becomes an address.
+separators U+2028 and U+2029 are escaped. No name ever becomes an address, and marks that turn the direction of writing around are
+shown as their escapes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from gan_explain.render import report_words as words
 from gan_explain.render.curves import positive_label
 from gan_explain.render.report_pictures import Picture, encode
 from gan_explain.render.report_rows import COLUMNS, Line, lines, used
+from gan_explain.safetext import printable
 from gan_explain.types import DataError
 
 __all__ = ["Picture", "render_report"]
@@ -102,6 +104,8 @@ def _plain(data: object) -> object:
         return {str(k): _plain(v) for k, v in data.items()}
     if isinstance(data, (list, tuple)):
         return [_plain(v) for v in data]
+    if isinstance(data, str):
+        return printable(data)
     return words.finite(data) if isinstance(data, float) else data
 
 
@@ -148,9 +152,19 @@ def _policy(style: str, script: str) -> str:
     return f"default-src 'none'; img-src data:; {own}; base-uri 'none'; form-action 'none'"
 
 
+def _visible(value: object) -> object:
+    """What a page shows of a value: plain text without marks that nobody sees."""
+    return printable(value) if type(value) is str else value
+
+
 def _environment() -> Environment:
     environment = Environment(
-        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
     )
     environment.filters |= {"number": words.number, "interval": words.interval, "label": words.label}
     return environment

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_explain.csvtext import csv_text, plain
+from gan_explain.safetext import csv_text, plain
 from gan_explain.image import read_image, write_bytes, write_png16
 from gan_explain.types import DataError, Traversal
 
@@ -67,7 +67,7 @@ def load_traversal(folder: str | os.PathLike[str]) -> Traversal:
         count, classes = int(manifest["frames"]), tuple(map(str, manifest["classes"]))
         positive, point = tuple(map(str, manifest["positive"])), float(manifest["operating_point"])
         clamped = float(manifest["clamped"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: expected the manifest of a traversal, got: {error}") from error
     frames = sorted((folder / "frames").glob("*.png"))
     if len(frames) != count:

@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gan_explain.cli import common
-from gan_explain.cli.exits import printable
 from gan_explain.cli.names import without_names
 from gan_explain.types import DataError, TargetError
 
@@ -83,17 +82,3 @@ def test_a_dry_run_makes_no_salt(invoke: Invoke, world: Path) -> None:
     args = ("evaluate", *models, "--data", "phantom:n=60", "--limit", 2, "--dry-run", "--salt", "deep/salt")
     assert invoke(*args).exit_code == 0
     assert not (world / "deep").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a\tb\nc \u00e9 \u6f22", "a\tb\nc \u00e9 \u6f22"),
-        ("\x1b[2Jgone", "\\x1b[2Jgone"),
-        ("a\u202egnp.exe", "a\\u202egnp.exe"),
-        ("a\rb\x07\x9b", "a\\rb\\x07\\x9b"),
-        ("\udcff", "\\udcff"),
-    ],
-)
-def test_nothing_printed_is_obeyed_by_a_terminal(text: str, shown: str) -> None:
-    assert printable(text) == shown

@@ -1,4 +1,4 @@
-"""The one CSV writer: no cell is a formula, numbers stay numbers, and what is read is what was written."""
+"""Text made harmless: no cell is a formula, numbers stay numbers, what is read is what was written, terminals obey nothing."""
 
 from __future__ import annotations
 
@@ -12,27 +12,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_explain.csvtext import csv_text, plain, safe
+from gan_explain.safetext import csv_text, plain, printable, safe
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gan_explain"
-FORMULAS = [
-    "=1+1",
-    "+cmd|' /C calc'!A0",
-    "-2+3",
-    "@SUM(A1)",
-    "\t=1",
-    "\r=1",
-    "\n=1",
-    "  =1",
-    "\uff1d1+1",
-    '=HYPERLINK("http://x","y")',
-]
+FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "  =1", "\uff1d1+1", "\ttab", "\rreturn", "\nline"]
 
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_formula_becomes_text(text: str) -> None:
     assert safe(text) == f"'{text}"
     assert plain(safe(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "written"), [("a;=1+1;b", "a;'=1+1;b"), ("\t=1", "'\t'=1"), ('=HYPERLINK("x",-1)', "'=HYPERLINK(\"x\",'-1)")]
+)
+def test_a_formula_behind_a_separator_too(text: str, written: str) -> None:
+    assert safe(text) == written
+    assert plain(written) == text
 
 
 @pytest.mark.parametrize("text", ["-1", "+2.5", "-1e-05", "-.5", "0.25", "", "covid", "a=b", "p-1", "'quoted'"])
@@ -52,7 +49,7 @@ def test_a_csv_reader_gets_every_cell_back(rows: list[list[str]]) -> None:
 
 def test_numbers_are_written_to_the_bit_and_text_is_quoted_where_it_could_split() -> None:
     assert csv_text([(0.1, np.float64(-1 / 3), 7, None, True)]) == "0.1,-0.3333333333333333,7,,True\n"
-    assert csv_text([('say "x"', "a,b", "a;=1", "a\nb")]) == '"say ""x""","a,b","a;=1","a\nb"\n'
+    assert csv_text([('say "x"', "a,b", "a;b", "a\nb")]) == '"say ""x""","a,b","a;b","a\nb"\n'
 
 
 def test_no_other_writer_of_csv_is_used() -> None:
@@ -67,3 +64,17 @@ def test_no_other_writer_of_csv_is_used() -> None:
         if node.value.id in ("csv", "pandas", "pd", "frame")
     ]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\tb\nc \u00e9 \u6f22", "a\tb\nc \u00e9 \u6f22"),
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("a\u202egnp.exe", "a\\u202egnp.exe"),
+        ("a\rb\x07\x9b", "a\\rb\\x07\\x9b"),
+        ("\udcff", "\\udcff"),
+    ],
+)
+def test_nothing_printed_is_obeyed_by_a_terminal(text: str, shown: str) -> None:
+    assert printable(text) == shown
