@@ -24,8 +24,8 @@ class Difference(GeneratorMethod):
 
     title: ClassVar[str] = "difference"
     caveat: ClassVar[str] = (
-        "Opacity of the layer that the generator takes off or lays over. It shows where the generator sees disease, not how much "
-        "of it this CNN's answer rests on."
+        "Opacity that the generator takes off (of a negative: lays over). It shows where the generator sees or puts disease, not "
+        "how much of it this CNN's answer rests on."
     )
     unit: ClassVar[str] = "opacity"
 

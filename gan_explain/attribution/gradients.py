@@ -22,7 +22,7 @@ class IntegratedGradients(Method):
 
     Black is air everywhere, a film that nothing shaded: what attenuates can have heat, dark lungs cannot. A blurred radiograph is
     no neutral baseline: it looks hazy, which is what these targets look for, and disease would then speak against itself.
-    Complete but for the error of `STEPS` points (`note`): a map sums to the log-odds of x less those of black.
+    Complete but for the error of `STEPS` points: a map sums to the log-odds of x less those of black (`note` states them).
     """
 
     title: ClassVar[str] = "integrated gradients"
@@ -44,13 +44,12 @@ class IntegratedGradients(Method):
         return finite(found, "integrated_gradients")
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
-        """What the map explains, and how far its sum is from it; of the first image."""
+        """What the sum of the first image's map stands for."""
         first, mask = images[:1], None if lungs is None else lungs[:1]
-        total = float(self.attribute(first, target, mask).double().sum())
         log_odds, masks, chosen = answer(target), masks_for(target, mask), positive_set(target, 1).to(images.device)
         with torch.no_grad():
             gained = float(log_odds(first, masks, chosen) - log_odds(torch.zeros_like(first), masks, chosen))
-        return f"from black, log-odds {gained:+.2f}; sum of the map {total:+.2f}"
+        return f"from black, log-odds {gained:+.2f}, in {STEPS} steps"
 
 
 class GradientXInput(Method):

@@ -137,7 +137,12 @@ def explain(
         "operating_point": point,
         "lung_share": share,
         "methods": {
-            name: {"note": made.note, "largest": float(made.heat.abs().max()), "share_in_lungs": inside[name]}
+            name: {
+                "note": made.note,
+                "largest": float(made.heat.abs().max()),
+                "sum": float(made.heat.double().sum()),
+                "share_in_lungs": inside[name],
+            }
             for name, made in maps.items()
         },
         "left_out": left_out,
@@ -227,7 +232,7 @@ def _notes(note: str, inside: float, area: float, target: Target) -> tuple[str, 
     """How a map was made, how much of it lies in the lungs, and what heat outside means for a CNN that does not look there."""
     if inside != inside:
         return tuple(filter(None, (note, "no heat: nothing here speaks for the positive set")))
-    share = f"{inside:.0%} of the heat in the lungs, which are {area:.0%} of the image"
+    share = f"{inside:.0%} of the heat in the lungs ({area:.0%} of the image)"
     blind = "this CNN sees the lungs alone: heat outside is overhang" if target.uses_lungs and inside < 0.995 else ""
     return tuple(filter(None, (note, share, blind)))
 

@@ -1,0 +1,280 @@
+"""Latent-path attribution and the difference map: a path solved on paper, completeness, and which end the image is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan_explain.attribution import METHODS, Difference, LatentPath, MethodOptions, latent_path
+from gan_explain.attribution.base import positive_set
+from gan_explain.nets.classifier import ClassifierConfig, build
+from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.optics import compose, opacity, take_off
+from gan_explain.targets import ModuleTarget
+from gan_explain.types import Removal, TargetError
+
+SIZE, TAU = 8, 0.7
+
+
+class Veil:
+    """A generator that lays one thickness over the lungs, in both directions."""
+
+    code_dim, resolution, confine = 4, SIZE, "lungs"
+
+    def layer(self, structure: Tensor, code: Tensor, lungs: Tensor) -> Tensor:
+        return TAU * code.square().mean(1).sqrt().view(-1, 1, 1, 1) * lungs
+
+    def remove(self, images: Tensor, lungs: Tensor) -> Removal:
+        structure, clamped = take_off(images, TAU * lungs)
+        return Removal(structure, TAU * lungs, clamped)
+
+    def encode(self, images: Tensor, lungs: Tensor) -> Tensor:
+        return torch.ones(len(images), self.code_dim)
+
+    def prior(self, n: int, generator: torch.Generator, label: str = "covid") -> Tensor:
+        return torch.ones(n, self.code_dim)
+
+
+class Weighed(nn.Module):
+    """z = (0, sum of w x + bias)."""
+
+    def __init__(self, weights: Tensor, bias: float) -> None:
+        super().__init__()
+        self.weights, self.bias = nn.Parameter(weights), bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = (x * self.weights).sum((1, 2, 3)) + self.bias
+        return torch.stack([torch.zeros_like(z), z], 1)
+
+
+def weighed(weights: Tensor, bias: float, **options: object) -> ModuleTarget:
+    settings: dict[str, object] = {"classes": ("normal", "covid"), "positive": ("covid",), "size": SIZE} | options
+    return ModuleTarget(Weighed(weights, bias), **settings)  # type: ignore[arg-type]
+
+
+EVEN = torch.full((1, 1, SIZE, SIZE), 0.5)
+
+
+def half() -> Tensor:
+    lungs = torch.zeros(1, 1, SIZE, SIZE)
+    lungs[..., : SIZE // 2] = 1
+    return lungs
+
+
+def mixed() -> tuple[ModuleTarget, Disentangler, Tensor, Tensor]:
+    """An untrained network and generator, images of which the target calls some positive, and lungs."""
+    torch.manual_seed(3)
+    network = build(ClassifierConfig(arch="small", classes=2, channels=1))
+    target = ModuleTarget(network, classes=("normal", "covid"), positive=("covid",), size=64)
+    generator = Disentangler(GeneratorConfig(resolution=64, width=8, initial_tau=0.8)).eval().requires_grad_(False)
+    assert generator.residual is not None
+    nn.init.normal_(generator.residual.weight, std=0.5)
+    images, lungs = 0.2 + 0.6 * torch.rand(4, 1, 64, 64), torch.zeros(4, 1, 64, 64)
+    lungs[:, :, 12:52, 8:56] = 1
+    with torch.no_grad():
+        target.operating_point = float(target.probability(images).sort().values[1:3].mean())
+    return target, generator, images, lungs
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_heat_is_that_of_the_path_on_paper(positive: bool) -> None:
+    """Every pixel of the lungs moves by the same amount, so each gets its weight's share of what p gains."""
+    x, lungs = torch.full((1, 1, SIZE, SIZE), 0.6), half()
+    weights = torch.rand(1, 1, SIZE, SIZE)
+    target = weighed(weights, (1 if positive else -1) - 0.6 * float(weights.sum()))
+    heat = LatentPath(Veil()).attribute(x, target, lungs)
+    other = take_off(x, TAU * lungs)[0] if positive else compose(x, TAU * lungs)
+    with torch.no_grad():
+        mine, far = float(target.probability(x)), float(target.probability(other))
+    assert (mine > 0.5) == positive
+    gained = mine - far if positive else far - mine
+    assert gained > 0.1
+    share = weights * lungs / (weights * lungs).sum()
+    assert torch.allclose(heat, gained * share, atol=1e-4 * gained)
+
+
+@pytest.mark.parametrize("steepness", [1.0, 30.0, 300.0])
+def test_a_map_sums_to_what_p_gains(steepness: float) -> None:
+    target, generator, images, lungs = mixed()
+    with torch.no_grad():
+        middle = target.logits(images).diff(dim=1).mean()
+    network = Steep(target.network, steepness, float(middle))
+    steep = ModuleTarget(network, classes=target.classes, positive=target.positive, size=64)
+    method = LatentPath(generator)
+    paths, walks = method.walks(images, steep, lungs, positive_set(steep, 4))
+    assert 0 < int(paths.positive.sum()) < 4
+    heat = method.attribute(images, steep, lungs)
+    with torch.no_grad():
+        gained = steep.probability(paths.end).double() - steep.probability(paths.start).double()
+    for i, walk in enumerate(walks):
+        assert walk.complete
+        assert walk.last - walk.first == pytest.approx(float(gained[i]), abs=1e-6)
+        assert float(heat[i].double().sum()) == pytest.approx(float(gained[i]), abs=1e-3 * max(abs(float(gained[i])), 0.1))
+    if steepness == 300:
+        assert max(walk.steps for walk in walks) > latent_path.FIRST
+
+
+class Steep(nn.Module):
+    """A network's answer, shifted and made steep."""
+
+    def __init__(self, network: nn.Module, factor: float, middle: float) -> None:
+        super().__init__()
+        self.network, self.factor, self.middle = network, factor, middle
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.factor * (self.network(x).diff(dim=1) - self.middle)
+        return torch.cat([torch.zeros_like(z), z], 1)
+
+
+def test_too_few_steps_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latent_path, "MOST", latent_path.FIRST)
+    x, lungs = torch.full((1, 1, SIZE, SIZE), 0.6), half()
+    target = weighed(EVEN * 40, -0.5 * 40 * float(EVEN.sum()))
+    assert "not complete" in LatentPath(Veil()).note(x, target, lungs)
+    monkeypatch.undo()
+    assert "not complete" not in LatentPath(Veil()).note(x, target, lungs)
+
+
+def test_a_positive_ends_its_path_and_a_negative_starts_it() -> None:
+    target, generator, images, lungs = mixed()
+    paths = LatentPath(generator).paths(images, target, lungs)
+    yes, no = paths.positive, ~paths.positive
+    assert yes.any()
+    assert no.any()
+    removal = generator.remove(images, lungs)
+    assert torch.equal(paths.end[yes], images[yes])
+    assert torch.allclose(paths.start[yes], removal.structure[yes], atol=1e-6)
+    assert torch.equal(paths.start[no], images[no])
+    code = generator.prior(1, torch.Generator().manual_seed(0)).expand(4, -1)
+    assert torch.equal(paths.end[no], compose(images, generator.layer(images, code, lungs))[no])
+    ends = [paths.at(i, torch.tensor([0.0, 1.0], dtype=torch.float64)).float() for i in range(4)]
+    for i, (first, last) in enumerate(ends):
+        assert torch.allclose(first, paths.start[i], atol=1e-6)
+        assert torch.allclose(last, paths.end[i], atol=1e-6)
+
+
+def test_an_image_stands_for_itself() -> None:
+    target, generator, images, lungs = mixed()
+    method = LatentPath(generator)
+    together = method.attribute(images, target, lungs)
+    alone = torch.cat([method.attribute(images[i : i + 1], target, lungs[i : i + 1]) for i in range(4)])
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert bool((together[lungs == 0] == 0).all())  # a confined layer changes nothing outside
+
+
+def test_images_keep_a_resolution_of_their_own() -> None:
+    target, generator, images, lungs = mixed()
+    large, around = (torch.nn.functional.interpolate(each, (96, 96)) for each in (images, lungs))
+    method = LatentPath(generator)
+    paths, walks = method.walks(large, target, around, positive_set(target, 4))
+    no = ~paths.positive
+    assert torch.equal(paths.start[no], large[no])
+    assert torch.equal(paths.end[paths.positive], large[paths.positive])
+    assert all(walk.complete and walk.heat.shape == (1, 96, 96) for walk in walks)
+
+
+def test_the_lungs_are_held_along_the_path() -> None:
+    x, lungs = torch.full((1, 1, SIZE, SIZE), 0.6), half()
+    seen = list[Tensor]()
+
+    class Watching(ModuleTarget):
+        def logits(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+            assert lungs is not None
+            seen.append(lungs)
+            return super().logits(images, lungs)
+
+    def segmenter(images: Tensor) -> Tensor:
+        return (images > 0.65).float()
+
+    network = Weighed(torch.rand(1, 1, SIZE, SIZE), -1.0)
+    options = {"classes": ("normal", "covid"), "positive": ("covid",), "size": SIZE, "lungs_only": True}
+    target = Watching(network, segmenter=segmenter, **options)  # type: ignore[arg-type]
+    LatentPath(Veil()).attribute(x, target, lungs)
+    assert len(seen) > 2
+    assert all(torch.equal(each, lungs.expand_as(each)) for each in seen)
+    varied = torch.where(lungs > 0, 0.7, 0.4)
+    seen.clear()
+    LatentPath(Veil()).attribute(varied, target)  # the target's own segmenter reads the input, once
+    assert all(torch.equal(each, lungs.expand_as(each)) for each in seen)
+
+
+def test_the_other_class_has_the_opposite_map() -> None:
+    target, generator, images, lungs = mixed()
+    explain = LatentPath(generator, lambda x: lungs[: len(x)]).as_quantus()
+    covid = explain(target, images.numpy(), np.ones(4))
+    assert np.allclose(covid, LatentPath(generator).attribute(images, target, lungs).numpy(), atol=1e-6)
+    assert np.allclose(explain(target, images.numpy(), np.zeros(4)), -covid, atol=1e-5)
+
+
+def test_the_difference_is_the_opacity_of_the_layer() -> None:
+    target, generator, images, lungs = mixed()
+    heat = Difference(generator).attribute(images, replaced(target), lungs)
+    paths = LatentPath(generator).paths(images, target, lungs)
+    assert torch.equal(heat, opacity(paths.tau).abs())
+    assert float(heat.min()) == 0
+    assert float(heat.max()) < 1
+    x = torch.full((1, 1, SIZE, SIZE), 0.6)
+    on_paper = Difference(Veil()).attribute(x, weighed(EVEN, 0.0), half())
+    assert torch.allclose(on_paper, (1 - math.exp(-TAU)) * half())
+
+
+def replaced(target: ModuleTarget) -> ModuleTarget:
+    """The same target without gradients."""
+    other = ModuleTarget(target.network, classes=target.classes, positive=target.positive, size=64, differentiable=False)
+    other.operating_point = target.operating_point
+    return other
+
+
+def test_what_is_missing_is_said() -> None:
+    x, lungs = torch.full((1, 1, SIZE, SIZE), 0.6), half()
+    with pytest.raises(TargetError, match="latent_path needs a target with gradients"):
+        LatentPath(Veil()).attribute(x, weighed(EVEN, 0.0, differentiable=False), lungs)
+    for name in ("latent_path", "difference"):
+        method = METHODS[name](MethodOptions())
+        assert method.uses_generator
+        with pytest.raises(ValueError, match="expected a disentangling generator"):
+            method.attribute(x, weighed(EVEN, 0.0), lungs)
+        with pytest.raises(ValueError, match="lung mask or a segmenter"):
+            METHODS[name](MethodOptions(generator=Veil())).attribute(x, weighed(EVEN, 0.0))
+
+
+def test_notes_say_which_way() -> None:
+    x, lungs = torch.full((1, 1, SIZE, SIZE), 0.6), half()
+    for make in (LatentPath, Difference):
+        assert "healing" in make(Veil()).note(x, weighed(EVEN, 0.0), lungs)
+        assert "called negative" in make(Veil()).note(x, weighed(EVEN, -60.0), lungs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size", "segmenter"), [("phantom64", 64, "phantom64"), ("cxr128", 128, "lungs128")])
+def test_shipped_generators(name: str, size: int, segmenter: str, request: pytest.FixtureRequest) -> None:
+    """Complete on every image; on the phantom, where the lesion is known, both maps point at it and lead Grad-CAM."""
+    from gan_explain.checkpoints import load_generator
+    from gan_explain.data import open_dataset
+    from gan_explain.metrics.pointing import iou_equal_area, pointing_game
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.targets import resolve_target
+
+    lungs_of, generator = load_segmenter(segmenter), load_generator(name)
+    target = resolve_target(f"checkpoint:{name}", segmenter=lungs_of)
+    data = "phantom:n=400" if name == "phantom64" else str(request.getfixturevalue("cxr"))
+    found = open_dataset(data, size=size).split("test").where(lambda record: record.label in ("covid", "normal"))
+    places = range(0, len(found), max(1, len(found) // 12))
+    batch = found.batch(list(places)[:12])
+    lungs = lungs_of(batch.images)
+    method = LatentPath(generator)
+    _, walks = method.walks(batch.images, target, lungs, positive_set(target, len(batch.images)))
+    assert all(walk.complete for walk in walks)
+    if name == "phantom64":
+        assert batch.lesion is not None
+        ill = batch.lesion.flatten(1).any(1)
+        maps = {each: METHODS[each](MethodOptions(generator=generator)) for each in ("latent_path", "difference", "grad_cam")}
+        heat = {each: made.attribute(batch.images[ill], target, lungs[ill]) for each, made in maps.items()}
+        for each in ("latent_path", "difference"):
+            assert bool(pointing_game(heat[each], batch.lesion[ill]).all())
+            ours, theirs = (iou_equal_area(heat[one], batch.lesion[ill]).mean() for one in (each, "grad_cam"))
+            assert ours > theirs + 0.1
