@@ -38,9 +38,9 @@ class CxrNetTraining:
     is not theirs."""
 
     second: float = 1.0
-    area: float = 0.3
-    variation: float = 0.3
-    dropped: float = 0.3
+    area: float = 0.1
+    variation: float = 0.1
+    dropped: float = 1.0
     swapped: float = 0.5
     mixup: float = 0.2
 

@@ -51,8 +51,8 @@ def test_each_term_has_its_weight(phantoms: Dataset) -> None:
     truth = torch.tensor([CLASSES.index(label) for label in batch.labels])
     assert plain["first"].item() == pytest.approx(F.cross_entropy(read.first, truth).item(), rel=1e-5)
     assert plain["second"].item() == pytest.approx(F.cross_entropy(read.second, truth).item(), rel=1e-5)
-    assert plain["area"].item() == pytest.approx(0.3 * 2 * read.maps.mean().item(), rel=1e-5)
-    network.weights = replace(STILL, second=2.0, area=0.6, variation=0.0, dropped=0.0)
+    assert plain["area"].item() == pytest.approx(0.1 * 2 * read.maps.mean().item(), rel=1e-5)
+    network.weights = replace(STILL, second=2.0, area=0.2, variation=0.0, dropped=0.0)
     other = network(batch.images, batch.lungs, batch)
     assert set(other) == set(plain) - {"dropped"}
     assert other["second"].item() == pytest.approx(2 * plain["second"].item(), rel=1e-5)
