@@ -80,7 +80,7 @@ def read_config(directory: Path) -> dict[str, Any]:
         return {"schema_version": SCHEMA_VERSION, "sha256": str(config["sha256"]), "parts": parts}
     except KeyError as error:
         raise CheckpointError(f"{path}: expected a checkpoint configuration, got one without {error}") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: expected a checkpoint configuration, got: {error}") from error
 
 
@@ -181,14 +181,26 @@ def save_part(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_fit(network: Callable[[], nn.Module], part: Part) -> None:
+    """CheckpointError unless the network that would be made takes a part's tensors: found before it asks for memory, which a
+    configuration may name without end."""
+    with torch.device("meta"):
+        planned = network()
+    _take(planned, part, assign=True)
+
+
 def load_into(network: nn.Module, part: Part) -> None:
     """Load a part's tensors into a network and freeze it; raises CheckpointError when names or shapes do not fit."""
-    try:
-        network.load_state_dict(dict(part.state))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"checkpoint {part.checkpoint}: weights do not fit the configuration: {reason}") from error
+    _take(network, part)
     network.requires_grad_(False).eval()
+
+
+def _take(network: nn.Module, part: Part, *, assign: bool = False) -> None:
+    try:
+        network.load_state_dict(dict(part.state), assign=assign)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:600]
+        raise CheckpointError(f"checkpoint {part.checkpoint}: weights do not fit the configuration: {reason}") from error
 
 
 def load_network(
@@ -200,7 +212,11 @@ def load_network(
     if found.kind != kind:
         raise CheckpointError(f"checkpoint {name}: expected part {part!r} to be of kind {kind!r}, got {found.kind!r}")
     try:
-        built = network(config.model_validate(found.config))
+        checked = config.model_validate(found.config)
+        check_fit(lambda: network(checked), found)
+        built = network(checked)
+    except CheckpointError:
+        raise
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"checkpoint {name}: part {part!r}: unusable configuration: {reason}") from error

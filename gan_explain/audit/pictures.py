@@ -79,6 +79,6 @@ def load_pictures(directory: str | os.PathLike[str]) -> list[Picture]:
             structure = read_image(folder / f"{name}.structure.png")
             layer = read_image(folder / f"{name}.layer.png") * np.float32(scale)
             found.append(Picture(structure=structure, layer=layer, **entry))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: expected the pictures of an audit, got: {error}") from error
     return found

@@ -26,7 +26,7 @@ def read_document(path: Path, kind: str) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if document["kind"] != kind or document["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"{document['kind']} of schema_version {document['schema_version']}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: expected an {kind} (schema {SCHEMA_VERSION}), got: {error}") from error
     return document
 

@@ -43,7 +43,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     """run.json of a folder of ours; {} when it has none or another program's."""
     try:
         run = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return dict(run) if isinstance(run, dict) and run.get("program") == PROGRAM else {}
 

@@ -55,7 +55,7 @@ class EvaluationResult:
             path = Path(directory) / SAMPLES
             with path.open(newline="", encoding="utf-8") as file:
                 rows = from_csv(file)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{path}: expected a saved evaluation of schema {SCHEMA_VERSION}, got: {error}") from error
         return cls(measures, rows, provenance)
 

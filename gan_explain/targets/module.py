@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from gan_explain import image, spectrum
-from gan_explain.checkpoints import Part, load_into
+from gan_explain.checkpoints import Part, check_fit, load_into
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.segmenter import load_segmenter
@@ -282,7 +282,11 @@ def target_from_part(part: Part, segmenter: Segmenter | None = None) -> ModuleTa
         raise CheckpointError(f"checkpoint {part.checkpoint}: expected a part of kind 'target', got {part.kind!r}")
     try:
         config = TargetConfig.model_validate(part.config)
-        network = build(ClassifierConfig(arch=config.arch, classes=len(config.classes), channels=config.channels))
+        layout = ClassifierConfig(arch=config.arch, classes=len(config.classes), channels=config.channels)
+        check_fit(lambda: build(layout), part)
+        network = build(layout)
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise CheckpointError(f"checkpoint {part.checkpoint}: unusable target configuration: {brief(error)}") from error
     load_into(network, part)

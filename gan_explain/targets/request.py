@@ -57,10 +57,10 @@ def described(file: Path, defaults: Mapping[str, Any], embedded: str | None = No
     Raises TargetError, naming the file, for what is no such configuration.
     """
     sidecar = Path(f"{file}.json")
-    where, text = (sidecar, sidecar.read_text(encoding="utf-8")) if sidecar.is_file() else (file, embedded or "{}")
+    where = sidecar if sidecar.is_file() else file
     try:
-        stored = json.loads(text)
-    except ValueError as error:
+        stored = json.loads(sidecar.read_bytes() if sidecar.is_file() else embedded or "{}")
+    except (ValueError, RecursionError) as error:
         raise TargetError(f"{where}: expected JSON, got: {error}") from error
     if not isinstance(stored, dict):
         raise TargetError(f"{where}: expected a JSON object, got {type(stored).__name__}")

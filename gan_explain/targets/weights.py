@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from gan_explain.types import CheckpointError, TargetError
+
+TENSORS = "a file of tensors (.safetensors or .pth)"
 
 
 def read_weights(path: str | os.PathLike[str], sha256: str | None = None, *, known: Sequence[type] = ()) -> dict[str, Tensor]:
@@ -32,23 +35,34 @@ def read_weights(path: str | os.PathLike[str], sha256: str | None = None, *, kno
         if digest != sha256.lower():
             raise CheckpointError(f"{path}: expected SHA-256 {sha256.lower()}, got {digest}")
     try:
-        if path.suffix == ".safetensors":
-            state: Any = safetensors.torch.load_file(path)
-        else:
-            with torch.serialization.safe_globals(list(known)):
-                state = torch.load(path, map_location="cpu", weights_only=True)
-            if isinstance(state, nn.Module):
-                state = state.state_dict()
-    except OSError:
+        state: Any = safetensors.torch.load_file(path) if path.suffix == ".safetensors" else load_tensors(path, known)
+    except (CheckpointError, OSError, MemoryError):
         raise
-    except Exception as error:  # a damaged file makes the unpickler stumble in many ways
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: expected a file of tensors (.safetensors or .pth), got: {reason}") from error
+    except Exception as error:  # of safetensors: not all that it raises is public
+        raise CheckpointError(f"{path}: expected {TENSORS}, got: {error}") from error
+    if isinstance(state, nn.Module):
+        state = state.state_dict()
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: expected tensors by name, got {type(state).__name__}")
     return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def load_tensors(path: Path, known: Sequence[type] = (), expected: str = TENSORS) -> Any:
+    """What torch.save wrote into a file: tensors, numbers and containers, and objects of `known` classes. CheckpointError, naming
+    the file and what was `expected`, for anything else; no code in it is run."""
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(list(known)):
+            warnings.simplefilter("ignore")  # its remarks on pickles of other programs
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file makes the unpickler stumble in many ways
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if "weights_only" in str(error):  # torch tells how to load it all the same: not from here
+            reason = "other objects, whose code was not run"
+        raise CheckpointError(f"{path}: expected {expected}, got: {reason}") from error
 
 
 def load_torchvision_weights(

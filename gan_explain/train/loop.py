@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import math
-import pickle
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from tqdm import tqdm
 from gan_explain.checkpoints import CONFIG, WEIGHTS, settle
 from gan_explain.image import write_bytes
 from gan_explain.signals import heard, next_is_fatal
+from gan_explain.targets.weights import load_tensors
 from gan_explain.temporaries import check_places
 from gan_explain.train.distributed import any_rank, is_main
 from gan_explain.train.update import check_finite, check_state, check_weights
@@ -209,15 +209,17 @@ def load_state(trainer: Trainer, path: Path) -> int:
     if not path.is_file():
         raise CheckpointError(f"{path}: no state to resume from")
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
+        state = load_tensors(path, expected="a training state of this configuration")
         trainer.restore(state["trainer"])
         if is_main():  # as with samplers: the streams saved are the first process's
             torch.set_rng_state(state["rng"])
             if "cuda_rng" in state and torch.cuda.is_available():
                 torch.cuda.set_rng_state(state["cuda_rng"])
         return int(state["step"])
-    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, EOFError, OSError) as error:
-        reason = " ".join(str(error).split())
+    except CheckpointError:
+        raise
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{path}: expected a training state of this configuration, got: {reason}") from error
 
 
@@ -232,7 +234,7 @@ def _forget(path: Path, first: int) -> None:
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError, KeyError):  # a line that a kill cut short
+        with suppress(ValueError, LookupError, TypeError, RecursionError):  # a line that a kill cut short
             kept += [line + "\n"] if json.loads(line)["step"] <= first else []
     write_bytes(path, "".join(kept).encode())
 
