@@ -1,4 +1,4 @@
-"""`gan-explain explain` from end to end: any CNN with gradients, no generator."""
+"""`gan-explain explain` from end to end: any CNN, every method, with and without a generator."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
+from gan_explain.attribution import METHODS
 from gan_explain.cli.models import digest
 
 Invoke = Callable[..., Result]
@@ -45,6 +46,69 @@ def test_a_person_is_told(invoke: Invoke, positive: Path) -> None:
     assert "layer features.0, 32 × 32 cells" in result.stdout
 
 
+MAPS = ("grad_cam", "integrated_gradients", "gradient_x_input", "occlusion", "latent_path", "difference")
+
+
+def test_maps_stand_side_by_side(invoke: Invoke, positive: Path, world: Path) -> None:
+    """Of a checkpoint with a generator of its own: no --generator is needed."""
+    asked = ("explain", positive, "--segmenter", "everywhere", "--target", "checkpoint:tiny")
+    result = invoke(*asked, "--method", ",".join(MAPS), "--out", "e", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert {path.stem for path in (world / "e").glob("*.npy")} == set(MAPS)
+    answer = json.loads(result.stdout)
+    assert tuple(answer["methods"]) == MAPS
+    assert answer["left_out"] == {}
+    for name in MAPS:
+        heat = np.load(world / "e" / f"{name}.npy", allow_pickle=False)
+        assert heat.shape == (64, 64)
+        assert answer["methods"][name]["sum"] == pytest.approx(float(heat.astype(np.float64).sum()), rel=1e-6, abs=1e-9)
+    run = json.loads((world / "e" / "run.json").read_text())
+    assert (run["generator"]["name"], run["generator"]["part"]) == ("tiny", "lungs")
+    assert invoke(*asked, "--out", "one").exit_code == 0
+    with Image.open(world / "e" / "heat.png") as many, Image.open(world / "one" / "heat.png") as one:
+        assert many.size[0] > 1.8 * one.size[0]  # four in a row
+        assert many.size[1] > 1.8 * one.size[1]  # in two rows
+    assert "generator" not in json.loads((world / "one" / "run.json").read_text())
+
+
+def test_a_map_sums_to_the_gain_that_its_note_states(invoke: Invoke, positive: Path) -> None:
+    result = invoke("explain", positive, *OURS, "--method", "latent_path", "--dry-run", "--json")
+    found = json.loads(result.stdout)["methods"]["latent_path"]
+    first, last = map(float, found["note"].partition(": p ")[2].partition(";")[0].split(" to "))
+    assert found["sum"] == pytest.approx(last - first, abs=2e-3)
+
+
+def test_the_generator_can_be_another(invoke: Invoke, positive: Path, world: Path) -> None:
+    brightness = ("--segmenter", "everywhere", "--target", "brightness_target:Brightness")
+    for part in ("", "#free"):
+        result = invoke(
+            "explain", positive, *brightness, "--method", "difference", "--generator", f"tiny{part}", "--out", f"e{part}"
+        )
+        assert result.exit_code == 0, result.stderr
+    lungs, free = (np.load(world / name / "difference.npy", allow_pickle=False) for name in ("e", "e#free"))
+    assert not np.allclose(lungs, free)
+
+
+def test_all_leaves_out_what_the_target_does_not_allow(invoke: Invoke, positive: Path, world: Path) -> None:
+    """Without convolutions and without a generator."""
+    brightness = ("--segmenter", "everywhere", "--target", "brightness_target:Brightness")
+    result = invoke("explain", positive, *brightness, "--method", "all", "--out", "e", "--json")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert set(answer["methods"]) | set(answer["left_out"]) == set(METHODS)
+    assert {"integrated_gradients", "gradient_x_input", "occlusion"} <= set(answer["methods"])
+    assert "convolution" in answer["left_out"]["grad_cam"]
+    assert "--generator" in answer["left_out"]["latent_path"]
+    assert {path.stem for path in (world / "e").glob("*.npy")} == set(answer["methods"])
+    told = invoke("explain", positive, *brightness, "--method", "all", "--dry-run")
+    assert "left out: grad_cam: expected a network with a convolution" in told.stdout
+
+
+def test_help_names_every_method(invoke: Invoke) -> None:
+    words = set(invoke("explain", "--help").stdout.replace(",", " ").replace(";", " ").split())
+    assert set(METHODS) <= words
+
+
 def test_another_positive_set_has_another_map(invoke: Invoke, positive: Path, world: Path) -> None:
     for name in ("covid", "normal"):
         assert invoke("explain", positive, *OURS, "--positive", name, "--out", name).exit_code == 0
@@ -62,10 +126,15 @@ def test_dry_run_writes_nothing(invoke: Invoke, positive: Path, world: Path) -> 
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (("--method", "tea_leaves"), 2, "expected one or more of grad_cam"),
+        (("--method", "tea_leaves"), 2, "tea_leaves: expected one or more of"),
         (("--method", ","), 2, "grad_cam"),
         (("--layer", "nowhere"), 4, "layer 'nowhere'"),
-        (("--target", "brightness_target:Brightness"), 4, "convolution"),
+        (("--target", "brightness_target:Brightness"), 4, "--method grad_cam: expected a network with a convolution"),
+        (("--method", "occlusion,grad_cam", "--target", "brightness_target:Brightness"), 4, "--method grad_cam"),
+        (("--method", "difference", "--target", "brightness_target:Brightness"), 2, "expected --generator NAME[#PART]"),
+        (("--method", "latent_path", "--generator", "nobody"), 3, "nobody"),
+        (("--method", "latent_path", "--generator", "tiny#target"), 3, "kind 'disentangler'"),
+        (("--method", "grad_cam", "--generator", "tiny"), 2, "none of the methods"),
         (("--target", "brightness_target:NotANumber"), 4, "NaN"),
         (("--positive", "measles"), 4, "measles"),
         (("--segmenter", "nobody"), 3, "nobody"),
@@ -82,9 +151,15 @@ def test_bad_options(invoke: Invoke, positive: Path, world: Path, args: tuple[st
 
 def test_a_target_without_gradients_is_refused(invoke: Invoke, positive: Path, save_onnx: Callable[..., Path]) -> None:
     path = save_onnx("two", describe={"classes": ["normal", "covid"], "positive": ["covid"]})
-    result = invoke("explain", positive, "--segmenter", "everywhere", "--target", f"onnx:{path}")
-    assert result.exit_code == 4, result.stderr
-    assert "gradients" in result.stderr
+    asked = ("explain", positive, "--segmenter", "everywhere", "--target", f"onnx:{path}")
+    for name in ("grad_cam", "integrated_gradients", "latent_path"):
+        given = ("--generator", "tiny") if name == "latent_path" else ()
+        result = invoke(*asked, "--method", name, *given)
+        assert result.exit_code == 4, result.stderr
+        assert f"--method {name}" in result.stderr
+        assert "gradients" in result.stderr
+    result = invoke(*asked, "--method", "occlusion,difference", "--generator", "tiny", "--dry-run")
+    assert result.exit_code == 0, result.stderr
 
 
 def test_bad_images(invoke: Invoke, world: Path, save_image: Callable[..., Path]) -> None:

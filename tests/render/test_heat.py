@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from gan_explain.render.draw import enlarge, font
-from gan_explain.render.heat import HeatMap, fit, lay, outlined, wrap, write_heat
+from gan_explain.render.heat import HeatMap, fit, full_colour, lay, outlined, wrap, write_heat
 
 SIDE = 192
 
@@ -56,6 +57,59 @@ def test_text_fits() -> None:
     assert max(font(13).getlength(line) for line in lines) <= 120
     assert fit("short", 200, 13) == "short"
     assert font(13).getlength(fit("x" * 200, 100, 13)) <= 100
+
+
+def test_a_few_bright_pixels_do_not_dim_the_rest() -> None:
+    values = torch.full((1, 1, 64, 64), 0.1)
+    values[0, 0, 0, :4] = -5.0
+    assert full_colour(values) == pytest.approx(0.1)
+    lone = torch.zeros(1, 1, 64, 64)
+    lone[0, 0, 3, 3] = 2.0
+    assert full_colour(lone) == 2.0
+    assert full_colour(torch.zeros(1, 1, 8, 8)) == 0.0
+
+
+def size_of(count: int, path: Path) -> tuple[int, int]:
+    maps = [HeatMap(f"map {i}", hot_corner(), caveat="It says. " * (20 if i == 5 else 1), unit="opacity") for i in range(count)]
+    write_heat(
+        torch.rand(1, 64, 64), maps, path, title="a.png", probability=0.7, label="p(covid)", operating_point=0.5, side=SIDE
+    )
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def test_many_maps_stand_in_rows(tmp_path: Path) -> None:
+    """With the image itself: 4 in one row, 5 as 3 and 2, 8 as 4 and 4, 9 as three rows of 3."""
+    sizes = {count: size_of(count, tmp_path / "x.png") for count in (2, 3, 4, 7, 8)}
+    assert sizes[3][0] > sizes[2][0]
+    assert sizes[4][0] == sizes[2][0] == sizes[8][0]
+    assert sizes[7][0] == sizes[3][0]
+    assert sizes[4][1] > 1.9 * (sizes[3][1] - 20)
+    assert sizes[8][1] > sizes[7][1]
+
+
+def test_every_line_of_a_caption_is_drawn(tmp_path: Path) -> None:
+    """A longer note makes the figure taller, and its last line is there."""
+    heights = []
+    for count in (1, 12):
+        heat = HeatMap("x", hot_corner(), ("word " * 12 * count,), "last words")
+        write_heat(
+            torch.rand(1, 64, 64),
+            [heat],
+            tmp_path / "x.png",
+            title="a",
+            probability=0.1,
+            label="p",
+            operating_point=0.5,
+            side=SIDE,
+        )
+        with Image.open(tmp_path / "x.png") as picture:
+            pixels = np.asarray(picture, dtype=int)
+        heights.append(pixels.shape[0])
+        right = pixels[:, SIDE + 40 :].max(2)
+        rows = np.flatnonzero((right > 80).any(1))
+        assert pixels.shape[0] - 50 < rows[-1] < pixels.shape[0] - 5
+    assert heights[1] > heights[0] + 100
 
 
 def test_a_figure_has_a_column_for_each_map(tmp_path: Path) -> None:
