@@ -36,11 +36,14 @@ PRINTING = FLOOR["doctor"]  # from here up: may print and seed
 
 SEEDING = {"np.random.seed", "numpy.random.seed", "random.seed", "torch.seed", "torch.manual_seed", "torch.random.manual_seed"}
 SEEDING |= {"torch.cuda.manual_seed", "torch.cuda.manual_seed_all", "torch.use_deterministic_algorithms"}
+PICKLES = ("pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib")  # not imported at all
 EVERYWHERE = {
-    "pickle.load": "runs code from the file",
-    "pickle.loads": "runs code from the file",
-    "yaml.load": "runs code from the file",
-    "yaml.unsafe_load": "runs code from the file",
+    **dict.fromkeys(("pickle.load", "pickle.loads", "marshal.load", "marshal.loads", "shelve.open"), "runs code from the file"),
+    **dict.fromkeys(("yaml.load", "yaml.full_load", "yaml.unsafe_load", "yaml.load_all"), "runs code from the file"),
+    **dict.fromkeys(("eval", "exec", "builtins.eval", "builtins.exec"), "runs text as code"),
+    **dict.fromkeys(("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"), "runs a shell"),
+    **dict.fromkeys(("pandas.read_pickle", "pd.read_pickle"), "runs code from the file"),
+    "tempfile.mktemp": "names a file that another process may make first",
     "torch.jit.load": "runs code from the file",
     "torch.export.load": "runs code from the file",
     "torch.hub.load": "downloads",
@@ -77,6 +80,18 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
 
 
+def unsafe_keywords(call: ast.Call) -> Iterator[str]:
+    """What a call says, or leaves unsaid, in keywords that decide whether code is run."""
+    said = {each.arg: each.value.value if isinstance(each.value, ast.Constant) else None for each in call.keywords}
+    name = dotted(call.func)
+    if name == "torch.load" and said.get("weights_only") is not True:
+        yield "torch.load without weights_only=True runs code from the file"
+    if (name in ("np.load", "numpy.load") or "allow_pickle" in said) and said.get("allow_pickle") is not False:
+        yield f"{name} without allow_pickle=False runs code from the file"
+    if said.get("shell", False) is not False:
+        yield f"{name} with a shell runs what stands in a name"
+
+
 def import_violations(source: str, part: str) -> list[str]:
     """Imports in a file of `part` (a top-level module or package of gan_explain) that do not point down."""
     if part not in FLOOR:
@@ -106,6 +121,9 @@ def habit_violations(source: str, part: str) -> list[str]:
         for line, name in imported(tree)
         if any(name == module or name.startswith(f"{module}.") for module in RUNS_CODE) and name not in forbidden
     ]
+    found += [
+        f"{line}: import of {name}: runs code from files" for line, name in imported(tree) if name.partition(".")[0] in PICKLES
+    ]
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             if isinstance(node, ast.Attribute) and dotted(node).startswith("torchvision.io"):
@@ -114,10 +132,7 @@ def habit_violations(source: str, part: str) -> list[str]:
         name = dotted(node.func)
         if name in forbidden:
             found.append(f"{node.lineno}: {name}: {forbidden[name]}")
-        if name == "torch.load" and not any(
-            k.arg == "weights_only" and isinstance(k.value, ast.Constant) and k.value.value is True for k in node.keywords
-        ):
-            found.append(f"{node.lineno}: torch.load without weights_only=True runs code from the file")
+        found += [f"{node.lineno}: {unsafe}" for unsafe in unsafe_keywords(node)]
     return found
 
 
@@ -154,6 +169,13 @@ def test_source_keeps_its_floor_and_habits(path: Path) -> None:
     if path.relative_to(PACKAGE).as_posix() == TRUSTED:
         habits = [each for each in habits if not each.partition(": ")[2].startswith(RUNS_CODE)] + unguarded(source)
     assert import_violations(source, part) + habits == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("benchmarks/**/*.py")) + sorted(ROOT.glob("examples/**/*.py")), ids=lambda path: path.name
+)
+def test_benchmarks_and_examples_keep_the_habits(path: Path) -> None:
+    assert habit_violations(path.read_text(encoding="utf-8"), "cli") == []
 
 
 def test_every_package_folder_has_an_init() -> None:
@@ -210,6 +232,21 @@ def test_an_import_that_points_down_is_allowed(part: str, source: str) -> None:
         ("checkpoints", "torch.load(path, weights_only=False)"),
         ("cli", "import pickle\npickle.load(file)"),
         ("cli", "from pickle import load"),
+        ("train", "import pickle"),
+        ("data", "import shelve"),
+        ("data", "from marshal import loads as read"),
+        ("render", "np.load(path)"),
+        ("render", "np.load(path, allow_pickle=True)"),
+        ("render", "np.load(path, allow_pickle=trusted)"),
+        ("render", "np.save(path, array, allow_pickle=True)"),
+        ("render", "subprocess.run(command, shell=True)"),
+        ("render", "subprocess.run(command, shell=bool(command))"),
+        ("render", "os.system(command)"),
+        ("render", "eval(text)"),
+        ("render", "exec(text)"),
+        ("render", "tempfile.mktemp()"),
+        ("checkpoints", "torch.load(path, weights_only=trusted)"),
+        ("cli", "yaml.full_load(file)"),
         ("cli", "yaml.load(file)"),
         ("train", "np.random.seed(0)"),
         ("train", "torch.manual_seed(0)"),
@@ -235,6 +272,9 @@ def test_a_bad_habit_is_found(part: str, source: str) -> None:
         ("train", "torch.Generator().manual_seed(0)"),
         ("targets", "torch.load(path, weights_only=True)"),
         ("metrics", "logger.info('print')"),
+        ("render", "np.load(path, allow_pickle=False)"),
+        ("render", "subprocess.run(command, shell=False)"),
+        ("nets", "network.eval()"),
     ],
 )
 def test_a_good_habit_is_allowed(part: str, source: str) -> None:
