@@ -212,7 +212,7 @@ def quantize16(images: Tensor) -> Tensor:
 
 def write_png16(image: Tensor, path: str | os.PathLike[str]) -> None:
     """Write (1, H, W) or (H, W) in [0, 1] as a lossless 16-bit gray PNG, atomically and without metadata."""
-    array = (image.detach().squeeze().clamp(0, 1) * 65535).round().to(torch.int32).cpu().numpy().astype(np.uint16)
+    array = (image.detach().reshape(image.shape[-2:]).clamp(0, 1) * 65535).round().to(torch.int32).cpu().numpy().astype(np.uint16)
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, format="PNG")
     write_bytes(path, buffer.getvalue())
