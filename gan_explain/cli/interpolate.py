@@ -66,8 +66,8 @@ def interpolate(
 ) -> dict[str, Any]:
     """Turn a COVID-negative chest radiograph into a positive one and chart what a CNN makes of every frame.
 
-    IMAGE is a PNG or JPEG file. One that the target calls negative is made positive; a positive is healed and made worse. Without
-    an IMAGE a synthetic patient is drawn.
+    IMAGE is a PNG, JPEG or DICOM file. One that the target calls negative is made positive; a positive is healed and made worse.
+    Without an IMAGE a synthetic patient is drawn.
 
     Writes lossless frames, transition.mp4 and .gif, response_curve.png and .csv, a contact strip and run.json.
     """
