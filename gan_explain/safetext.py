@@ -44,7 +44,7 @@ def printable(text: str) -> str:
         hidden = each not in "\n\t" and unicodedata.category(each) in ("Cc", "Cf", "Cs")
         return ascii(each)[1:-1] if hidden else each
 
-    return "".join(map(shown, text))
+    return text if text.isprintable() else "".join(map(shown, text))
 
 
 def _cell(value: object) -> str:

@@ -88,7 +88,8 @@ def augment(
     size, generator = _load(kind, name, run.device)
     dataset = open_included(run, data, size, include)
     train = dataset.split("train")
-    count = shortfall(train, (label,)) if count is None else count
+    lacking = shortfall(train, (label,))  # also with a number: it refuses a split without either class
+    count = lacking if count is None else count
     if kind == "gan" and label not in generator.config.labels:
         raise click.UsageError(f"--label {label}: the generator of {name} knows {', '.join(generator.config.labels)}")
     if not count:
