@@ -32,9 +32,9 @@ class MethodOptions:
 
 # A name, as --method takes it, to a function of the options.
 METHODS: dict[str, Callable[[MethodOptions], Method]] = {
-    "cxrnet": lambda options: CxrNetMap(),
     "grad_cam": lambda options: GradCam(options.layer),
     "lung_cam": lambda options: LungCam(options.layer, options.segmenter),
+    "cxrnet": lambda options: CxrNetMap(),
     "fem": lambda options: Fem(options.layer),
     "spectral_fem": lambda options: SpectralFem(options.layer),
     "integrated_gradients": lambda options: IntegratedGradients(),
