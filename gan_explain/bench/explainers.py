@@ -8,17 +8,16 @@ one, else the segmenter's). Right or wrong calls count alike; each row says what
     likeness, ssim, changed   between the map and that of the same network with its weights drawn anew
     ms                        of one image, in batches
 
-What differs between methods is the map alone: order of ties, noise and baseline belong to the image. `Noise` is the null.
+What differs between methods is the map alone: order of ties, noise and baseline belong to the image. Two maps
+that no method made stand beside them: noise, which says nothing, and the mask itself.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +37,8 @@ from gan_explain.types import DataError, Record, Segmenter, Target, TargetError
 BASELINES = ("blurred", "mean", "negatives")
 BLUR = 1 / 16  # standard deviation of a blurred baseline, of the side of an image
 NEGATIVES = 256  # training images that a baseline of negatives is the mean of, at most
+REFERENCES = ("noise", "mask")
+Made = tuple[Tensor, Tensor | None, float]  # a map (N, 1, H, W), the same of the untrained network, seconds
 Baseline = Callable[[Tensor, Tensor], Tensor]  # images, lungs (N, 1, H, W) -> what stands where a pixel is deleted
 
 
@@ -85,21 +86,6 @@ class Row:
     def as_dict(self) -> dict[str, str | float | None]:
         """As JSON: NaN is null."""
         return {name: None if value != value else value for name, value in asdict(self).items()}
-
-
-class Noise(Method):
-    """A map of noise, drawn by the image itself: what each measure gives to a map that says nothing. It never sees the target."""
-
-    title: ClassVar[str] = "noise"
-    caveat: ClassVar[str] = "Drawn at random: it says nothing."
-
-    def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
-        """images (N, 1, H, W) -> (N, 1, H, W), uniform in [0, 1)."""
-        drawn = []
-        for image in images.detach().cpu():
-            seed = int.from_bytes(hashlib.sha256(image.contiguous().numpy().tobytes()).digest()[:7], "little")
-            drawn.append(torch.rand(image.shape, generator=torch.Generator().manual_seed(seed)))
-        return torch.stack(drawn).to(images.device)
 
 
 def positives(dataset: Dataset, target: Target, limit: int | None, seed: int) -> Dataset:
@@ -189,18 +175,19 @@ def explained(
     steps: int = 50,
     seed: int = 0,
 ) -> Iterator[Row]:
-    """A row for every image and method, as they come. `name` is what the rows call the target; `steps` of deletion."""
+    """A row for every image and map, as they come: of the methods, then of REFERENCES. `name` is what the rows call the target;
+    `steps` of deletion and insertion."""
     fresh = reinitialised(target, torch.Generator().manual_seed(seed)) if isinstance(target, ModuleTarget) else None
     for asked in batches:
         stand_in = baseline(asked.images, asked.lungs)
         p_baseline = ask(target, stand_in, asked.lungs)
-        for method_name, method in methods.items():
-            heat, seconds = _timed(method, target, asked)
+        maps = {each: _made(method, target, fresh, asked) for each, method in methods.items()}
+        for each, (heat, other, seconds) in {**maps, **_references(asked, seed)}.items():
             columns = {
                 "p_baseline": p_baseline,
                 **_located(heat, asked.masks),
                 **_faithful(target, asked, heat, stand_in, steps, seed),
-                **_randomised(method, fresh, asked, heat),
+                **_randomised(heat, other),
                 "ms": torch.full((len(asked),), 1000 * seconds / len(asked)),
             }
             for i, record in enumerate(asked.records):
@@ -208,17 +195,26 @@ def explained(
                 p = float(asked.p[i])
                 called = "positive" if p >= target.operating_point else "negative"
                 yield Row(
-                    target=name, method=method_name, path=record.path, patient_id=record.patient_id, source=record.source,
+                    target=name, method=each, path=record.path, patient_id=record.patient_id, source=record.source,
                     label=record.label, mask=asked.kinds[i], p=p, called=called, **numbers,
                 )  # fmt: skip
 
 
-def _timed(method: Method, target: Target, asked: Asked) -> tuple[Tensor, float]:
+def _made(method: Method, target: Target, fresh: Target | None, asked: Asked) -> Made:
+    """A method's map, that of the untrained network (None for a target whose weights are out of reach), and seconds."""
     started = time.perf_counter()
     heat = method.attribute(asked.images, target, asked.lungs)
     if heat.device.type == "cuda":
         torch.cuda.synchronize(heat.device)
-    return heat, time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    return heat, None if fresh is None else method.attribute(asked.images, fresh, asked.lungs), seconds
+
+
+def _references(asked: Asked, seed: int) -> dict[str, Made]:
+    """What no method made: noise, drawn by image, and the mask itself."""
+    generators = [torch.Generator().manual_seed(seed_of(f"{record.path} noise", seed)) for record in asked.records]
+    noise = torch.stack([torch.rand(asked.images.shape[1:], generator=each) for each in generators]).to(asked.images)
+    return {"noise": (noise, None, math.nan), "mask": (asked.masks, None, math.nan)}
 
 
 def _located(heat: Tensor, masks: Tensor) -> dict[str, Tensor]:
@@ -240,9 +236,8 @@ def _faithful(target: Target, asked: Asked, heat: Tensor, stand_in: Tensor, step
     }
 
 
-def _randomised(method: Method, fresh: Target | None, asked: Asked, heat: Tensor) -> dict[str, Tensor]:
-    """Measures of the map against that of the untrained network; NaN for a target whose weights are out of reach."""
-    if fresh is None:
-        return dict.fromkeys(("likeness", "ssim", "changed"), torch.full((len(asked),), math.nan))
-    found = sameness(heat, method.attribute(asked.images, fresh, asked.lungs))
+def _randomised(heat: Tensor, other: Tensor | None) -> dict[str, Tensor]:
+    if other is None:
+        return dict.fromkeys(("likeness", "ssim", "changed"), torch.full((len(heat),), math.nan))
+    found = sameness(heat, other)
     return {"likeness": found.spearman, "ssim": found.ssim, "changed": found.changed}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gan_explain.bench.explainers import Row
+from gan_explain.bench.explainers import REFERENCES, Row
 from gan_explain.metrics.aggregate import Measure, measure
 from gan_explain.stats import Interval, paired_bootstrap
 from gan_explain.types import DataError
@@ -82,7 +82,7 @@ def leads(by: Mapping[Key, Sequence[Row]], *, n_boot: int = 1000, seed: int = 0)
     """
     found = []
     for (target, method), mine in by.items():
-        others = {name: rows for (where, name), rows in by.items() if where == target and name not in OWN}
+        others = {name: rows for (where, name), rows in by.items() if where == target and name not in (*OWN, *REFERENCES)}
         if method not in OWN or not others:
             continue
         for name, column in COLUMNS.items():

@@ -122,7 +122,7 @@ def test_known_maps_get_the_figures_worked_out_on_paper(phantoms: Dataset, targe
         "brightest": Fixed(lambda x: x), "darkest": Fixed(lambda x: 1 - x),
     }  # fmt: skip
     rows = rows_of(asked, target, methods)
-    assert len(rows) == 6 * 5
+    assert len(rows) == 6 * 7
     by = grouped(rows)
     for row in by["it", "perfect"]:
         assert (row.pointing, row.iou, row.mass) == (1, 1, 1)
@@ -205,18 +205,17 @@ def test_methods_that_a_target_does_not_allow_are_left_out_with_their_reason(pha
     assert "generator" in reasons["difference"]
 
 
-def test_noise_is_the_image_s_own_and_says_nothing(phantoms: Dataset, target: ModuleTarget) -> None:
+def test_noise_says_nothing_and_the_mask_is_where_it_is(phantoms: Dataset, target: ModuleTarget) -> None:
     asked = bench.positives(phantoms, target, 12, 0)
-    rows = rows_of(asked, target, {"noise": bench.Noise()}, 5)
-    assert [each.changed for each in rows] == [0] * 12
+    by = grouped(rows_of(asked, target, {}, 5))
+    assert [name for _, name in by] == ["noise", "mask"]
     lesions = asked.batch().lesion
     assert lesions is not None
-    assert [each.mass for each in rows] == pytest.approx(lesions.flatten(1).mean(1).tolist(), abs=0.03)
-    assert sum(each.road for each in rows) / 12 == pytest.approx(0, abs=0.02)
-    images = asked.batch().images
-    whole, one = bench.Noise().attribute(images, target), bench.Noise().attribute(images[3:4], target)
-    assert torch.equal(whole[3:4], one)
-    assert not torch.equal(whole[0], whole[1])
+    noise, mask = by["it", "noise"], by["it", "mask"]
+    assert [each.mass for each in noise] == pytest.approx(lesions.flatten(1).mean(1).tolist(), abs=0.03)
+    assert sum(each.road for each in noise) / 12 == pytest.approx(0, abs=0.02)
+    assert {(each.pointing, each.iou, each.mass) for each in mask} == {(1, 1, 1)}
+    assert all(math.isnan(each.changed) and math.isnan(each.ms) for each in (*noise, *mask))
 
 
 def row(method: str, patient: str, value: float, lower_is_better: float = 0.0) -> Row:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gan_explain.render.maps import MapRow
     from gan_explain.types import Target
 
-NULL = "noise"
 ROWS, MEASURES, TABLE, BARS, MAPS = "per_image.jsonl", "measures.json", "table.md", "bars.png", "maps.png"
 
 
@@ -81,7 +80,8 @@ def explainers(
 
     Pointing game, IoU at equal area, relevance mass; deletion and insertion AUC and ROAD; how alike the map of the same network
     with its weights drawn anew is; time. Of maps with a sign the positive part is held against the mask; deletion, insertion and
-    ROAD take them as they are. A map of noise stands beside them. Means over images with patient-bootstrap intervals of 95 %.
+    ROAD take them as they are. Noise and the mask itself stand beside them. Means over images, with patient-bootstrap intervals
+    of 95 %.
 
     Writes per_image.jsonl, measures.json, table.md, bars.png and maps.png.
     """
@@ -115,8 +115,6 @@ def explainers(
             raise TargetError("; ".join(f"{name}: {reason}" for name, reason in reasons[spec].items()))
     if not any(found.values()):
         raise TargetError("; ".join(f"{spec}, {name}: {why}" for spec, left in reasons.items() for name, why in left.items()))
-    for methods in found.values():
-        methods[NULL] = bench.Noise()
     about = {"images": {spec: len(each) for spec, each in asked.items()}, "left_out": reasons, "baseline": baseline}
     if run.dry_run:
         return {**about, "methods": {spec: list(each) for spec, each in found.items()}}
@@ -133,12 +131,12 @@ def explainers(
                 for row in bench.explained(found[spec], target, batches, stand_in, name=spec, steps=steps, seed=run.seed):
                     by.setdefault((spec, row.method), []).append(row)
                     file.write(json.dumps(shown_as.rows([row.as_dict()])[0], allow_nan=False) + "\n")
-        ordered = {key: by[key] for key in ((spec, name) for spec in targets for name in found[spec])}
+        ordered = {key: by[key] for key in ((spec, name) for spec in targets for name in (*found[spec], *bench.REFERENCES))}
         totals, ahead = table.measures(ordered, seed=run.seed), table.leads(ordered, seed=run.seed)
         parts = _words(ordered, about), table.markdown(ordered, totals), table.leads_markdown(ahead)
         text = "\n\n".join(filter(None, parts))
         write_bytes(folder / TABLE, f"{text}\n".encode())
-        measured = {spec: {name: totals[spec, name] for name in found[spec]} for spec in targets}
+        measured = {spec: {name: each for (where, name), each in totals.items() if where == spec} for spec in targets}
         document = {"schema_version": 1, **about, "measures": measured, "leads": [asdict(each) for each in ahead]}
         write_bytes(folder / MEASURES, (json.dumps(common.jsonable(document), indent=2, allow_nan=False) + "\n").encode())
         write_bars(_panels(totals), folder / BARS)
