@@ -155,7 +155,7 @@ def test_nothing_depends_on_the_size_of_a_batch(phantoms: Dataset, cnn: ModuleTa
         for name, value in left.items():
             # a float of the last digits may put one pixel of nearly equal heat before another
             assert value == (pytest.approx(right[name], abs=5e-3) if isinstance(value, float) else right[name]), name
-        assert a.ms > 0
+        assert a.ms > 0 or a.method in bench.REFERENCES
 
 
 def test_a_map_of_the_network_changes_with_its_weights(phantoms: Dataset, cnn: ModuleTarget) -> None:
