@@ -254,15 +254,14 @@ def _available(path: Path, header: _Header) -> Any:
     name = header.syntax.name if header.syntax.is_private is False and header.syntax.is_transfer_syntax else "private"
     try:
         decoder = get_decoder(header.syntax)
+        if header.syntax == JPEGExtended12Bit and header.tags.BitsStored > 8:
+            raise NotImplementedError
     except NotImplementedError:
         raise DataError(f"{path}: expected an encoding of pixels that can be decoded, got {name} (not supported)") from None
-    plugins = set(decoder.available_plugins)
-    if header.syntax == JPEGExtended12Bit and header.tags.BitsStored > 8:
-        plugins.discard("pillow")  # eight bits alone
-    if not plugins:
+    if not decoder.is_available:
         raise DataError(
             f"{path}: {name} pixels need a decoder that is not installed: pip install 'gan_explain[dicom]' (JPEG 2000) or "
-            "python-gdcm (JPEG lossless, JPEG-LS, 12-bit JPEG)"
+            "python-gdcm (JPEG lossless, JPEG-LS)"
         )
     return decoder
 

@@ -19,6 +19,7 @@ from gan_explain.dicom import is_dicom
 from gan_explain.types import DataError, Record
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})  # and DICOM, under whatever name
+CONTENTS = "DICOMDIR"  # DICOM itself, but a table of contents
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LUNG_MASKS = ("masks", "lung masks")
 LESION_MASKS = ("infection masks",)
@@ -84,7 +85,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _images(path: Path) -> list[Path]:
-    files = (child for child in path.iterdir() if child.is_file() and not child.name.startswith("."))
+    files = (child for child in path.iterdir() if child.is_file() and not child.name.startswith(".") and child.name != CONTENTS)
     return sorted(file for file in files if file.suffix.lower() in SUFFIXES or is_dicom(file))
 
 
