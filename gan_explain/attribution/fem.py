@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_explain.attribution.base import Method, check_input, finite, masks_for
-from gan_explain.attribution.layers import last_map, named_layer, needs_places, network_of, reads_spectrum, watched
+from gan_explain.attribution.layers import laid_over, last_map, named_layer, needs_places, network_of, reads_spectrum, watched
 from gan_explain.data.spectral import HIGH, LOW, SpectralImportance
 from gan_explain.spectrum import filtered, fitted, radius, symmetric
 from gan_explain.targets import ModuleTarget
@@ -110,9 +110,7 @@ class Fem(Method):
         check_input(images, target, "fem", gradients=False)
         needs_places(target, "fem")
         cells = fem(activations(target, images, lungs, self.layer_of(images, target, lungs)), self.k).float()  # (N, 1, h, w)
-        if isinstance(target, ModuleTarget):
-            return target.laid_over(cells, images, lungs)
-        return F.interpolate(cells, images.shape[-2:], mode="bilinear", align_corners=False)
+        return laid_over(cells, images, target, lungs)
 
 
 class SpectralFem(Method):
@@ -125,7 +123,7 @@ class SpectralFem(Method):
     title: ClassVar[str] = "Spectral FEM"
     caveat: ClassVar[str] = (
         "The network sees frequencies without their place: the map shows where this image holds those that it responds to, "
-        "not where it looked. Coarse frequencies hold most of an image, so its large bright and dark areas lead."
+        "not where it looked. Coarse ones lead, which hold most of any image; random weights give much the same map."
     )
     unit: ClassVar[str] = "brightness"
 
