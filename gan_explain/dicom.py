@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".dcm", ".dicom"})
 MOST_PIXELS = 2**30 // 12  # of one frame; 89 million, Pillow's own limit
 LARGE = 1 << 20  # pixels from which what is not compressed is judged by its header
+PLAIN, MOST_GROWTH = 1 << 24, 50  # pixels up to which any file may grow; beyond, how many may come from a byte
 MOST_HEADER = 4 << 20  # bytes that are read of what stands before the pixels
 PIXEL_DATA, UNDEFINED, DEFLATED = (0x7FE0, 0x0010), 0xFFFFFFFF, "1.2.840.10008.1.2.1.99"
 NUMBERS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel")
@@ -69,6 +70,13 @@ def check_dicom(path: Path) -> None:
         judged = header.tags.Rows * header.tags.Columns > LARGE and not header.compressed
         stored = np.zeros((1, 1), np.uint8) if judged else _decoded(path, file, header)
         _displayed(path, stored, header.tags)
+
+
+def check_growth(path: Path, pixels: int, size: int) -> None:
+    """DataError for a decompression bomb: very many pixels that come from very few bytes. Radiographs take a byte for 20 at the
+    least; masks, which take less, are small."""
+    if pixels > PLAIN and pixels > MOST_GROWTH * size:
+        raise DataError(f"{path}: expected at most {MOST_GROWTH} pixels from a byte, got {pixels} from {size} bytes")
 
 
 @dataclass(frozen=True)
@@ -224,6 +232,7 @@ def _decoded(path: Path, file: BinaryIO, header: _Header) -> NDArray[Any]:
         decoder = _available(path, header)
         sparing: Any = _Sparing(file, os.fstat(file.fileno()).st_size + MOST_HEADER)
         frame = get_frame(sparing, 0, number_of_frames=frames)
+        check_growth(path, tags.Rows * tags.Columns, len(frame))
         _check_frame(path, frame, header)
         source, frames = encapsulate([frame]), 1
     else:

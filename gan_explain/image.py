@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from gan_explain.dicom import check_dicom, is_dicom, read_dicom
+from gan_explain.dicom import check_dicom, check_growth, is_dicom, read_dicom
 from gan_explain.temporaries import temporary_beside
 from gan_explain.types import DataError
 
@@ -36,6 +36,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore", UserWarning)  # Pillow's remarks on metadata: what counts is whether pixels come out
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as file:
+                check_growth(path, file.width * file.height, path.stat().st_size)
                 yield file
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: expected an image (PNG, JPEG, TIFF, DICOM), got something else") from error

@@ -44,14 +44,14 @@ for path in sorted((folder / "bombs").iterdir()):
 """
 
 
-def png(*chunks: tuple[bytes, bytes], side: int = 64) -> bytes:
+def png(*chunks: tuple[bytes, bytes], side: int = 64, pixels: bytes = b"") -> bytes:
     """A sound PNG of one gray level, or one that only claims its side, with further chunks before and after the pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
-    rows = zlib.compress(b"\0" * (65 * 64))
+    rows = pixels or zlib.compress(b"\0" * (65 * 64))
     extra = b"".join(chunk(*each) for each in chunks)
     return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", rows) + extra + chunk(b"IEND", b"")
 
@@ -79,6 +79,7 @@ def tiff(width: int, height: int, *, strips: int = 1) -> bytes:
 def pictures() -> Iterator[tuple[str, bytes]]:
     """Bombs in PNG, JPEG, TIFF, BMP, GIF and WebP."""
     yield "huge.png", png(side=SIDE)
+    yield "within.png", png(side=9400, pixels=b"\x78\x9c" + zeros(85))  # a sound image of one gray level
     full = b"\x78\x9c" + zeros(300)
     yield "profile.png", png((b"iCCP", b"bomb\0\0" + full))
     yield "text.png", png((b"zTXt", b"bomb\0\0" + full))
@@ -108,10 +109,10 @@ def radiographs(save: Callable[..., Path], folder: Path) -> Iterator[tuple[str, 
     def saved(syntax: str = "ExplicitVRLittleEndian", **tags: object) -> bytes:
         return save(folder / "made.dcm", pixels, syntax, **tags).read_bytes()
 
-    def framed(frame: bytes, syntax: str) -> bytes:
+    def framed(frame: bytes, syntax: str, side: int = 64) -> bytes:
         save(folder / "made.dcm", pixels, "JPEG2000Lossless" if "2000" in syntax else syntax)
         ds = pydicom.dcmread(folder / "made.dcm")
-        ds.PixelData = pydicom.encaps.encapsulate([frame])
+        ds.PixelData, ds.Rows, ds.Columns = pydicom.encaps.encapsulate([frame]), side, side
         ds.save_as(folder / "made.dcm")
         return (folder / "made.dcm").read_bytes()
 
@@ -130,6 +131,8 @@ def radiographs(save: Callable[..., Path], folder: Path) -> Iterator[tuple[str, 
     yield "deflated.dcm", meta + zlib.compress(plain[start:], wbits=-15) + zeros(300)
     run = b"\x81\0" * (4 << 20)  # 512 MB
     yield "runs.dcm", framed(struct.pack("<16L", 1, 64, *[0] * 14) + run, "RLELossless")
+    run = b"\x81\0" * (9400**2 // 128 + 1)
+    yield "within.dcm", framed(struct.pack("<16L", 1, 64, *[0] * 14) + run, "RLELossless", 9400)
     jpeg = encoded("JPEG")
     at = jpeg.index(b"\xff\xc0") + 5
     yield "jpeg.dcm", framed(jpeg[:at] + struct.pack(">HH", 9400, 9400) + jpeg[at + 4 :], "JPEGBaseline8Bit")
