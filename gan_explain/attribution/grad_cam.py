@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from captum.attr import LayerGradCam
 from torch import Tensor
 
 from gan_explain.attribution.base import Method, answer, check_input, finite, masks_for
-from gan_explain.attribution.layers import last_map, map_size, named_layer, needs_places
+from gan_explain.attribution.layers import laid_over, last_map, map_size, named_layer, needs_places
 from gan_explain.types import Target, TargetError
 
 
@@ -60,4 +59,4 @@ class GradCam(Method):
             came = tuple(cells.shape) if isinstance(cells, Tensor) else f"{len(cells)} tensors"
             raise TargetError(f"layer {name!r}: expected feature maps (N, C, h, w), got a map of {came}")
         cells = finite(cells, f"layer {name!r}")  # (N, 1, h, w)
-        return F.interpolate(cells, images.shape[-2:], mode="bilinear", align_corners=False).clamp(min=0)
+        return laid_over(cells, images, target, lungs).clamp(min=0)

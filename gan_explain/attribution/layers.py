@@ -1,4 +1,4 @@
-"""Finding the layer that Grad-CAM looks at: the last feature map that is still a map."""
+"""Finding the layer that Grad-CAM looks at, the last feature map that is still a map, and laying its cells over the image."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_explain.attribution.base import masks_for
+from gan_explain.targets import ModuleTarget
 from gan_explain.types import Target, TargetError
 
 
@@ -95,6 +97,14 @@ def named_layer(target: Target, name: str) -> nn.Module:
         known = [each for each, module in modules.items() if isinstance(module, nn.Conv2d)][-4:]
         raise TargetError(f"layer {name!r}: expected a module of the target's network, such as {', '.join(known) or 'none'}")
     return modules[name]
+
+
+def laid_over(cells: Tensor, images: Tensor, target: Target, lungs: Tensor | None) -> Tensor:
+    """Cells (N, C, h, w) over a network's input -> (N, C, H, W) over the images (N, 1, H, W): bilinear, and where the target cuts
+    its input out of the image, back in their place."""
+    if isinstance(target, ModuleTarget):
+        return target.laid_over(cells, images, lungs)
+    return F.interpolate(cells, images.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _is_map(shape: tuple[int, ...]) -> bool:

@@ -148,6 +148,7 @@ LAST = {
     "vgg16_bn": ("features.42", 4),
     "efficientnet_b0": ("features", 2),
     "multi_unet": ("unet.down.2", 4),
+    "cxrnet": ("second.stages.3", 4),
 }
 
 
@@ -248,3 +249,14 @@ def test_methods_are_explainers_with_a_caveat() -> None:
 
 def test_positive_set_is_a_row_an_image() -> None:
     assert positive_set(target(Paper(head=((0.0, 0.0),) * 3), THREE), 2).tolist() == [[False, True, True]] * 2
+
+
+def test_the_cells_of_a_cut_lie_where_the_cut_was() -> None:
+    x, lungs = torch.full((1, 1, 32, 32), 0.5), torch.zeros(1, 1, 32, 32)
+    x[..., 12:14, 22:24] = 1
+    lungs[..., 8:16, 16:24] = 1
+    heat = GradCam().attribute(x, target(Paper(), crop=1.0), lungs)
+    spot = torch.zeros_like(x)
+    spot[..., 12:14, 22:24] = 1
+    assert bool(pointing_game(heat, spot, tolerance=0).all())
+    assert float(heat[..., 18:, :].max()) == float(heat[..., :14].max()) == 0  # the target does not see it
