@@ -122,7 +122,7 @@ def explainers(
     pictures: list[MapRow] = []
     shown_as = secret.names(dataset.records)
     with run.staging() as folder:
-        with open(folder / ROWS, "w", encoding="utf-8") as file:
+        with open(folder / ROWS, "w", encoding="utf-8", buffering=1) as file:
             for spec, target in targets.items():
                 batches = bench.questions(asked[spec], target, lungs_of, batch_size)
                 named = partial(_named, shown_as, spec)
