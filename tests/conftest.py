@@ -13,6 +13,7 @@ import random
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,21 +22,33 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 CXR = Path(os.environ.get("GAN_EXPLAIN_CXR", ROOT.parent / "shared" / "cxr"))
-LOCAL = ("127.0.0.1", "::1", "localhost")
+LOCAL = ("127.0.0.1", "::1", "localhost", "", None, socket.gethostname())
 
 
 @pytest.fixture(autouse=True, scope="session")
 def offline() -> Iterator[None]:
-    """No test talks to another machine (torch.distributed may talk to this one)."""
-    real = socket.socket.connect
+    """No test talks to another machine or asks for its address (torch.distributed may talk to this one)."""
 
-    def connect(self: socket.socket, address: object) -> None:
-        if isinstance(address, tuple) and address[0] not in LOCAL:
-            raise OSError(f"tests are offline: connection to {address!r} refused")
-        real(self, address)  # type: ignore[arg-type]
+    def refused(host: object) -> None:
+        if host not in LOCAL:
+            raise OSError(f"tests are offline: {host!r} refused")
+
+    def guarded(real: Callable[..., Any]) -> Callable[..., Any]:
+        def connect(self: socket.socket, address: object) -> Any:
+            if isinstance(address, tuple):
+                refused(address[0])
+            return real(self, address)
+
+        return connect
+
+    def getaddrinfo(host: Any, *more: Any, real: Callable[..., Any] = socket.getaddrinfo, **named: Any) -> Any:
+        refused(host.decode() if isinstance(host, bytes) else host)
+        return real(host, *more, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", connect)
+        for name in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
         yield
 
 
