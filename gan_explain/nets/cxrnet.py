@@ -106,9 +106,11 @@ class CxrNet(nn.Module):
         self.decoder = Decoder(config.width, config.decoder_widths, config.classes, config.initial_map)
         self.second = Encoder(config.channels, config.classes, config.second_width, config.dropout)
 
-    def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the first encoder (N, K) and the map of every class (N, K, H, W) in [0, 1]."""
+    def look(self, x: Tensor, shared: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Logits of the first encoder (N, K) and the map of every class (N, K, H, W) in [0, 1]. Of the gradient of the maps, the
+        first encoder gets the share `shared`."""
         features, logits = self.first(x)
+        features = [shared * each + (1 - shared) * each.detach() for each in features] if shared < 1 else features
         maps = F.interpolate(self.decoder(features), x.shape[-2:], mode="bilinear", align_corners=False)
         return logits, maps.sigmoid()
 

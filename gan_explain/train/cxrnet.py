@@ -7,6 +7,8 @@ Zhang et al., IEEE JBHI 2023, arXiv 2110.10813, train classification and explana
   image does not show has an empty map.
 - `dropped`: what the map drops must not show the class any more: -log(1 - p) of it by the second encoder on x (1 - A). The
   encoder is held still for it, so that it cannot unlearn the evidence instead.
+- The terms of the map teach the decoder and the second encoder; of their gradient the first encoder gets the share `shared`, by
+  default none: on few images they cost it accuracy.
 - A map may tell the class by its shape, whatever lies under it (Jethani et al., "Have We Learned to Explain?", AISTATS 2021,
   arXiv 2103.01890). So a share of the images, `swapped`, is shown to the second encoder through another image's map A or through
   its complement 1 - A, half each: it learns what the evidence looks like wherever it lies.
@@ -35,13 +37,15 @@ SHIFT = 0.05  # of the side: how far a cut is shifted
 @dataclass(frozen=True)
 class CxrNetTraining:
     """Weights of the terms; mixup: a of Beta(a, a), 0 for none; swapped: the share of images shown through a map that
-    is not theirs."""
+    is not theirs; shared: the share of the map's gradient that reaches the first encoder. With second, area, variation and
+    dropped at 0 the first encoder learns alone, at half the cost: a start from which --resume goes on."""
 
     second: float = 1.0
     area: float = 0.1
     variation: float = 0.1
     dropped: float = 1.0
     swapped: float = 0.5
+    shared: float = 0.0
     mixup: float = 0.2
 
 
@@ -73,7 +77,9 @@ class CxrNetObjective(TargetObjective):
             masks = masks.roll(torch.randint(-reach, reach + 1, (2,)).tolist(), (2, 3))
         x, truth = self.mixed(self.prepare(images, masks), F.one_hot(labels, len(self.classes)).float())
         x = x.contiguous(memory_format=torch.channels_last)
-        first, maps = self.network.look(x)
+        if not (w.second or w.area or w.variation or w.dropped):  # the first encoder alone
+            return {"first": self.cross_entropy(self.network.first(x)[1], truth)}
+        first, maps = self.network.look(x, w.shared)
         kept = mixture(maps, first)
         second = self.network.through(x, self.some_swapped(kept))
         terms = {

@@ -25,11 +25,21 @@ SIDE = 32
 CLASSES = ("normal", "covid")
 PREPARE = Preparation(SIDE, 1, (0.5,), (0.25,), False)
 TINY = CxrNetConfig(width=4, second_width=4, decoder_widths=(4, 4, 4), dropout=0.0)
-STILL = CxrNetTraining(swapped=0.0, mixup=0.0)
+STILL = CxrNetTraining(swapped=0.0, mixup=0.0, shared=1.0)
 
 
 def made(training: CxrNetTraining = STILL) -> CxrNetObjective:
     return CxrNetObjective(CxrNet(TINY), PREPARE, CLASSES, True, 0.0, None, training)
+
+
+def made_as(other: CxrNetObjective) -> CxrNetObjective:
+    """One with the same network and every term."""
+    return CxrNetObjective(other.network, PREPARE, CLASSES, True, 0.0, None, STILL)
+
+
+def learning(network: CxrNetObjective) -> set[str]:
+    """The parts of the network that a gradient has reached."""
+    return {name.partition(".")[0] for name, p in network.network.named_parameters() if p.grad is not None and p.grad.any()}
 
 
 def test_variation_and_still_shown_by_hand() -> None:
@@ -62,18 +72,27 @@ def test_each_term_has_its_weight(phantoms: Dataset) -> None:
 
 def test_the_map_learns_by_what_it_drops_and_the_encoder_does_not(phantoms: Dataset) -> None:
     batch = phantoms.batch(range(4))
-    network = made()
-    network(batch.images, batch.lungs, batch)["dropped"].backward()
-    learns = {name.partition(".")[0] for name, p in network.network.named_parameters() if p.grad is not None and p.grad.any()}
-    assert learns == {"first", "decoder"}
+    for shared, expected in ((1.0, {"first", "decoder"}), (0.0, {"decoder"})):
+        network = made(replace(STILL, shared=shared))
+        network(batch.images, batch.lungs, batch)["dropped"].backward()
+        assert learning(network) == expected
 
 
 def test_another_images_map_teaches_the_second_encoder_alone(phantoms: Dataset) -> None:
     batch = phantoms.batch(range(4))
     network = made(replace(STILL, swapped=1.0))
     network(batch.images, batch.lungs, batch)["second"].backward()
-    learns = {name.partition(".")[0] for name, p in network.network.named_parameters() if p.grad is not None and p.grad.any()}
-    assert learns == {"second"}
+    assert learning(network) == {"second"}
+
+
+def test_the_first_encoder_may_learn_alone(phantoms: Dataset) -> None:
+    batch = phantoms.batch(range(4))
+    network = made(replace(STILL, second=0.0, area=0.0, variation=0.0, dropped=0.0))
+    terms = network(batch.images, batch.lungs, batch)
+    assert terms["first"].item() == pytest.approx(made_as(network)(batch.images, batch.lungs, batch)["first"].item(), rel=1e-5)
+    assert set(terms) == {"first"}
+    terms["first"].backward()
+    assert learning(network) == {"first"}
 
 
 def test_mixing_is_linear_and_keeps_the_sum_of_the_labels() -> None:
