@@ -8,9 +8,12 @@ from torch import Tensor, nn
 
 from gan_explain.attribution import METHODS, Method, MethodOptions
 from gan_explain.attribution.cxrnet import CxrNetMap
+from gan_explain.attribution.grad_cam import GradCam
+from gan_explain.data import open_dataset
+from gan_explain.metrics.pointing import relevance_mass
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.cxrnet import CxrNet, CxrNetConfig
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, resolve_target
 from gan_explain.types import TargetError
 
 CLASSES = ("normal", "pneumonia", "covid")
@@ -83,3 +86,13 @@ def test_another_network_is_refused() -> None:
         CxrNetMap().attribute(torch.rand(1, 1, 32, 32), target)
     with pytest.raises(ValueError, match=r"expected images \(N, 1, H, W\)"):
         CxrNetMap().attribute(torch.rand(1, 3, 32, 32), target)
+
+
+def test_the_shipped_map_lies_on_the_lesions_of_new_phantoms_where_grad_cam_does_not() -> None:
+    data = open_dataset("phantom:n=40", size=64, seed=77).where(lambda record: record.label == "covid")
+    batch = data.batch()
+    target = resolve_target("checkpoint:phantom64-cxrnet")
+    assert batch.lesion is not None
+    own, cam = (relevance_mass(method.attribute(batch.images, target), batch.lesion) for method in (CxrNetMap(), GradCam()))
+    assert float(own.mean()) > 0.55
+    assert bool((own > cam).all())
