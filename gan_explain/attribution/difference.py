@@ -18,7 +18,7 @@ from gan_explain.attribution.base import check_input, finite
 from gan_explain.attribution.latent_path import GeneratorMethod, way_of
 from gan_explain.types import Target
 
-LEAST_ROOM = 0.02  # of brightness, to divide by
+LEAST_ROOM = 0.1  # of brightness, to divide by: where there is less, hardly anything can be seen to change
 
 
 class Difference(GeneratorMethod):
