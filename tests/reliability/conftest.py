@@ -64,7 +64,7 @@ def forked() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(
         [sys.executable, str(HERE / "server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=ROOT
     ) as server:
-        assert answer(server, 120) == "ready"
+        assert answer(server, 300) == "ready"
         yield server
         server.kill()  # it has nothing to finish
 

@@ -1,4 +1,4 @@
-"""A process that has imported everything and forks for every command, so that a test need not wait for imports.
+"""A process that has imported what takes long and forks for every command, so that a test need not wait for imports.
 
 A line of JSON on standard input is a command: {"run": [words], "folder": where, "log": file, "largest": bytes or null}. Words are
 those of `gan-explain`, or of a Python script where the first ends in .py. Answers: the child's process id, then its exit code
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import pkgutil
 import resource
 import runpy
 import signal
@@ -18,13 +17,8 @@ import traceback
 from importlib import import_module
 from typing import Any
 
-import gan_explain
-
-
-def import_everything() -> None:
-    for module in pkgutil.walk_packages(gan_explain.__path__, "gan_explain."):
-        if not module.name.endswith("__main__"):
-            import_module(module.name)
+# What most commands need; the rest is imported by the child that needs it.
+IMPORTED = ("cli.interpolate", "cli.train.segmenter", "latent.synthetic", "render", "segmenter", "targets", "train.segmenter")
 
 
 def work(words: list[str], folder: str, log: str, largest: int | None) -> int:
@@ -50,7 +44,8 @@ def work(words: list[str], folder: str, log: str, largest: int | None) -> int:
 
 
 def main() -> None:
-    import_everything()
+    for module in IMPORTED:
+        import_module(f"gan_explain.{module}")
     say("ready")
     for line in sys.stdin:
         job: dict[str, Any] = json.loads(line)

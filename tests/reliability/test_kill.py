@@ -39,10 +39,10 @@ def wait_for(condition: Callable[[], bool], pause: float = 0.005) -> None:
 def killed_at_random(start: Start, out: Path, times: int) -> int:
     """Kill a training so often, at a random moment after a write began, and go on; returns how often the write was cut off."""
     moments = random.Random(1)
-    in_a_write, saved = 0, 0
+    in_a_write, reached = 0, 0
     for _ in range(times):
         job = start(SCRIPT, out)
-        wait_for(lambda before=saved: (out / CONFIG).is_file() and last_row(out) > before)  # type: ignore[misc]
+        wait_for(lambda before=reached: (out / CONFIG).is_file() and last_row(out) > before)  # type: ignore[misc]
         strays = {path.name for path in out.iterdir()} - EXPECTED
         assert {name for name in strays if f".{job.process}." not in name} == set()  # what the one before left is gone
         wait_for(lambda: any(path.name.endswith(".tmp") for path in out.iterdir()), pause=0)
@@ -50,8 +50,8 @@ def killed_at_random(start: Start, out: Path, times: int) -> int:
         job.send(signal.SIGKILL)
         assert job.wait() == -signal.SIGKILL
         in_a_write += {path.name for path in out.iterdir()} != EXPECTED
-        lost = last_row(out) - (saved := int(torch.load(out / STATE, weights_only=True)["step"]))
-        assert 0 <= lost <= INTERVAL
+        saved, reached = int(torch.load(out / STATE, weights_only=True)["step"]), last_row(out)
+        assert 0 <= reached - saved <= INTERVAL
         assert load_part(out, "segmenter").kind == "segmenter"
     job = start(SCRIPT, out, saved + INTERVAL)
     assert job.wait() == 0, job.said
