@@ -60,12 +60,20 @@ def test_a_seed_is_a_result_and_a_run_can_go_on(train: Callable[..., Result], wo
     assert read_config(world / "a")["sha256"] == read_config(world / "b")["sha256"]
 
 
+def test_augmentation_can_be_weaker(train: Callable[..., Result], world: Path) -> None:
+    for out, more in (("usual", ()), ("same", ("--augment", 1)), ("none", ("--augment", 0))):
+        assert train(*TWO, "--out", out, *more).exit_code == OK
+    digests = [read_config(world / out)["sha256"] for out in ("usual", "same", "none")]
+    assert digests[0] == digests[1] != digests[2]
+
+
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
         (("--classify", "kermany:normal"), DATA, "no record fits --classify kermany:normal"),
         (("--classify", "covid"), DATA, "at least two classes"),
         (("--resolution", 40), USAGE, "multiple of 16"),
+        (("--augment", -1), USAGE, "--augment"),
         (("--positive", "measles"), DATA, "measles"),
     ],
 )

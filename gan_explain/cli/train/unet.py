@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import click
@@ -27,6 +28,12 @@ from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, check_networ
 @click.option("--steps", default=3000, type=click.IntRange(1))
 @click.option("--batch-size", default=24, type=click.IntRange(2))
 @click.option("--learning-rate", default=2e-3, type=RATE)
+@click.option(
+    "--augment",
+    default=1.0,
+    type=click.FloatRange(0),
+    help="Strength of the random transforms: a share of the usual ranges. A run may go on (--resume) with less of it.",
+)
 @AMP
 @INTERVAL
 def unet(
@@ -40,6 +47,7 @@ def unet(
     steps: int,
     batch_size: int,
     learning_rate: float,
+    augment: float,
     amp: bool,
     save_every: int,
 ) -> dict[str, object]:
@@ -47,6 +55,7 @@ def unet(
 
     Writes the parts `target` and `segmenter` of checkpoint --out: the same U-Net with and without its classification head.
     """
+    from gan_explain.data.augment import Ranges
     from gan_explain.evaluate import full_report
     from gan_explain.nets.multi_unet import WIDTHS
     from gan_explain.nets.unet import UNet, UNetConfig
@@ -72,7 +81,8 @@ def unet(
     if run.dry_run:
         return counts
     options = TargetOptions(size=resolution, group=not keep_labels, positive=tuple(positive.split("+")))
-    config = supervised(run, steps, batch_size, learning_rate, amp)
+    ranges = Ranges(*(augment * half for half in astuple(Ranges())))
+    config = supervised(run, steps, batch_size, learning_rate, amp, ranges=ranges)
     with process_group(run.device):
         trained = train_unet(
             dataset, run.folder, options, config, loop_config(steps, save_every), classified=classified, resume=run.resume
