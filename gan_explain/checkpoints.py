@@ -55,14 +55,23 @@ def find_checkpoint(name: str | os.PathLike[str]) -> Path:
 
     Raises CheckpointError with the places that were looked at.
     """
-    roots = [Path(), Path("checkpoints"), Path(__file__).resolve().parent.parent / "checkpoints"]
-    if os.environ.get("GAN_EXPLAIN_CHECKPOINTS"):
-        roots.insert(1, Path(os.environ["GAN_EXPLAIN_CHECKPOINTS"]))
+    roots = places()
     for root in roots:
         if _config_file(root / name).is_file():
             return root / name
     looked = ", ".join(str((root / name).absolute()) for root in roots)
     raise CheckpointError(f"no checkpoint {str(name)!r}: expected a folder with {CONFIG} and {WEIGHTS} at one of {looked}")
+
+
+def places() -> list[Path]:
+    """Where a checkpoint is looked for by name, in this order; the first is for paths."""
+    named = os.environ.get("GAN_EXPLAIN_CHECKPOINTS")
+    return [
+        Path(),
+        *([Path(named)] if named else []),
+        Path("checkpoints"),
+        Path(__file__).resolve().parent.parent / "checkpoints",
+    ]
 
 
 def read_config(directory: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from gan_explain.cli.common import HELP, Group
         "augment": ("gan_explain.cli.augment:augment", "Make synthetic images of the rare class for training."),
         "bench": ("gan_explain.cli:bench_group", "Benchmarks of a whole procedure, many trainings each."),
         "data": ("gan_explain.cli.data:data", "What a dataset holds; write the phantom as files."),
+        "doctor": ("gan_explain.cli.doctor:doctor", "Is everything here that is needed, and what to do where it is not."),
     },
 )
 @click.version_option(__version__, prog_name="gan-explain", message="%(prog)s %(version)s")
