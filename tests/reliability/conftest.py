@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -26,10 +27,12 @@ class Job:
     server: subprocess.Popen[bytes]
     process: int
     log: Path
+    code: int | None = None
 
-    def wait(self, seconds: float = 120) -> int:
+    def wait(self, seconds: float = 300) -> int:
         """The exit code, negative for the signal that ended it."""
-        return int(answer(self.server, seconds))
+        self.code = int(answer(self.server, seconds))
+        return self.code
 
     def send(self, number: int) -> None:
         os.kill(self.process, number)
@@ -70,7 +73,7 @@ def forked() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture
-def start(forked: subprocess.Popen[bytes], tmp_path: Path) -> Callable[..., Job]:
+def start(forked: subprocess.Popen[bytes], tmp_path: Path) -> Iterator[Callable[..., Job]]:
     """start(*words, largest=None): a command (or script.py) begins in the test's folder; files may have `largest` bytes."""
     jobs: list[Job] = []
 
@@ -83,7 +86,11 @@ def start(forked: subprocess.Popen[bytes], tmp_path: Path) -> Callable[..., Job]
         jobs.append(Job(forked, int(answer(forked, 30)), log))
         return jobs[-1]
 
-    return begin
+    yield begin
+    for job in jobs:
+        if job.code is None:  # the test failed before it ended
+            job.send(signal.SIGKILL)
+            job.wait()
 
 
 @pytest.fixture
