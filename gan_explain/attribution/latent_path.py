@@ -6,7 +6,9 @@ with p the probability of the positive set. It is integrated gradients (Sundarar
 Networks", ICML 2017, arXiv 1703.01365) along a path on which every image is a radiograph, in place of the straight line from an
 arbitrary baseline; complete, as that is: the map sums to p(x_1) - p(x_0). A path through an autoencoder's latent space is in Jha
 et al., "Enhanced Integrated Gradients", Genome Biology 21:149, 2020. Differs: both ends belong to this image, the generator's
-healthy version of it and its diseased one, one of the two being the image itself.
+healthy version of it and its diseased one, one of the two being the image itself; and A is added up over each cell of the grid
+on which the layer is drawn, a quarter of its resolution, and shared out among the cell's pixels by how far each of them moves:
+the layer moves them together, so the sign of a single one is the noise of a gradient.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ TOLERANCE = 1e-3  # of max(|delta p|, LEAST): how far the sum of a map may be fr
 LEAST = 0.1
 FIRST, MOST = 8, 1024  # steps to begin with, and at most
 CHUNK = 32  # steps halved at a time
+GRID = 4  # pixels of a generator's resolution in the side of a cell of its layer
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,10 @@ class LatentPath(GeneratorMethod):
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W). Raises TargetError without gradients."""
-        return finite(torch.stack([each.heat for each in self.walks(images, target, lungs, chosen)[1]]), "latent_path")
+        paths, walks = self.walks(images, target, lungs, chosen)
+        assert self.generator is not None
+        gains = finite(torch.stack([each.heat for each in walks]), "latent_path")
+        return shared_out(gains, paths.end - paths.start, self.generator.resolution // GRID)
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
         """The way that was walked and how complete the map is, for the first image."""
@@ -144,6 +150,22 @@ class LatentPath(GeneratorMethod):
         check_input(images, target, "latent_path")
         paths = self.paths(images, target, lungs)
         return paths, [walk(paths, index, target, chosen[index]) for index in range(len(images))]
+
+
+def shared_out(gains: Tensor, moved: Tensor, cells: int) -> Tensor:
+    """The sum of `gains` (N, 1, H, W) over each of cells x cells squares, shared out within it in proportion to |moved| (the same
+    shape): every square keeps its sum, and a pixel that does not move gets nothing. Squares where none does stay as they are."""
+    height, width = gains.shape[-2:]
+    rows, columns = (torch.arange(side, device=gains.device) * cells // side for side in (height, width))
+    where = (rows.view(-1, 1) * cells + columns).flatten().expand(len(gains), -1)  # (N, HW): the square of each pixel
+
+    def over_square(values: Tensor) -> Tensor:
+        flat = values.flatten(1).double()
+        return flat.new_zeros(len(flat), cells**2).scatter_add_(1, where, flat).gather(1, where).view_as(values)
+
+    total = over_square(moved.abs())
+    share = moved.abs().double() / total.clamp(min=1e-30)
+    return torch.where(total > 0, over_square(gains) * share, gains.double()).to(gains.dtype)
 
 
 def way_of(paths: Paths) -> str:

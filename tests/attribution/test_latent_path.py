@@ -82,7 +82,7 @@ def mixed() -> tuple[ModuleTarget, Disentangler, Tensor, Tensor]:
 
 @pytest.mark.parametrize("positive", [False, True])
 def test_heat_is_that_of_the_path_on_paper(positive: bool) -> None:
-    """Every pixel of the lungs moves by the same amount, so each gets its weight's share of what p gains."""
+    """Every pixel of the lungs moves by the same amount, so each cell gets its weights' share of what p gains, evenly."""
     x, lungs = torch.full((1, 1, SIZE, SIZE), 0.6), half()
     weights = torch.rand(1, 1, SIZE, SIZE)
     target = weighed(weights, (1 if positive else -1) - 0.6 * float(weights.sum()))
@@ -94,7 +94,25 @@ def test_heat_is_that_of_the_path_on_paper(positive: bool) -> None:
     gained = mine - far if positive else far - mine
     assert gained > 0.1
     share = weights * lungs / (weights * lungs).sum()
-    assert torch.allclose(heat, gained * share, atol=1e-4 * gained)
+    cells = torch.nn.functional.avg_pool2d(share, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)  # 2 x 2 of them
+    assert torch.allclose(heat, gained * cells, atol=1e-4 * gained)
+    assert not torch.allclose(cells, share, atol=1e-3)
+    [walk] = LatentPath(Veil()).walks(x, target, lungs, positive_set(target, 1))[1]
+    assert torch.allclose(walk.heat.float(), gained * share[0], atol=1e-4 * gained)
+
+
+def test_a_cell_keeps_its_sum_and_its_pixels_get_by_how_far_they_move() -> None:
+    gains, moved = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
+    gains[0, 0, :2, :2] = torch.tensor([[5.0, -1.0], [0.0, 0.0]])
+    moved[0, 0, :2, :2] = torch.tensor([[0.1, -0.3], [0.0, 0.0]])  # brighter or darker: how far, not which way
+    gains[0, 0, 3, 3] = 2.0  # nothing moves there
+    found = latent_path.shared_out(gains, moved, 2)
+    expected = torch.zeros(1, 1, 4, 4)
+    expected[0, 0, 0, :2], expected[0, 0, 3, 3] = torch.tensor([1.0, 3.0]), 2.0
+    assert torch.allclose(found, expected)
+    uneven, far = torch.randn(2, 1, 9, 7), torch.rand(2, 1, 9, 7)
+    assert torch.allclose(latent_path.shared_out(uneven, far, 3).sum((1, 2, 3)), uneven.sum((1, 2, 3)), atol=1e-5)
+    assert torch.allclose(latent_path.shared_out(uneven, far, 1), far / far.sum((1, 2, 3), True) * uneven.sum((1, 2, 3), True))
 
 
 @pytest.mark.parametrize("steepness", [1.0, 30.0, 300.0])
