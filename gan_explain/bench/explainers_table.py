@@ -16,6 +16,9 @@ from gan_explain.types import DataError
 OWN = ("difference", "latent_path")  # maps of the disentangling generator; they are held against all others
 
 
+LOCATED = ("pointing", "iou", "mass")  # measures of a map and a mask, which ask no target
+
+
 @dataclass(frozen=True)
 class Column:
     """A measure as it is headed: `better` is 1 where more is better, -1 where less is, 0 where neither."""
@@ -42,7 +45,8 @@ Key = tuple[str, str]  # target, method
 
 @dataclass(frozen=True)
 class Lead:
-    """How far a map of the generator is ahead of the best other method of the same target, image by image; positive is better."""
+    """How far a map of the generator is ahead of the best other method, image by image; positive is better. `best_other` names
+    its target where that is another one."""
 
     target: str
     method: str
@@ -78,14 +82,21 @@ def measures(by: Mapping[Key, Sequence[Row]], *, n_boot: int = 1000, seed: int =
 def leads(by: Mapping[Key, Sequence[Row]], *, n_boot: int = 1000, seed: int = 0) -> list[Lead]:
     """Paired differences of each of the generator's maps to the best of the others, in every measure but the time.
 
-    The best is chosen by its mean on the same images, which favours it a little.
+    Others are the methods of the same target and, where it is asked how a map lies to a mask, those of other targets on the same
+    images. The best is chosen by its mean on these images, which favours it a little.
     """
     found = []
     for (target, method), mine in by.items():
-        others = {name: rows for (where, name), rows in by.items() if where == target and name not in (*OWN, *REFERENCES)}
-        if method not in OWN or not others:
+        if method not in OWN:
             continue
+        same = {row.path for row in mine}
         for name, column in COLUMNS.items():
+            others = {
+                other if where == target else f"{other} ({where})": rows
+                for (where, other), rows in by.items()
+                if other not in (*OWN, *REFERENCES)
+                and (where == target or (name in LOCATED and {row.path for row in rows} == same))
+            }
             means = {other: column.better * _mean(rows, name) for other, rows in others.items()}
             known = {other: mean for other, mean in means.items() if mean == mean}
             if name == "ms" or not known:

@@ -250,9 +250,23 @@ def test_means_leads_and_the_table() -> None:
         grouped([])
 
 
+def test_maps_of_another_target_count_where_only_a_mask_is_asked() -> None:
+    rows = [row("difference", f"p{i}", 0.8, 0.2) for i in range(5)]
+    rows += [row("grad_cam", f"p{i}", 0.5, 0.5) for i in range(5)]
+    rows += [replace(row("cxrnet", f"p{i}", 0.9, 0.1), target="other") for i in range(5)]
+    found = {each.measure: each for each in leads(grouped(rows))}
+    assert {name: found[name].best_other for name in ("pointing", "iou", "mass")} == dict.fromkeys(
+        ("pointing", "iou", "mass"), "cxrnet (other)"
+    )
+    assert found["iou"].ahead.value == pytest.approx(-0.1)
+    assert found["deletion"].best_other == "grad_cam"
+    few = [each for each in rows if each.target == "it" or each.path != "p0.png"]
+    assert {each.best_other for each in leads(grouped(few))} == {"grad_cam"}  # not on the same images
+
+
 def test_two_targets_are_two_groups() -> None:
     rows = [row("grad_cam", "a", 0.5), replace(row("difference", "a", 0.6), target="other")]
     by = grouped(rows)
     assert list(by) == [("it", "grad_cam"), ("other", "difference")]
-    assert leads(by) == []  # nothing of the same target to hold it against
+    assert {each.measure for each in leads(by)} == {"pointing", "iou", "mass"}
     assert "| other | difference |" in markdown(by, measures(by))

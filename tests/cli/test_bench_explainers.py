@@ -56,10 +56,28 @@ def test_what_a_target_does_not_allow_is_left_out_by_default_and_refused_by_name
     assert not (world / "out").exists()
 
 
+def test_another_target_stands_in_the_same_table(invoke: Invoke, world: Path) -> None:
+    other = "brightness_target:Brightness"
+    result = invoke(
+        *BENCH, *OURS, "--generator", "tiny", "--method", "difference", "--also", other, "occlusion", "--out", "b", "--json"
+    )
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert {spec: list(found) for spec, found in answer["measures"].items()} == {
+        "checkpoint:tiny#target": ["difference", "noise", "mask"], other: ["occlusion", "noise", "mask"]
+    }  # fmt: skip
+    assert {each["best_other"] for each in answer["leads"]} == {f"occlusion ({other})"}
+    assert f"| {other} | occlusion |" in (world / "b" / "table.md").read_text()
+    refused = invoke(*BENCH, *OURS, "--also", other, "grad_cam")
+    assert refused.exit_code == 4
+    assert "convolution" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
         (("--method", "tea_leaves"), 2, "grad_cam"),
+        (("--also", "checkpoint:tiny#target", "tea_leaves"), 2, "grad_cam"),
         (("--baseline", "black"), 2, "blurred"),
         (("--generator", "nobody"), 3, "nobody"),
         (("--include", "normal"), 3, "covid"),

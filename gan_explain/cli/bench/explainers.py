@@ -38,11 +38,11 @@ ROWS, MEASURES, TABLE, BARS, MAPS = "per_image.jsonl", "measures.json", "table.m
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask about N of them, drawn by --seed.")
 @click.option("--resolution", default=128, type=click.IntRange(32, 1024), help="Side at which images are read, in pixels.")
-@click.option(
-    "--target", "specs", multiple=True, default=("checkpoint:cxr128",), metavar="SPEC",
-    help=SPEC.replace(" [default: the checkpoint's own]", " May be repeated."),
-)  # fmt: skip
+@click.option("--target", "spec", default="checkpoint:cxr128", metavar="SPEC", help=SPEC.partition(" [")[0])
 @click.option("--method", metavar="A,B", help="Heat maps to compare. [default: all that a target allows]")
+@click.option(
+    "--also", multiple=True, nargs=2, metavar="SPEC A,B", help="Another target and the heat maps to ask of it; may be repeated."
+)
 @click.option("--generator", metavar="NAME", help="Checkpoint of the generator, for the maps that walk its path.")
 @click.option("--confine", type=click.Choice(["lungs", "free"]), default="lungs", help="Where its layer may act.")
 @click.option("--layer", default="", show_default="a method's own choice", metavar="NAME", help="Layer to look at.")
@@ -63,8 +63,9 @@ def explainers(
     split: str,
     limit: int | None,
     resolution: int,
-    specs: Sequence[str],
+    spec: str,
     method: str | None,
+    also: Sequence[tuple[str, str]],
     generator: str | None,
     confine: str,
     layer: str,
@@ -96,48 +97,43 @@ def explainers(
     from gan_explain.types import TargetError
 
     secret = Salt(run, salt)
-    chosen = tuple(dict.fromkeys(names(method) or METHODS))
-    if any(name not in METHODS for name in chosen):
-        raise click.UsageError(f"--method {method}: expected some of {', '.join(METHODS)}")
+    chosen = {spec: _methods(method) or tuple(METHODS), **{other: _methods(listed) for other, listed in also}}
     lungs_of = load_segmenter(segmenter).to(run.device)
     walked = load_generator(generator, confine).to(run.device) if generator else None
     options = MethodOptions(layer, walked, segmenter=lungs_of, seed=run.seed)
-    targets = {spec: probed(spec, run.device, segmenter=lungs_of, trust_code=trust_code) for spec in dict.fromkeys(specs)}
+    targets = {each: probed(each, run.device, segmenter=lungs_of, trust_code=trust_code) for each in chosen}
     dataset = open_included(run, data, resolution, include)
-    run.record(targets=[target_facts(spec, target) for spec, target in targets.items()])
-    asked = {spec: bench.positives(dataset.split(split), target, limit, run.seed) for spec, target in targets.items()}
+    run.record(targets=[target_facts(each, target) for each, target in targets.items()])
+    asked = {each: bench.positives(dataset.split(split), target, limit, run.seed) for each, target in targets.items()}
     found: dict[str, dict[str, Method]] = {}
     reasons: dict[str, dict[str, str]] = {}
-    for spec, target in targets.items():
-        first = next(bench.questions(asked[spec], target, lungs_of, 1))
-        found[spec], reasons[spec] = bench.usable(chosen, options, target, first)
-        if method and reasons[spec] and len(targets) == 1:
-            raise TargetError("; ".join(f"{name}: {reason}" for name, reason in reasons[spec].items()))
-    if not any(found.values()):
-        raise TargetError("; ".join(f"{spec}, {name}: {why}" for spec, left in reasons.items() for name, why in left.items()))
-    about = {"images": {spec: len(each) for spec, each in asked.items()}, "left_out": reasons, "baseline": baseline}
+    for each, target in targets.items():
+        first = next(bench.questions(asked[each], target, lungs_of, 1))
+        found[each], reasons[each] = bench.usable(chosen[each], options, target, first)
+        if reasons[each] and (method or each != spec or not found[each]):  # asked for by name, or nothing left
+            raise TargetError("; ".join(f"{name}: {reason}" for name, reason in reasons[each].items()))
+    about = {"images": {each: len(images) for each, images in asked.items()}, "left_out": reasons, "baseline": baseline}
     if run.dry_run:
-        return {**about, "methods": {spec: list(each) for spec, each in found.items()}}
+        return {**about, "methods": {each: list(methods) for each, methods in found.items()}}
     by: dict[Key, list[Row]] = {}
     pictures: list[MapRow] = []
     shown_as = secret.names(dataset.records)
     with run.staging() as folder:
         with open(folder / ROWS, "w", encoding="utf-8", buffering=1) as file:
-            for spec, target in targets.items():
-                batches = bench.questions(asked[spec], target, lungs_of, batch_size)
-                named = partial(_named, shown_as, spec)
-                batches = _kept(batches, found[spec], target, shown, pictures, named)
+            for each, target in targets.items():
+                batches = bench.questions(asked[each], target, lungs_of, batch_size)
+                batches = _kept(batches, found[each], target, shown, pictures, partial(_named, shown_as, each))
                 stand_in = bench.baseline_of(baseline, target, dataset)
-                for row in bench.explained(found[spec], target, batches, stand_in, name=spec, steps=steps, seed=run.seed):
-                    by.setdefault((spec, row.method), []).append(row)
+                for row in bench.explained(found[each], target, batches, stand_in, name=each, steps=steps, seed=run.seed):
+                    by.setdefault((each, row.method), []).append(row)
                     file.write(json.dumps(shown_as.rows([row.as_dict()])[0], allow_nan=False) + "\n")
-        ordered = {key: by[key] for key in ((spec, name) for spec in targets for name in (*found[spec], *bench.REFERENCES))}
+        ordered = {(each, name): by[each, name] for each in targets for name in (*found[each], *bench.REFERENCES)}
         totals, ahead = table.measures(ordered, seed=run.seed), table.leads(ordered, seed=run.seed)
         parts = _words(ordered, about), table.markdown(ordered, totals), table.leads_markdown(ahead)
         text = "\n\n".join(filter(None, parts))
         write_bytes(folder / TABLE, f"{text}\n".encode())
-        measured = {spec: {name: each for (where, name), each in totals.items() if where == spec} for spec in targets}
-        document = {"schema_version": 1, **about, "measures": measured, "leads": [asdict(each) for each in ahead]}
+        measured = {each: {name: total for (where, name), total in totals.items() if where == each} for each in targets}
+        document = {"schema_version": 1, **about, "measures": measured, "leads": [asdict(lead) for lead in ahead]}
         write_bytes(folder / MEASURES, (json.dumps(common.jsonable(document), indent=2, allow_nan=False) + "\n").encode())
         write_bars(_panels(totals), folder / BARS)
         secret.keep(folder)
@@ -145,6 +141,16 @@ def explainers(
             write_maps(pictures, folder / MAPS)
     run.say(f"{text}\n\nwritten to {run.out}")
     return document
+
+
+def _methods(listed: str | None) -> tuple[str, ...]:
+    """The names in A,B, once each, () for none given; UsageError for one that is no method."""
+    from gan_explain.attribution import METHODS
+
+    chosen = tuple(dict.fromkeys(names(listed) or ()))
+    if any(name not in METHODS for name in chosen) or (listed is not None and not chosen):
+        raise click.UsageError(f"heat maps {listed}: expected some of {', '.join(METHODS)}")
+    return chosen
 
 
 def _named(names: Pseudonyms, spec: str, path: str) -> str:
