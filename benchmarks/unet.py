@@ -7,7 +7,8 @@ Prints Markdown tables with patient-bootstrap intervals (95 %): Dice against hum
 the share of the class activation map that lies in the network's own lungs, beside the lungs' share of the image; and by how much
 p rises when what lies outside the lungs of a positive takes the place of a negative's, beyond what another negative's does (the
 audit's excess): where that is not 0, a map cropped to the lungs hides a shortcut. Draws positives and negatives of different
-patients into sheet.png, with the human mask, the whole map and the cropped one; the line is the outline of the network's lungs.
+patients into sheet.png, with the human mask, the whole map and the cropped one in the same colours; the line is the outline of the
+network's lungs.
 """
 
 from __future__ import annotations
@@ -86,8 +87,10 @@ def mapped(
             side = "positives" if belongs(record.label, target.positive) else "negatives"
             shares[side].append((float(inside[i]), float(batch.lungs[i].mean())))
             if record.patient_id not in patients[side]:
-                note = f"{record.source} {record.label}: p {float(p[i]):.2f}, {1 - float(inside[i]):.0%} of the heat cropped away"
-                drawn = {"CAM": HeatMap("", whole[i]), "CAM, lung-cropped": HeatMap("", cropped[i])}
+                cut = f"{1 - float(inside[i]):.0%} of the heat cropped away" if bool((whole[i] > 0).any()) else "no heat"
+                note = f"{record.source} {record.label}: p {float(p[i]):.2f}, {cut}"
+                full = float(whole[i].max())
+                drawn = {"CAM": HeatMap("", whole[i]), "CAM, lung-cropped": HeatMap("", cropped[i], scale=full)}
                 if has_mask(record):
                     human = data.memory(record).lungs
                     drawn = {"human mask": HeatMap("", torch.from_numpy(np.asarray(human, np.float32))[None])} | drawn
