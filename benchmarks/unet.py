@@ -7,7 +7,7 @@ Prints Markdown tables with patient-bootstrap intervals (95 %): Dice against hum
 the share of the class activation map that lies in the network's own lungs, beside the lungs' share of the image; and by how much
 p rises when what lies outside the lungs of a positive takes the place of a negative's, beyond what another negative's does (the
 audit's excess): where that is not 0, a map cropped to the lungs hides a shortcut. Draws positives and negatives of different
-patients into sheet.png, with the human mask, the whole map and the cropped one in the same colours; the line is the outline of the
+patients into sheet.png, with the human mask, the whole map and the cropped one in the same colours; the line is the edge of the
 network's lungs.
 """
 

@@ -28,8 +28,8 @@ class LungCam(GradCam):
 
     title: ClassVar[str] = "Lung-cropped CAM"
     caveat: ClassVar[str] = (
-        "Cut to the lungs: heat outside is hidden from view, not gone from the answer, and what is left is coloured by its own "
-        "largest value. A CNN that reads the border of the film has a map in the lungs too. A grid of a few cells, smoothed."
+        "Cut to the lungs: heat outside is hidden from view, not gone from the answer, and what is left is coloured as if it "
+        "were all. A CNN that reads the border of the film has a map in the lungs too. A grid of a few cells, smoothed."
     )
 
     def __init__(self, layer: str = "", segmenter: Segmenter | None = None) -> None:
