@@ -13,26 +13,31 @@ from torch import Tensor, nn
 
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.nets.classifier import ClassifierConfig, build
+from gan_explain.nets.cxrnet import CxrNet, CxrNetConfig
 from gan_explain.nets.cyclegan import CycleGanConfig
 from gan_explain.nets.generator import GeneratorConfig
+from gan_explain.nets.multi_unet import MultiUNet
 from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget, Preparation
 from gan_explain.targets.weights import head_name
 from gan_explain.train import gan
+from gan_explain.train.cxrnet import CxrNetObjective, CxrNetTraining
 from gan_explain.train.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.early import EarlyStopping
 from gan_explain.train.gan import GanTrainer, GanTraining
 from gan_explain.train.loop import Trainer
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.segmenter import SegmenterObjective
+from gan_explain.train.spectral import SpectralOptions
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
 from gan_explain.train.synthesis import SynthesisTrainer, SynthesisTraining, structures
 from gan_explain.train.target import TargetObjective, val_measure
+from gan_explain.train.unet import MultiObjective
 
 SIDE, STEPS, RATE = 32, 6, 0.02
 CLASSES = ("normal", "covid")
-PREPARE = Preparation(SIDE, 1, (0.5,), (0.25,), True)
+PREPARE, WHOLE = (Preparation(SIDE, 1, (0.5,), (0.25,), lungs_only) for lungs_only in (True, False))
 SUPERVISED: dict[str, Any] = {"steps": STEPS, "batch_size": 4, "learning_rate": RATE}
 
 
@@ -104,9 +109,28 @@ def translation() -> Trainer:
     return CycleGanTrainer(*sides, CycleGanConfig(resolution=SIDE, width=8, blocks=1, judge_width=8), config)
 
 
-TRAINERS: dict[str, Callable[[], Trainer]] = {
-    make.__name__: make for make in (segmenter, classifier, transfer, disentangler, synthesis, translation)
-}
+def on_phantoms(objective: nn.Module) -> Trainer:
+    return SupervisedTrainer(objective, phantoms(), labels(phantoms()), SupervisedConfig(**SUPERVISED))
+
+
+def unet() -> Trainer:
+    network = MultiUNet(2, dropout=0.5, widths=(4, 8))
+    return on_phantoms(MultiObjective(network, WHOLE, CLASSES, True, 0.05, classified=lambda record: True))
+
+
+def cxrnet() -> Trainer:
+    """With mixtures and exchanged maps, which are drawn from the global random stream."""
+    network = CxrNet(CxrNetConfig(width=4, second_width=4, decoder_widths=(4, 4, 4), dropout=0.5))
+    return on_phantoms(CxrNetObjective(network, PREPARE, CLASSES, True, 0.05, None, CxrNetTraining(swapped=0.5, mixup=0.4)))
+
+
+def spectral() -> Trainer:
+    make = SpectralOptions("gaussian").objective(None)
+    return on_phantoms(make(build(ClassifierConfig(dropout=0.5)), PREPARE, CLASSES, True, 0.05, None))
+
+
+ALL = (segmenter, classifier, transfer, disentangler, synthesis, translation, unet, cxrnet, spectral)
+TRAINERS: dict[str, Callable[[], Trainer]] = {make.__name__: make for make in ALL}
 
 
 def leaves(state: Any, name: str = "") -> Iterator[tuple[str, Any]]:
