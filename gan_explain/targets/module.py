@@ -81,15 +81,16 @@ class Preparation(nn.Module):
         self.mean: Tensor
         self.std: Tensor
 
-    def forward(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
-        """(N, 1, H, W) in [0, 1], lungs (N, 1, H, W) in {0, 1} -> (N, channels, size, size)."""
+    def forward(self, images: Tensor, lungs: Tensor | None = None, scale: float = 1.0) -> Tensor:
+        """(N, 1, H, W) in [0, 1], lungs (N, 1, H, W) in {0, 1} -> (N, channels, size, size). A cut is `scale` times as wide as it
+        should be, for training."""
         if images.ndim != 4 or images.shape[1] != 1:
             raise ValueError(f"expected images (N, 1, H, W) in [0, 1], got {tuple(images.shape)}")
         if (self.lungs_only or self.crop) and (lungs is None or len(lungs) != len(images)):
             came = "none" if lungs is None else tuple(lungs.shape)
             raise ValueError(f"expected lungs ({len(images)}, 1, H, W) for a target that reads them, got {came}")
         if self.crop and lungs is not None:
-            square = lung_square(lungs, self.crop)
+            square = lung_square(lungs, scale * self.crop)
             side = max(self.size, images.shape[-1])
             images, lungs = cut(images, square, side), cut(lungs, square, side, "nearest")
         x = image.resize(images, self.size)

@@ -31,7 +31,7 @@ from gan_explain.train.target import MakeObjective, TargetObjective, class_indic
 
 RANGES = Ranges(rotate=10.0, scale=0.12, contrast=0.2, blur=0.0, flip=0.5)  # of the augmentation
 
-SHIFT = 0.05  # of the side: how far a cut is shifted
+SHIFT, SCALE = 0.05, 0.12  # how far a cut is shifted, of the side, and by how much it is larger or smaller
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,13 @@ class CxrNetObjective(TargetObjective):
     def forward(self, images: Tensor, masks: Tensor, batch: Batch) -> dict[str, Tensor]:
         w = self.weights
         labels = class_indices(batch.labels, self.classes, self.group).to(images.device)
-        if self.prepare.crop and not self.prepare.lungs_only:  # a cut follows its lungs through the augmentation: shift it
+        if (
+            self.prepare.crop and not self.prepare.lungs_only
+        ):  # a cut follows its lungs through the augmentation: shift and scale it
             reach = round(SHIFT * masks.shape[-1])
             masks = masks.roll(torch.randint(-reach, reach + 1, (2,)).tolist(), (2, 3))
-        x, truth = self.mixed(self.prepare(images, masks), F.one_hot(labels, len(self.classes)).float())
+        scale = 1 + SCALE * (2 * float(torch.rand(())) - 1) if self.prepare.crop else 1.0
+        x, truth = self.mixed(self.prepare(images, masks, scale), F.one_hot(labels, len(self.classes)).float())
         x = x.contiguous(memory_format=torch.channels_last)
         if not (w.second or w.area or w.variation or w.dropped):  # the first encoder alone
             return {"first": self.cross_entropy(self.network.first(x)[1], truth)}

@@ -48,6 +48,12 @@ def test_a_cropped_target_sees_the_square_alone() -> None:
     assert not bool(seen[..., 22:, :].any())
 
 
+def test_a_cut_may_be_scaled_for_training() -> None:
+    images = torch.rand(2, 1, 32, 32)
+    wider = Preparation(16, 1, (0.0,), (1.0,), lungs_only=False, crop=1.5)(images, box(2))
+    torch.testing.assert_close(Preparation(16, 1, (0.0,), (1.0,), lungs_only=False, crop=1.0)(images, box(2), 1.5), wider)
+
+
 def test_a_cropped_target_reads_its_own_segmenter_and_says_so_in_its_configuration() -> None:
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 2))
     made = ModuleTarget(network, positive=("covid",), size=16, crop=1.0, segmenter=lambda images: box(len(images)))
