@@ -72,9 +72,7 @@ class CxrNetObjective(TargetObjective):
     def forward(self, images: Tensor, masks: Tensor, batch: Batch) -> dict[str, Tensor]:
         w = self.weights
         labels = class_indices(batch.labels, self.classes, self.group).to(images.device)
-        if (
-            self.prepare.crop and not self.prepare.lungs_only
-        ):  # a cut follows its lungs through the augmentation: shift and scale it
+        if self.prepare.crop and not self.prepare.lungs_only:  # a cut follows its lungs: shift it
             reach = round(SHIFT * masks.shape[-1])
             masks = masks.roll(torch.randint(-reach, reach + 1, (2,)).tolist(), (2, 3))
         scale = 1 + SCALE * (2 * float(torch.rand(())) - 1) if self.prepare.crop else 1.0
