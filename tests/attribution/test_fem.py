@@ -15,8 +15,8 @@ from gan_explain.attribution import METHODS, Fem, GradCam, MethodOptions, Spectr
 from gan_explain.attribution.fem import LEAST_CELLS, activations, fem, finest_map
 from gan_explain.data.spectral import with_gain
 from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
-from gan_explain.spectrum import mirrored
-from gan_explain.targets import ModuleTarget
+from gan_explain.spectrum import mirrored, radial_bands
+from gan_explain.targets import ModuleTarget, resolve_target
 from gan_explain.types import Explainer, TargetError
 
 CLASSES = ("normal", "covid")
@@ -235,3 +235,10 @@ def test_a_map_of_cropped_images_is_put_back_where_it_was_cut() -> None:
     reader = ModuleTarget(Maps(), classes=CLASSES, positive=("covid",), size=16, crop=1.0, domain="spectrum")
     with pytest.raises(TargetError, match="got one that crops it"):
         SpectralFem().attribute(images, reader, lungs)
+
+
+def test_the_shipped_network_reads_spectra() -> None:
+    """And its importance leans to coarse frequencies, whatever the image: noise, here."""
+    target = resolve_target("checkpoint:cxr-spectral")
+    bands = radial_bands(SpectralFem().importance(torch.rand(2, 1, 128, 128), target), 4).mean((0, 1))
+    assert float(bands[0]) > float(bands[3])
