@@ -233,7 +233,8 @@ def _notes(note: str, inside: float, area: float, target: Target) -> tuple[str, 
     if inside != inside:
         return tuple(filter(None, (note, "no heat: nothing here speaks for the positive set")))
     share = f"{inside:.0%} of the heat in the lungs ({area:.0%} of the image)"
-    blind = "this CNN sees the lungs alone: heat outside is overhang" if target.uses_lungs and inside < 0.995 else ""
+    alone = getattr(getattr(target, "prepare", None), "lungs_only", target.uses_lungs)  # one that sees a cut reads the lungs too
+    blind = "this CNN sees the lungs alone: heat outside is overhang" if alone and inside < 0.995 else ""
     return tuple(filter(None, (note, share, blind)))
 
 

@@ -82,7 +82,7 @@ def test_heat_has_the_size_of_the_image_and_needs_no_gradient() -> None:
 
 def test_another_network_is_refused() -> None:
     target = ModuleTarget(build(ClassifierConfig()), positive=("covid",), size=32)
-    with pytest.raises(TargetError, match=r"needs a target that is a CXR-Net .*, got a SmallResNet"):
+    with pytest.raises(TargetError, match=r"expected a target that is a CXR-Net .*, got a SmallResNet"):
         CxrNetMap().attribute(torch.rand(1, 1, 32, 32), target)
     with pytest.raises(ValueError, match=r"expected images \(N, 1, H, W\)"):
         CxrNetMap().attribute(torch.rand(1, 3, 32, 32), target)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 from gan_explain.checkpoints import load_part
-from gan_explain.cli.exits import OK, USAGE
+from gan_explain.cli.exits import OK, TARGET, USAGE
 from gan_explain.nets.cxrnet import CxrNet
 from gan_explain.targets import resolve_target
 from gan_explain.train.loop import STATS
@@ -56,5 +56,16 @@ def test_resume_goes_on(train: Callable[..., Result], world: Path) -> None:
 def test_an_unknown_weight_is_refused_before_anything_is_written(train: Callable[..., Result], world: Path, given: str) -> None:
     result = train("--out", "out", "--set", given)
     assert result.exit_code == USAGE
-    assert "expected NAME=NUMBER with a name of area, dropped, mixup, second, swapped, variation" in result.stderr
+    assert "expected NAME=NUMBER with a name of area, dropped, mixup, second, shared, swapped, variation" in result.stderr
     assert not (world / "out").exists()
+
+
+def test_explain_draws_the_map_of_a_cut(train: Callable[..., Result], invoke: Invoke, negative: Path) -> None:
+    assert train("--out", "out", "--crop", 1.1).exit_code == OK
+    result = invoke("explain", negative, "--target", "checkpoint:out", "--method", "cxrnet,grad_cam", "--segmenter", "everywhere")
+    assert result.exit_code == OK, result.stderr
+    assert "in the lungs" in result.output
+    assert "sees the lungs alone" not in result.output
+    result = invoke("explain", negative, "--target", "checkpoint:tiny", "--method", "cxrnet", "--segmenter", "everywhere")
+    assert result.exit_code == TARGET
+    assert "expected a target that is a CXR-Net (gan-explain train cxrnet), got a SmallResNet" in result.stderr
