@@ -123,7 +123,7 @@ class SpectralFem(Method):
     title: ClassVar[str] = "Spectral FEM"
     caveat: ClassVar[str] = (
         "The network sees frequencies without their place: the map shows where this image holds those that it responds to, "
-        "not where it looked. Coarse ones lead, which hold most of any image; random weights give much the same map."
+        "not where it looked. Coarse ones lead, which hold most of any image; random weights can give the same map."
     )
     unit: ClassVar[str] = "brightness"
 
