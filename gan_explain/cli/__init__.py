@@ -43,7 +43,10 @@ def main() -> None:
         "segmenter": ("gan_explain.cli.train.segmenter:segmenter", "The lung segmenter."),
         "target": ("gan_explain.cli.train.target:target", "A CNN to explain, or an independent judge."),
         "unet": ("gan_explain.cli.train.unet:unet", "A U-Net that segments the lungs and classifies."),
-        "cxrnet": ("gan_explain.cli.train.cxrnet:cxrnet", "CXR-Net: a CNN that draws a map of its evidence and reads through it."),
+        "cxrnet": (
+            "gan_explain.cli.train.cxrnet:cxrnet",
+            "CXR-Net: a CNN that draws a map of its evidence and reads through it.",
+        ),
         "gan": ("gan_explain.cli.train.gan:train_gan", "The disentangling GAN for a target."),
         "spectral": ("gan_explain.cli.train.spectral:spectral", "A CNN with spectral importance as augmentation."),
         "cyclegan": ("gan_explain.cli.train.cyclegan:cyclegan", "Negatives into positives and back, without a target."),

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_explain.safetext import csv_text, plain
 from gan_explain.image import read_image, write_bytes, write_png16
+from gan_explain.safetext import csv_text, plain
 from gan_explain.types import DataError, Traversal
 
 SCHEMA_VERSION = 1
