@@ -8,7 +8,7 @@ Zhang et al., IEEE JBHI 2023, arXiv 2110.10813, train classification and explana
 - `dropped`: what the map drops must not show the class any more: -log(1 - p) of it by the second encoder on x (1 - A). The
   encoder is held still for it, so that it cannot unlearn the evidence instead.
 - The terms of the map teach the decoder and the second encoder; of their gradient the first encoder gets the share `shared`, by
-  default none: on few images they cost it accuracy.
+  default none: whether they would help or harm its accuracy was not measured alone.
 - A map may tell the class by its shape, whatever lies under it (Jethani et al., "Have We Learned to Explain?", AISTATS 2021,
   arXiv 2103.01890). So a share of the images, `swapped`, is shown to the second encoder through another image's map A or through
   its complement 1 - A, half each: it learns what the evidence looks like wherever it lies.
