@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,7 +9,25 @@ import click
 
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, loop_config, loss_weights, measured, supervised
+from gan_explain.cli.train.shared import (
+    AMP,
+    CALIBRATE,
+    DATA,
+    INTERVAL,
+    KEEP_LABELS,
+    LUNGS_ONLY,
+    MONITOR,
+    PART,
+    PATIENCE,
+    POSITIVE,
+    RATE,
+    SEGMENTER,
+    balance_option,
+    loop_config,
+    loss_weights,
+    reported,
+    supervised,
+)
 
 
 @command("cxrnet", out="runs/cxrnet", resume=True)
@@ -24,33 +41,21 @@ from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, loop_config,
     type=click.FloatRange(0, 4),
     help="Cut out the square round the lungs, so many times as wide; 0: no.",
 )
-@click.option("--positive", default="covid", help="The positive set: covid, or a union such as covid+pneumonia.")
-@click.option("--lungs-only", is_flag=True, help="Blank the outside of the lungs and standardise inside.")
-@click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
-@click.option("--keep-labels", is_flag=True, help="Keep bacterial, viral and other pneumonia apart.")
-@click.option("--part", default="target", help="Name of the part in the checkpoint.")
+@POSITIVE
+@LUNGS_ONLY
+@SEGMENTER
+@KEEP_LABELS
+@PART
 @click.option("--steps", default=3000, type=click.IntRange(1))
 @click.option("--batch-size", default=32, type=click.IntRange(2))
 @click.option("--learning-rate", default=3e-3, type=RATE)
 @click.option("--weight-decay", default=0.05, type=click.FloatRange(0))
 @click.option("--ema", default=0.995, type=click.FloatRange(0, 1, max_open=True), help="Decay of the averaged weights.")
 @click.option("--smoothing", default=0.1, type=click.FloatRange(0, 1, max_open=True), help="Label smoothing.")
-@click.option(
-    "--balance",
-    type=click.Choice(["sampler", "weights", "none"]),
-    default="none",
-    help="Rare classes: drawn more often (by source), weighted in the loss by inverse frequency, or neither.",
-)
-@click.option(
-    "--patience",
-    default=0,
-    type=click.IntRange(0),
-    help="Check validation patients every --save-every steps, stop after so many without a better one, keep the best; 0: never.",
-)
-@click.option(
-    "--monitor", type=click.Choice(["balanced_accuracy", "loss"]), default="balanced_accuracy", help="What makes a check better."
-)
-@click.option("--calibrate", is_flag=True, help="Fit a temperature on the validation split.")
+@balance_option("none")
+@PATIENCE
+@MONITOR
+@CALIBRATE
 @click.option(
     "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A number of train.cxrnet.CxrNetTraining, say area=0.5."
 )
@@ -106,18 +111,4 @@ def cxrnet(
             dataset, lungs, run.folder, options, config, loop_config(steps, save_every), resume=run.resume,
             make_objective=objective(training),
         )  # fmt: skip
-    test = dataset.split("test")
-    if not run.is_main or not len(test):
-        run.say("no test split: not measured")
-        return {"measures": {}}
-    from gan_explain.checkpoints import read_config
-    from gan_explain.evaluate import full_report
-    from gan_explain.metrics.confusion import format_confusion
-
-    found = full_report(trained, test, lungs, seed=run.seed)
-    made = read_config(run.folder)["parts"][part].get("origin", {})
-    printed = measured(run, found.measures)
-    run.say(format_confusion(found.confusion))
-    if made:
-        run.say(f"made with {json.dumps(made)}")
-    return printed | {"confusion": found.confusion.as_json(), "made_with": made}
+    return reported(run, trained, dataset, lungs, part)

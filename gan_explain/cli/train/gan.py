@@ -10,7 +10,7 @@ import click
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
 from gan_explain.cli.models import FORMS, TRUST_CODE, names, probed
-from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, check_network, loop_config, loss_weights
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, SEGMENTER, check_network, loop_config, loss_weights
 
 if TYPE_CHECKING:
     from gan_explain.nets.generator import Disentangler, GeneratorConfig
@@ -42,7 +42,7 @@ RESOLUTION, CODE_DIM, LEARNING_RATE, GENTLE_RATE = 128, 16, 1e-3, 3e-4
     help="Side of the images: 64 to 512, a multiple of 32.",
 )
 @click.option("--confine", type=click.Choice(["lungs", "free"]), default="lungs", help="Where the layer may be.")
-@click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
+@SEGMENTER
 @click.option(
     "--preset", type=click.Choice(sorted(PRESETS)), default="cpu", help="Steps, batch and width of the machine at hand."
 )

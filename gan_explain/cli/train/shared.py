@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -13,8 +14,11 @@ from gan_explain.cli.common import Run
 from gan_explain.cli.datasets import DATA_HELP
 
 if TYPE_CHECKING:
+    from gan_explain.data import Dataset
+    from gan_explain.targets import ModuleTarget
     from gan_explain.train.loop import LoopConfig
     from gan_explain.train.supervised import SupervisedConfig
+    from gan_explain.types import Segmenter
 
 DATA = click.option("--data", default="phantom", help=DATA_HELP)
 AMP = click.option("--amp", is_flag=True, help="bfloat16 autocast (CUDA).")
@@ -22,6 +26,40 @@ INTERVAL = click.option(
     "--save-every", default=200, type=click.IntRange(1), help="Steps between resumable states and sample sheets."
 )
 RATE = click.FloatRange(0, min_open=True)
+POSITIVE = click.option("--positive", default="covid", help="The positive set: covid, or a union such as covid+pneumonia.")
+LUNGS_ONLY = click.option("--lungs-only", is_flag=True, help="Blank the outside of the lungs and standardise inside.")
+SEGMENTER = click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
+KEEP_LABELS = click.option("--keep-labels", is_flag=True, help="Keep bacterial, viral and other pneumonia apart.")
+PART = click.option("--part", default="target", help="Name of the part in the checkpoint.")
+PATIENCE = click.option(
+    "--patience",
+    default=0,
+    type=click.IntRange(0),
+    help="Check validation patients every --save-every steps, stop after so many without a better one, keep the best; 0: never.",
+)
+MONITOR = click.option(
+    "--monitor", type=click.Choice(["balanced_accuracy", "loss"]), default="balanced_accuracy", help="What makes a check better."
+)
+CALIBRATE = click.option("--calibrate", is_flag=True, help="Fit a temperature on the validation split.")
+
+
+def balance_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(
+        "--balance",
+        type=click.Choice(["sampler", "weights", "none"]),
+        default=default,
+        help="Rare classes: drawn more often (by source), weighted in the loss by inverse frequency, or neither.",
+    )
+
+
+def check_classifier(arch: str) -> None:
+    """UsageError for the name of an architecture that is none, or that learns more than to classify."""
+    from gan_explain.nets.classifier import ARCHITECTURES, JOINT
+
+    if arch not in ARCHITECTURES:
+        raise click.UsageError(f"--arch {arch}: expected one of {', '.join(ARCHITECTURES)}")
+    if arch in JOINT:
+        raise click.UsageError(f"--arch {arch}: it learns more than to classify; train it by gan-explain train {JOINT[arch]}")
 
 
 def supervised(run: Run, steps: int, batch_size: int, learning_rate: float, amp: bool, **more: Any) -> SupervisedConfig:
@@ -70,3 +108,23 @@ def measured(run: Run, measures: dict[str, Any]) -> dict[str, object]:
 
     run.say(format_table(measures))
     return {"measures": measures}
+
+
+def reported(run: Run, trained: ModuleTarget, dataset: Dataset, lungs: Segmenter, part: str = "target") -> dict[str, object]:
+    """Measure a classifier on the test split, print tables and how it was made; what --json prints. Nothing without such a split,
+    or in another process than the first."""
+    from gan_explain.checkpoints import read_config
+    from gan_explain.evaluate import full_report
+    from gan_explain.metrics.confusion import format_confusion
+
+    test = dataset.split("test")
+    if not run.is_main or not len(test):
+        run.say("no test split: not measured")
+        return {"measures": {}}
+    found = full_report(trained, test, lungs, seed=run.seed)
+    made = read_config(run.folder)["parts"][part].get("origin", {})
+    printed = measured(run, found.measures)
+    run.say(format_confusion(found.confusion))
+    if made:
+        run.say(f"made with {json.dumps(made)}")
+    return printed | {"confusion": found.confusion.as_json(), "made_with": made}

@@ -9,7 +9,7 @@ import click
 
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, loop_config, measured, supervised
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, POSITIVE, RATE, check_classifier, loop_config, measured, supervised
 
 if TYPE_CHECKING:
     from gan_explain.train.spectral import Filter
@@ -23,7 +23,7 @@ GAIN = click.FloatRange(0)
 @click.option("--arch", default="resnet50", help="Of the classifier: a name that `train target` takes.")
 @click.option("--spectrum-arch", help="Of the network that reads spectra. [default: --arch]")
 @click.option("--resolution", default=64, type=click.IntRange(32, 1024))
-@click.option("--positive", default="covid", help="The positive set: covid, or a union such as covid+pneumonia.")
+@POSITIVE
 @click.option(
     "--filter",
     "chosen",
@@ -71,15 +71,13 @@ def spectral(
     from gan_explain.bench.few import STILL
     from gan_explain.data.augment import Ranges
     from gan_explain.evaluate import report_target
-    from gan_explain.nets.classifier import ARCHITECTURES
     from gan_explain.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.spectral import SpectralOptions, train_spectral
     from gan_explain.train.target import TargetOptions
 
     for name in (arch, spectrum_arch or arch):
-        if name not in ARCHITECTURES:
-            raise click.UsageError(f"--arch {name}: expected one of {', '.join(ARCHITECTURES)}")
+        check_classifier(name)
     if high < low or high == 0:
         raise click.UsageError(f"--low {low} --high {high}: expected low <= high and high > 0")
     dataset = open_included(run, data, resolution, include)

@@ -8,14 +8,14 @@ import click
 
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, check_network, loop_config
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, SEGMENTER, check_network, loop_config
 
 
 @command("synthesis", out="runs/synthesis", resume=True)
 @DATA
 @INCLUDE
 @click.option("--checkpoint", help="Checkpoint whose lungs generator heals positives, to train on those too.")
-@click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
+@SEGMENTER
 @click.option("--resolution", default="128", type=click.Choice(["64", "128", "256", "512"]))
 @click.option("--width", default=64, type=click.IntRange(16))
 @click.option("--z-dim", default=64, type=click.IntRange(2))

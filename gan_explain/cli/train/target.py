@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,25 @@ import click
 
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, loop_config, measured, supervised
+from gan_explain.cli.train.shared import (
+    AMP,
+    CALIBRATE,
+    DATA,
+    INTERVAL,
+    KEEP_LABELS,
+    LUNGS_ONLY,
+    MONITOR,
+    PART,
+    PATIENCE,
+    POSITIVE,
+    RATE,
+    SEGMENTER,
+    balance_option,
+    check_classifier,
+    loop_config,
+    reported,
+    supervised,
+)
 
 
 @command("target", out="runs/target", resume=True)
@@ -25,31 +42,19 @@ from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, loop_config,
 @click.option("--weights", type=click.Path(path_type=Path), help="Local torchvision weights to start from (safetensors or .pth).")
 @click.option("--sha256", metavar="HEX", help="SHA-256 that the --weights file must have.")
 @click.option("--resolution", default=128, type=click.IntRange(32, 1024))
-@click.option("--positive", default="covid", help="The positive set: covid, or a union such as covid+pneumonia.")
-@click.option("--lungs-only", is_flag=True, help="Blank the outside of the lungs and standardise inside.")
-@click.option("--segmenter", "segmenter_name", default="lungs128", help="Checkpoint that reads the lungs.")
-@click.option("--keep-labels", is_flag=True, help="Keep bacterial, viral and other pneumonia apart.")
-@click.option("--part", default="target", help="Name of the part in the checkpoint.")
+@POSITIVE
+@LUNGS_ONLY
+@SEGMENTER
+@KEEP_LABELS
+@PART
 @click.option("--steps", default=1500, type=click.IntRange(1))
 @click.option("--batch-size", default=32, type=click.IntRange(2))
 @click.option("--learning-rate", default=2e-3, type=RATE)
 @click.option("--freeze-steps", default=0, type=click.IntRange(0), help="First steps in which only the last layer learns.")
-@click.option(
-    "--balance",
-    type=click.Choice(["sampler", "weights", "none"]),
-    default="sampler",
-    help="Rare classes: drawn more often (by source), or weighted in the loss by inverse frequency.",
-)
-@click.option(
-    "--patience",
-    default=0,
-    type=click.IntRange(0),
-    help="Check validation patients every --save-every steps, stop after so many without a better one, keep the best; 0: never.",
-)
-@click.option(
-    "--monitor", type=click.Choice(["balanced_accuracy", "loss"]), default="balanced_accuracy", help="What makes a check better."
-)
-@click.option("--calibrate", is_flag=True, help="Fit a temperature on the validation split.")
+@balance_option("sampler")
+@PATIENCE
+@MONITOR
+@CALIBRATE
 @AMP
 @INTERVAL
 def target(
@@ -77,16 +82,12 @@ def target(
     save_every: int,
 ) -> dict[str, object]:
     """Train a CNN to explain, or an independent judge; prints its measures and opacity probe on the test split."""
-    from gan_explain.nets.classifier import ARCHITECTURES, JOINT
     from gan_explain.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.target import TargetOptions, train_target
     from gan_explain.types import DataError
 
-    if arch not in ARCHITECTURES:
-        raise click.UsageError(f"--arch {arch}: expected one of {', '.join(ARCHITECTURES)}")
-    if arch in JOINT:
-        raise click.UsageError(f"--arch {arch}: it learns more than to classify; train it by gan-explain train {JOINT[arch]}")
+    check_classifier(arch)
     if weights is not None and not weights.is_file():
         raise DataError(f"{weights}: no such weights file")
     if sha256 is not None and weights is None:
@@ -103,18 +104,4 @@ def target(
     config = supervised(run, steps, batch_size, learning_rate, amp, freeze_steps=freeze_steps)
     with process_group(run.device):
         trained = train_target(dataset, lungs, run.folder, options, config, loop_config(steps, save_every), resume=run.resume)
-    test = dataset.split("test")
-    if not run.is_main or not len(test):
-        run.say("no test split: not measured")
-        return {"measures": {}}
-    from gan_explain.checkpoints import read_config
-    from gan_explain.evaluate import full_report
-    from gan_explain.metrics.confusion import format_confusion
-
-    found = full_report(trained, test, lungs, seed=run.seed)
-    made = read_config(run.folder)["parts"][part].get("origin", {})
-    printed = measured(run, found.measures)
-    run.say(format_confusion(found.confusion))
-    if made:
-        run.say(f"made with {json.dumps(made)}")
-    return printed | {"confusion": found.confusion.as_json(), "made_with": made}
+    return reported(run, trained, dataset, lungs, part)

@@ -10,7 +10,18 @@ import click
 
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, fitting, open_included
-from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, check_network, loop_config, measured, supervised
+from gan_explain.cli.train.shared import (
+    AMP,
+    DATA,
+    INTERVAL,
+    KEEP_LABELS,
+    POSITIVE,
+    RATE,
+    check_network,
+    loop_config,
+    measured,
+    supervised,
+)
 
 
 @command("unet", out="runs/unet", resume=True)
@@ -23,8 +34,8 @@ from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, check_networ
     help="Classify these records only, the others teach the lungs alone; may be repeated. [default: all]",
 )
 @click.option("--resolution", default=160, type=click.IntRange(32, 1024), help="Side of the images, in pixels: a multiple of 16.")
-@click.option("--positive", default="covid", help="The positive set: covid, or a union such as covid+pneumonia.")
-@click.option("--keep-labels", is_flag=True, help="Keep bacterial, viral and other pneumonia apart.")
+@POSITIVE
+@KEEP_LABELS
 @click.option("--steps", default=3000, type=click.IntRange(1))
 @click.option("--batch-size", default=24, type=click.IntRange(2))
 @click.option("--learning-rate", default=2e-3, type=RATE)
