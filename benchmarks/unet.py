@@ -26,13 +26,13 @@ from gan_explain.audit.control import excesses
 from gan_explain.cli.datasets import fitting
 from gan_explain.data import Dataset, belongs, open_dataset
 from gan_explain.evaluate import report_target
-from gan_explain.evaluate.inputs import ask, masks_for, read_batches
+from gan_explain.evaluate.inputs import ask, read_batches
 from gan_explain.metrics.aggregate import measure
 from gan_explain.metrics.pointing import relevance_mass
 from gan_explain.render.heat import HeatMap
 from gan_explain.render.maps import MapRow, write_maps
 from gan_explain.segmenter import LungSegmenter, load_segmenter
-from gan_explain.targets import resolve_target
+from gan_explain.targets import masks_for, resolve_target
 from gan_explain.train.segmenter import dice_report, has_mask
 from gan_explain.types import Target
 

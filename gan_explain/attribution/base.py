@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gan_explain.targets import device_of
 from gan_explain.types import Target, TargetError
 
 Floats = NDArray[np.float32]
@@ -79,11 +80,6 @@ def held(images: Tensor, target: Target, lungs: Tensor | None) -> Tensor | None:
     return segmenter(images) if lungs is None and target.uses_lungs and segmenter is not None else lungs
 
 
-def masks_for(target: Target, lungs: Tensor | None) -> Tensor | None:
-    """The lungs for a target that reads them, None for one that does not."""
-    return lungs if target.uses_lungs else None
-
-
 def positive_set(target: Target, count: int) -> Tensor:
     """Which of the classes count as positive, once for each of `count` images: (count, K) bool."""
     return torch.tensor([[name in target.positive for name in target.classes]]).expand(count, -1)
@@ -106,12 +102,6 @@ def answer(target: Target) -> Callable[[Tensor, Tensor | None, Tensor], Tensor]:
         return log_odds(target.logits(images, masks).double(), chosen)
 
     return of
-
-
-def device_of(target: Target) -> torch.device:
-    """Where a target's tensors lie; the CPU for one that has none."""
-    tensors = [*target.parameters(), *target.buffers()] if isinstance(target, torch.nn.Module) else []
-    return tensors[0].device if tensors else torch.device("cpu")
 
 
 def check_input(images: Tensor, target: Target, method: str, *, gradients: bool = True) -> None:

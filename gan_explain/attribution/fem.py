@@ -21,11 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, check_input, finite, masks_for
+from gan_explain.attribution.base import Method, check_input, finite
 from gan_explain.attribution.layers import laid_over, last_map, named_layer, needs_places, network_of, reads_spectrum, watched
 from gan_explain.data.spectral import HIGH, LOW, SpectralImportance
 from gan_explain.spectrum import filtered, fitted, radius, symmetric
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, masks_for
 from gan_explain.types import Target, TargetError
 
 K = 1.0

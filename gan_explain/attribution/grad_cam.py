@@ -13,8 +13,9 @@ import torch
 from captum.attr import LayerGradCam
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, answer, check_input, finite, masks_for
+from gan_explain.attribution.base import Method, answer, check_input, finite
 from gan_explain.attribution.layers import laid_over, last_map, map_size, named_layer, needs_places
+from gan_explain.targets import masks_for
 from gan_explain.types import Target, TargetError
 
 

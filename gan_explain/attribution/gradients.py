@@ -9,7 +9,8 @@ from captum.attr import InputXGradient
 from captum.attr import IntegratedGradients as Integrated
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, answer, check_input, finite, masks_for, positive_set
+from gan_explain.attribution.base import Method, answer, check_input, finite, positive_set
+from gan_explain.targets import masks_for
 from gan_explain.types import Target
 
 STEPS = 128  # points of the line

@@ -19,10 +19,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, check_input, finite, masks_for, positive_set
+from gan_explain.attribution.base import Method, check_input, finite, positive_set
 from gan_explain.image import resize
 from gan_explain.latent.pathology import prior_code
 from gan_explain.optics import compose
+from gan_explain.targets import masks_for
 from gan_explain.types import Generator, Segmenter, Target
 
 TOLERANCE = 1e-3  # of max(|delta p|, LEAST): how far the sum of a map may be from delta p

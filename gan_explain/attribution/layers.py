@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.attribution.base import masks_for
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, masks_for
 from gan_explain.types import Target, TargetError
 
 

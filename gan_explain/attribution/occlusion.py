@@ -13,8 +13,9 @@ import torch
 from captum.attr import Occlusion as Covering
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, answer, check_input, finite, masks_for
+from gan_explain.attribution.base import Method, answer, check_input, finite
 from gan_explain.image import gaussian_blur
+from gan_explain.targets import masks_for
 from gan_explain.types import Target
 
 PATCHES = 8  # patches in the side of an image; they overlap by half

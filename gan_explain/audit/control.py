@@ -17,9 +17,10 @@ from gan_explain.audit.donors import Donors
 from gan_explain.audit.thresholds import SHORTCUT
 from gan_explain.data import Dataset
 from gan_explain.data.marker import GLYPHS, glyph, planted
-from gan_explain.evaluate.inputs import ask, device_of, is_positive, seed_of
+from gan_explain.evaluate.inputs import ask, is_positive, seed_of
 from gan_explain.metrics.aggregate import Measure, measure
 from gan_explain.metrics.transplant import effects
+from gan_explain.targets import device_of
 from gan_explain.types import Segmenter, Target
 
 SHARE, BY_CHANCE = 0.8, 0.05  # of the positives and of the negatives that get a marker

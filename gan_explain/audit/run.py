@@ -17,8 +17,9 @@ from gan_explain.audit.setup import Plan, Subject
 from gan_explain.audit.summarise import summarise
 from gan_explain.data import Dataset
 from gan_explain.evaluate.features import judge_features
-from gan_explain.evaluate.inputs import device_of, is_positive, read_batch, seed_of
+from gan_explain.evaluate.inputs import is_positive, read_batch, seed_of
 from gan_explain.evaluate.run import SOME
+from gan_explain.targets import device_of
 from gan_explain.types import DataError, Target
 
 WHOLE = (1, 1)

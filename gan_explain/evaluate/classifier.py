@@ -12,11 +12,12 @@ from torch import Tensor
 
 from gan_explain.data import Dataset
 from gan_explain.data.labels import canonical, coarse
-from gan_explain.evaluate.inputs import ask, device_of, is_positive, masks_for, read_batches
+from gan_explain.evaluate.inputs import ask, is_positive, read_batches
 from gan_explain.metrics import opacity_probe as probe
 from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.classification import classification_report
 from gan_explain.metrics.confusion import Confusion, confusion, multiclass_report
+from gan_explain.targets import device_of, masks_for
 from gan_explain.types import DataError, Record, Segmenter, Target
 
 

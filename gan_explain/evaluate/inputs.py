@@ -7,18 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan_explain.data import Batch, Dataset, belongs
+from gan_explain.targets import masks_for
 from gan_explain.types import Record, Segmenter, Target
-
-
-def device_of(part: object) -> torch.device:
-    """Where a network's tensors lie; the CPU for anything that has none."""
-    if not isinstance(part, nn.Module):
-        return torch.device("cpu")
-    tensors = [*part.parameters(), *part.buffers()]
-    return tensors[0].device if tensors else torch.device("cpu")
 
 
 def is_positive(record: Record, target: Target) -> bool:
@@ -42,11 +35,6 @@ def read_batches(dataset: Dataset, segmenter: Segmenter, device: torch.device, b
     """Batches in the dataset's order, images and lungs (the segmenter's) on `device`."""
     for start in range(0, len(dataset), batch_size):
         yield read_batch(dataset, range(start, min(start + batch_size, len(dataset))), segmenter, device)
-
-
-def masks_for(target: Target, lungs: Tensor) -> Tensor | None:
-    """The lungs for a target that reads them, None for one that does not."""
-    return lungs if target.uses_lungs else None
 
 
 @torch.no_grad()

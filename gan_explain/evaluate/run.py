@@ -9,7 +9,7 @@ import torch
 
 from gan_explain.data import Batch, Dataset
 from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, judge_features, realism, thumbnail
-from gan_explain.evaluate.inputs import ask, device_of, is_positive, read_batches, seed_of
+from gan_explain.evaluate.inputs import ask, is_positive, read_batches, seed_of
 from gan_explain.evaluate.planted import answers_to_doses, dosed, rendered
 from gan_explain.evaluate.result import Aggregator, EvaluationResult
 from gan_explain.evaluate.samples import logits_along
@@ -22,7 +22,7 @@ from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.nulls import shuffled_target
 from gan_explain.metrics.proximity import Perceptual
 from gan_explain.nets.synthesis import StructureGenerator
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, device_of
 from gan_explain.types import DataError, Generator, Segmenter, Target
 
 SOME = 32  # patients on whom dear measures are taken

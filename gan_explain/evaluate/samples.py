@@ -7,7 +7,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from gan_explain.evaluate.inputs import ask, masks_for, seed_of
+from gan_explain.evaluate.inputs import ask, seed_of
 from gan_explain.evaluate.setup import Change, Part, Setup
 from gan_explain.image import quantize16
 from gan_explain.latent.traverse import frames_of
@@ -23,6 +23,7 @@ from gan_explain.metrics.reconstruction import reconstruction
 from gan_explain.metrics.severity import opacity_load
 from gan_explain.metrics.structure import structure
 from gan_explain.metrics.transfer import pgd, positive_logit, turned_positive
+from gan_explain.targets import masks_for
 
 Columns = dict[str, Tensor]
 CHUNK = 128  # images that a target sees at a time

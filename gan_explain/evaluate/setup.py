@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from gan_explain.data import Batch
-from gan_explain.evaluate.inputs import device_of, seed_of
+from gan_explain.evaluate.inputs import seed_of
 from gan_explain.image import feather, quantize16
 from gan_explain.metrics.proximity import Perceptual
 from gan_explain.nets.generator import Disentangler
 from gan_explain.optics import compose
+from gan_explain.targets import device_of
 from gan_explain.types import Generator, Removal, Segmenter, Target
 
 STRENGTHS = tuple(0.05 * i for i in range(31))  # 0 to 1.5

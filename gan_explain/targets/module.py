@@ -231,6 +231,19 @@ class ModuleTarget(nn.Module):
         )
 
 
+def device_of(part: object) -> torch.device:
+    """Where a network's tensors lie; the CPU for anything that has none."""
+    if not isinstance(part, nn.Module):
+        return torch.device("cpu")
+    tensors = [*part.parameters(), *part.buffers()]
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+def masks_for(target: Target, lungs: Tensor | None) -> Tensor | None:
+    """The lungs for a target that reads them, None for one that does not."""
+    return lungs if target.uses_lungs else None
+
+
 def check_positive(classes: Sequence[str], positive: Sequence[str]) -> None:
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise TargetError(f"expected at least two different classes, got {', '.join(classes) or 'none'}")
