@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def start(forked: subprocess.Popen[bytes], tmp_path: Path) -> Iterator[Callable[
     yield begin
     for job in jobs:
         if job.code is None:  # the test failed before it ended
-            job.send(signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended by itself
+                job.send(signal.SIGKILL)
             job.wait()
 
 
