@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gan_explain.attribution.base import Method
+from gan_explain.attribution.base import Method, check_input
 from gan_explain.nets.cxrnet import CxrNet, mixture
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import Target, TargetError
@@ -28,8 +28,7 @@ class CxrNetMap(Method):
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W) in [0, 1]. TargetError for a target that is no CXR-Net."""
-        if images.ndim != 4 or images.shape[1] != 1:
-            raise ValueError(f"expected images (N, 1, H, W) in [0, 1], got {tuple(images.shape)}")
+        check_input(images, target, "cxrnet", gradients=False)
         if not isinstance(target, ModuleTarget) or not isinstance(target.network, CxrNet):
             came = type(target.network if isinstance(target, ModuleTarget) else target).__name__
             raise TargetError(f"expected a target that is a CXR-Net (gan-explain train cxrnet), got a {came}")

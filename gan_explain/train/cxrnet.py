@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -114,18 +115,7 @@ class CxrNetObjective(TargetObjective):
 
 def objective(training: CxrNetTraining) -> MakeObjective:
     """What `train_target` makes of a network of architecture "cxrnet"."""
-
-    def make(
-        network: torch.nn.Module,
-        prepare: Preparation,
-        classes: Sequence[str],
-        group: bool,
-        smoothing: float,
-        class_weights: Tensor | None,
-    ) -> CxrNetObjective:
-        return CxrNetObjective(network, prepare, classes, group, smoothing, class_weights, training)
-
-    return make
+    return partial(CxrNetObjective, training=training)
 
 
 def variation(maps: Tensor) -> Tensor:

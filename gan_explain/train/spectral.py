@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -63,13 +64,7 @@ def alternated(images: Tensor, masks: Tensor, transform: Transform) -> Tensor:
 
 def alternating(transform: Transform) -> MakeObjective:
     """What `train_target` takes as `make_objective`."""
-
-    def make(
-        network: nn.Module, prepare: Preparation, classes: Sequence[str], group: bool, smoothing: float, weights: Tensor | None
-    ) -> TargetObjective:
-        return AlternatingObjective(network, prepare, classes, group, smoothing, weights, transform=transform)
-
-    return make
+    return partial(AlternatingObjective, transform=transform)
 
 
 @dataclass(frozen=True)
