@@ -46,15 +46,21 @@ def summarise(gathered: Gathered) -> AuditResult:
         {"id": p.id, "row": p.row, "way": p.way, "scale": float(p.layer.max()), "p": p.p, "probability": list(p.probability)}
         for p in pictures
     ]
-    rows = [{name: value for name, value in row.items() if name != ORDER} for row in shown.ordered().rows]
-    return AuditResult(document, rows, gathered.curves, pictures)
+    return AuditResult(document, [_without_order(row) for row in shown.ordered().rows], gathered.curves, pictures)
 
 
 def _counted(gathered: Gathered) -> Gathered:
     """The same with numbers in place of patients' names, in the order of their own ids: resampling takes patients in the order of
     their names, and no conclusion may depend on a salt."""
-    rows = [{**row, "patient_id": f"{int(row.pop(ORDER)):09d}"} if ORDER in row else row for row in map(dict, gathered.rows)]
+    rows = [
+        {**_without_order(row), "patient_id": f"{int(row[ORDER]):09d}" if ORDER in row else row["patient_id"]}
+        for row in gathered.rows
+    ]
     return replace(gathered, rows=rows, second=_counted(gathered.second) if gathered.second else None)
+
+
+def _without_order(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != ORDER}
 
 
 def _conclusions(gathered: Gathered) -> dict[str, Any]:

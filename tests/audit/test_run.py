@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gan_explain.audit import AuditResult, Gathered, Plan, Subject, audit, gather, summarise, union
+from gan_explain.audit.gathered import ORDER
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.metrics.nulls import ConstantTarget
 from gan_explain.nets.classifier import ClassifierConfig, build
@@ -79,6 +80,8 @@ def test_every_curve_and_question_is_there(result: AuditResult, phantoms: Datase
     assert len(result.rows) == len(phantoms)
     assert [int(row["image"]) for row in result.rows] == list(range(len(phantoms)))
     assert {each["column"] for each in document["subgroups"]} == {"source", "severity"}
+    assert ORDER not in document["measures"]  # a place in a list is no measure
+    assert all(ORDER not in row for row in result.rows)
     json.dumps(document, allow_nan=False)
 
 
