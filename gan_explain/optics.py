@@ -1,14 +1,18 @@
-"""Beer-Lambert layers: how optical thickness is laid over a structure image and taken off again.
+"""Beer-Lambert layers: how optical thickness is laid over a structure image and taken off again, exactly.
 
 A radiograph is bright where tissue attenuates; 1 - x is the film's darkness. A layer of optical thickness tau >= 0 leaves
-exp(-tau) of it: 1 - x = (1 - S) exp(-lambda tau). The signed form (free generators) also darkens: negative tau multiplies the
+exp(-tau) of it: 1 - x = (1 - S) exp(-lambda tau). The signed form (free maps) also darkens: negative tau multiplies the
 brightness itself by exp(-|tau|). All images are in [0, 1].
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+CELLS = 128  # along the longer side: the grid on which `headroom` is smooth
+KEPT = 0.999  # share of the headroom that a layer may use: rounding must not push a structure below 0
 
 
 def compose(structure: Tensor, tau: Tensor, strength: Tensor | float = 1.0) -> Tensor:
@@ -23,17 +27,36 @@ def compose(structure: Tensor, tau: Tensor, strength: Tensor | float = 1.0) -> T
     return structure + brighter - darker
 
 
-def take_off(image: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
-    """Undo `compose` at strength 1 and clamp to [0, 1].
+def headroom(images: Tensor) -> Tensor:
+    """The thickness that can be taken off an image (N, 1, H, W) in [0, 1] with nothing clamped, as a smooth map (N, 1, H, W).
 
-    1 - S = (1 - x) exp(tau) where tau >= 0, S = x exp(-tau) where tau < 0; where tau = 0 the image stays to the bit.
-    Returns the structure (N, 1, H, W) and the share of clamped pixels (N,).
+    S >= 0 asks for tau <= -log(1 - x) at every pixel. This is a smooth map below that: the least over cells of the image and
+    their neighbours, interpolated. A layer that really lies on an image is never thicker than its darkest place there.
     """
-    lighter = (1 - image) * torch.expm1(tau.clamp(min=0))
-    darker = image * torch.expm1((-tau).clamp(min=0))
-    raw = image - lighter + darker
-    clamped = ((raw < 0) | (raw > 1)).float().flatten(1).mean(1)
-    return raw.clamp(0, 1), clamped
+    height, width = images.shape[-2:]
+    cell = max(1, -(-max(height, width) // CELLS))
+    rows, columns = -(-height // cell), -(-width // cell)
+    padded = F.pad(images, (0, columns * cell - width, 0, rows * cell - height), mode="replicate")
+    least = -F.max_pool2d(-padded, cell)
+    least = -F.max_pool2d(F.pad(-least, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    room = -torch.log1p(-least.clamp(0, 1 - 1e-7))
+    if cell == 1:
+        return KEPT * room
+    smooth = F.interpolate(room, scale_factor=cell, mode="bilinear", align_corners=False)
+    return KEPT * smooth[..., :height, :width]
+
+
+def bounded(tau: Tensor, images: Tensor) -> Tensor:
+    """Layers tau >= 0 no thicker than can be taken off the images: (N, 1, H, W) each -> (N, 1, H, W)."""
+    return torch.minimum(tau, headroom(images))
+
+
+def take_off(image: Tensor, tau: Tensor) -> Tensor:
+    """The structure under a layer of a radiograph: 1 - S = (1 - x) exp(tau), in [0, 1] for 0 <= tau <= headroom(x).
+
+    Undoes `compose` at strength 1; where tau = 0 the image stays to the bit. Nothing is clamped.
+    """
+    return image - (1 - image) * torch.expm1(tau)
 
 
 def opacity(tau: Tensor, strength: float = 1.0) -> Tensor:

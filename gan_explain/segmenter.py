@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
@@ -26,12 +27,18 @@ class LungSegmenter(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits = self.network(resize(images, self.resolution))
         hard = torch.stack([_clean(mask) for mask in logits[:, 0] > 0])[:, None].to(images)
-        return (resize(hard, images.shape[-1]) > 0.5).to(images.dtype)
+        return (_to_size(hard, images.shape[-2:]) > 0.5).to(images.dtype)
 
     def soft(self, images: Tensor) -> Tensor:
         """(N, 1, H, W) in [0, 1], any size -> probability of lung (N, 1, H, W), as the network says it; differentiable."""
         logits = self.network(resize(images, self.resolution))
-        return resize(logits.sigmoid(), images.shape[-1])
+        return _to_size(logits.sigmoid(), images.shape[-2:])
+
+
+def _to_size(masks: Tensor, size: torch.Size) -> Tensor:
+    if masks.shape[-2:] == size:
+        return masks
+    return F.interpolate(masks, tuple(size), mode="bilinear", antialias=True, align_corners=False)
 
 
 def _clean(mask: Tensor) -> Tensor:

@@ -57,50 +57,6 @@ class Sample:
     severity: float | None = None
 
 
-@dataclass(frozen=True)
-class Code:
-    """A pathology code c: `value` (N, d). Its length |c| / sqrt(d) scales the layer, so `value * s` is strength s."""
-
-    value: Tensor
-
-    def scaled(self, strength: float) -> Code:
-        return Code(self.value * strength)
-
-
-@dataclass(frozen=True)
-class Traversal:
-    """Images of one structure at increasing strength, and what the target makes of them.
-
-    frames (L, 1, H, W); strengths (L,); probability (L,) of the positive set; class_probability (L, K);
-    layer (1, H, W): optical thickness tau at strength 1; structure (1, H, W): the frame at strength 0;
-    lungs (1, H, W); code (d,). `clamped` is the share of pixels where taking the layer off had to be clamped to S >= 0.
-    """
-
-    frames: Tensor
-    strengths: Tensor
-    probability: Tensor
-    class_probability: Tensor
-    layer: Tensor
-    structure: Tensor
-    lungs: Tensor
-    code: Tensor
-    classes: tuple[str, ...]
-    positive: tuple[str, ...]
-    operating_point: float
-    clamped: float = 0.0
-
-    @property
-    def crossing(self) -> float | None:
-        """lambda*: the first strength where the probability passes the operating point (linear between frames); None if never."""
-        above = self.probability >= self.operating_point
-        for i in range(1, len(above)):
-            if bool(above[i]) and not bool(above[i - 1]):
-                p0, p1 = float(self.probability[i - 1]), float(self.probability[i])
-                s0, s1 = float(self.strengths[i - 1]), float(self.strengths[i])
-                return s0 + (s1 - s0) * (self.operating_point - p0) / max(p1 - p0, 1e-12)
-        return None
-
-
 @runtime_checkable
 class Target(Protocol):
     """The CNN under explanation, frozen. Its input size, channels, mean and std live inside it."""
@@ -128,36 +84,41 @@ class Segmenter(Protocol):
 
 
 class Generator(Protocol):
-    """A disentangling generator: adds a layer of pathology to a structure image and takes it off again."""
+    """A disentangling generator: reads the layer of pathology on a radiograph, and decodes layers of other patients.
+
+    Images, lungs and layers tau are (N, 1, H, W) of any size, codes (N, d)."""
 
     code_dim: int
     resolution: int
-    confine: str
+    labels: tuple[str, ...]
 
-    def layer(self, structure: Tensor, code: Tensor, lungs: Tensor) -> Tensor:
-        """structure (N, 1, H, W), code (N, d), lungs (N, 1, H, W) -> tau (N, 1, H, W) at strength 1."""
+    def read(self, images: Tensor, lungs: Tensor) -> Tensor:
+        """The layer on radiographs -> tau >= 0, which `optics.take_off` takes off with nothing clamped."""
         ...
 
-    def remove(self, images: Tensor, lungs: Tensor) -> Removal:
-        """Take the layer off: (N, 1, H, W) -> the structure, the layer found, and the clamped share."""
+    def encode(self, tau: Tensor, lungs: Tensor) -> Tensor:
+        """Layers in their lungs -> codes of strength 1."""
         ...
 
-    def encode(self, images: Tensor, lungs: Tensor) -> Tensor:
-        """Pathology code of a positive radiograph: (N, 1, H, W) -> (N, d), the posterior mean."""
+    def layer(self, codes: Tensor, lungs: Tensor) -> Tensor:
+        """Codes -> tau >= 0 in these lungs, proportional to the codes' strength |c| / sqrt(d)."""
+        ...
+
+    def move(self, tau: Tensor, lungs: Tensor, others: Tensor) -> Tensor:
+        """Layers in their lungs -> the same, lung to lung, in the lungs of others."""
+        ...
+
+    def prior_noise(self, n: int, generator: torch.Generator) -> Tensor:
+        """z2 ~ N(0, I): (n, d)."""
+        ...
+
+    def from_noise(self, noise: Tensor, label: str) -> Tensor:
+        """z2 (n, d) -> codes of strength 1, distributed like those of `label` images; differentiable."""
         ...
 
     def prior(self, n: int, generator: torch.Generator, label: str = "covid") -> Tensor:
-        """z2 ~ N(0, I) mapped to codes of `label` images: (n, d)."""
+        """Codes (n, d) of strength 1: `from_noise` of `prior_noise`."""
         ...
-
-
-@dataclass(frozen=True)
-class Removal:
-    """structure (N, 1, H, W); tau (N, 1, H, W); clamped (N,): share of pixels where S >= 0 had to be enforced."""
-
-    structure: Tensor
-    tau: Tensor
-    clamped: Tensor
 
 
 class Explainer(Protocol):

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from gan_explain.image import feather
+from gan_explain.lungs import split_lungs
 from gan_explain.metrics.aggregate import Measure, measure
 from gan_explain.optics import compose
 from gan_explain.types import Target
@@ -77,26 +77,6 @@ def _veil(lung: NDArray[np.bool_], outer_is_left: bool, random: np.random.Genera
         veil += np.exp(-0.5 * (a * a + b * b) / scale**2)
     scaled: Field = veil * (peak / veil.max())
     return scaled
-
-
-def split_lungs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """A mask (H, W) as its left and right part in the image: its two largest regions or, where they touch or one is missing, cut
-    at the emptiest column of its middle half."""
-    regions, count = ndimage.label(mask)
-    if count >= 2:
-        sizes = np.bincount(regions.ravel())[1:]
-        largest = np.argsort(sizes)[-2:] + 1
-        if sizes[largest[0] - 1] > 0.2 * sizes[largest[1] - 1]:
-            parts = sorted((regions == i for i in largest), key=lambda part: float(np.nonzero(part)[1].mean()))
-            return parts[0], parts[1]
-    columns = np.flatnonzero(mask.any(0))
-    if not len(columns):
-        return mask, mask
-    width = columns[-1] - columns[0] + 1
-    start, stop = columns[0] + width // 4, columns[0] + width - width // 4
-    cut = start + int(mask[:, start:stop].sum(0).argmin())
-    left = np.arange(mask.shape[1]) < cut
-    return mask & left, mask & ~left
 
 
 @torch.no_grad()

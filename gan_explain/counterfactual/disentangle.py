@@ -1,0 +1,38 @@
+"""Radiographs taken apart: the layer that is on them, and the structure under it. Laid on again, the layer gives the image back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gan_explain.image import quantize16
+from gan_explain.optics import compose, take_off
+from gan_explain.types import Generator
+
+
+@dataclass(frozen=True)
+class Disentangled:
+    """Images on the 16-bit grid, the structure under their layer, and the layer: (N, 1, H, W) each.
+
+    The structure is not rounded: `laid(structure, layer)` is `image` to the last of 16 bits.
+    """
+
+    image: Tensor
+    structure: Tensor
+    layer: Tensor
+
+
+@torch.no_grad()
+def disentangle(generator: Generator, images: Tensor, lungs: Tensor) -> Disentangled:
+    """Read the layer of radiographs and take it off: images in [0, 1] and lungs (N, 1, H, W), any size."""
+    images = quantize16(images)
+    tau = generator.read(images, lungs)
+    return Disentangled(images, take_off(images, tau), tau)
+
+
+@torch.no_grad()
+def laid(structure: Tensor, tau: Tensor, strength: Tensor | float = 1.0) -> Tensor:
+    """A layer laid over a structure, on the 16-bit grid on which frames are scored and saved."""
+    return quantize16(compose(structure, tau, strength))

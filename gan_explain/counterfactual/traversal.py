@@ -1,0 +1,186 @@
+"""Traversals: one structure under a layer of growing strength, or on the way between two codes, and the target's response."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from gan_explain.counterfactual import pathology as ways
+from gan_explain.counterfactual.disentangle import Disentangled, disentangle
+from gan_explain.counterfactual.frames import Frames, layered, layered_each
+from gan_explain.counterfactual.pathology import Pathology, Subject, Wish
+from gan_explain.counterfactual.radiograph import Radiograph
+from gan_explain.counterfactual.respond import positive_probability, probability, respond
+from gan_explain.types import Generator, Target
+
+logger = logging.getLogger(__name__)
+
+MOST = 1.5  # strength of the last frame
+Strengths = int | Sequence[float] | Tensor
+
+
+@dataclass(frozen=True)
+class Traversal:
+    """Images of one structure at growing strength, and what the target makes of them.
+
+    frames: L images (1, H, W), made when asked for; strengths (L,); probability (L,) of the positive set; class_probability
+    (L, K); layer (1, H, W): optical thickness tau at strength 1; structure (1, H, W): the frame at strength 0; lungs (1, H, W);
+    code (d,), empty where the layer has none. `name` is the radiograph's, `pathology` where the layer came from, `input` p of the
+    radiograph as it came.
+    """
+
+    frames: Frames
+    strengths: Tensor
+    probability: Tensor
+    class_probability: Tensor
+    layer: Tensor
+    structure: Tensor
+    lungs: Tensor
+    code: Tensor
+    classes: tuple[str, ...]
+    positive: tuple[str, ...]
+    operating_point: float
+    name: str = ""
+    pathology: str = ""
+    input: float = float("nan")
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def crossing(self) -> float | None:
+        """lambda*: the first strength where the probability passes the operating point (linear between frames); None if never."""
+        above = self.probability >= self.operating_point
+        for i in range(1, len(above)):
+            if bool(above[i]) and not bool(above[i - 1]):
+                p0, p1 = float(self.probability[i - 1]), float(self.probability[i])
+                s0, s1 = float(self.strengths[i - 1]), float(self.strengths[i])
+                return s0 + (s1 - s0) * (self.operating_point - p0) / max(p1 - p0, 1e-12)
+        return None
+
+    def cpu(self) -> Traversal:
+        names = ("frames", "strengths", "probability", "class_probability", "layer", "structure", "lungs", "code")
+        moved: dict[str, Any] = {name: getattr(self, name).cpu() for name in names}
+        return replace(self, **moved)
+
+
+def even_strengths(low: float, high: float, count: int) -> Tensor:
+    """(count,) even strengths; where 1 lies between them, the one nearest to it is moved there: that frame has a name."""
+    strengths = torch.linspace(low, high, count)
+    if count > 2 and low < 1 < high:
+        strengths[1 + int((strengths[1:-1] - 1).abs().argmin())] = 1.0
+    return strengths
+
+
+def as_strengths(strengths: Strengths) -> Tensor:
+    """A number of frames from 0 to 1.5, or the strengths themselves -> (L,). ValueError for none, or for one that is no strength."""
+    if isinstance(strengths, int):
+        if strengths < 2:
+            raise ValueError(f"expected at least two strengths, got {strengths}")
+        return even_strengths(0.0, MOST, strengths)
+    found = torch.as_tensor(strengths, dtype=torch.float32)
+    if found.ndim != 1 or not len(found) or not bool(torch.isfinite(found).all()) or float(found.min()) < 0:
+        raise ValueError(f"expected a row of strengths of 0 or more, got {found.tolist()}")
+    return found
+
+
+@overload
+def traverse(
+    generator: Generator, target: Target, radiograph: Radiograph, *, pathology: str | None = ..., seed: int = ...,
+    strengths: Strengths = ..., label: str | None = ..., reference: Radiograph | None = ...,
+) -> Traversal: ...  # fmt: skip
+@overload
+def traverse(
+    generator: Generator, target: Target, radiograph: Sequence[Radiograph], *, pathology: str | None = ..., seed: int = ...,
+    strengths: Strengths = ..., label: str | None = ..., reference: Radiograph | None = ...,
+) -> list[Traversal]: ...  # fmt: skip
+def traverse(
+    generator: Generator,
+    target: Target,
+    radiograph: Radiograph | Sequence[Radiograph],
+    *,
+    pathology: str | None = None,
+    seed: int = 0,
+    strengths: Strengths = 33,
+    label: str | None = None,
+    reference: Radiograph | None = None,
+) -> Traversal | list[Traversal]:
+    """Turn a pathology up on a radiograph and chart what the target makes of every frame; a list in, a list out.
+
+    `pathology` is a name of `PATHOLOGIES` (`reference` is the other patient of "from"); None takes "own" for a radiograph that
+    the target calls positive, "prior" for one that it calls negative. A negative is its own structure: its frame at strength 0 is
+    the radiograph. A positive's own layer is taken off: its own frame at strength 1 is the radiograph. `label` names the prior,
+    by default the generator's first; patients of a list are given seeds `seed`, `seed` + 1, ...
+    Raises ValueError for an unknown pathology, and for strengths that are none.
+    """
+    if not isinstance(radiograph, Radiograph):
+        return [
+            traverse(generator, target, each, pathology=pathology, seed=seed + i, strengths=strengths, label=label, reference=reference)
+            for i, each in enumerate(radiograph)
+        ]  # fmt: skip
+    at = as_strengths(strengths)
+    before = probability(target, radiograph.image, radiograph.lungs)
+    negative = before < target.operating_point
+    apart = disentangle(generator, radiograph.image, radiograph.lungs)
+    kind = pathology or ("prior" if negative else "own")
+    structure = apart.image if negative and kind != "own" else apart.structure
+    subject = Subject(structure, radiograph.lungs, apart.layer)
+    wish = Wish(seed, label or generator.labels[0], reference=reference)
+    found = ways.choose(kind, generator, target, subject, wish)
+    if found is None:
+        logger.warning("%s: no layer that was tried crosses the operating point: showing one of the prior", radiograph.name)
+        found = ways.prior(generator, target, subject, wish)
+    return chart(target, structure, found, radiograph, at, before)
+
+
+def traverse_between(
+    generator: Generator, target: Target, pair: tuple[Radiograph, Radiograph], strengths: Strengths = 33
+) -> Traversal:
+    """From the pathology of the first radiograph to that of the second, on the structure of the first; `strengths` are then
+    positions in [0, 1]. The code of one that the target calls negative is 0, no disease."""
+    positions = torch.linspace(0, 1, strengths) if isinstance(strengths, int) else as_strengths(strengths)
+    first = pair[0]
+    codes, parts, answers = [], [], []
+    for each in pair:
+        answers.append(probability(target, each.image, each.lungs))
+        parts.append(disentangle(generator, each.image, each.lungs))
+        code = generator.encode(parts[-1].layer, each.lungs)
+        codes.append(code * float(answers[-1] >= target.operating_point))
+    structure = parts[0].image if answers[0] < target.operating_point else parts[0].structure
+    line = [ways.between(generator, (codes[0], codes[1]), s) for s in positions.tolist()]
+
+    def layer(i: int) -> Tensor:
+        with torch.no_grad():
+            return generator.layer(line[i], first.lungs)[0]
+
+    last = Pathology("between", layer(len(line) - 1)[None], line[-1])
+    frames = layered_each(structure[0], layer, len(line))
+    shown = replace(first, name=f"{first.name} to {pair[1].name}")
+    return chart(target, structure, last, shown, positions, answers[0], frames)
+
+
+def chart(
+    target: Target,
+    structure: Tensor,
+    pathology: Pathology,
+    radiograph: Radiograph,
+    strengths: Tensor,
+    before: float,
+    frames: Frames | None = None,
+) -> Traversal:
+    """The target's response along frames; structure (1, 1, H, W), by default under the pathology's layer at each strength."""
+    frames = layered(structure[0], pathology.layer[0], strengths) if frames is None else frames
+    found = respond(target, frames, radiograph.lungs)
+    code = structure.new_zeros(0) if pathology.code is None else pathology.code[0]
+    return Traversal(
+        frames=frames, strengths=strengths, probability=positive_probability(target, found), class_probability=found,
+        layer=pathology.layer[0], structure=structure[0], lungs=radiograph.lungs[0], code=code, classes=tuple(target.classes),
+        positive=tuple(target.positive), operating_point=target.operating_point, name=radiograph.name, pathology=pathology.kind,
+        input=before, facts=dict(pathology.facts),
+    )  # fmt: skip
+
+
+__all__ = ["Disentangled", "Traversal", "as_strengths", "chart", "even_strengths", "traverse", "traverse_between"]
