@@ -1,4 +1,4 @@
-"""Radiographs taken apart: the layer that is on them, and the structure under it. Laid on again, the layer gives the image back."""
+"""Radiographs taken apart: the layer that is on them, and the structure under it; the two give the image back."""
 
 from __future__ import annotations
 

@@ -172,8 +172,8 @@ def _inside(noise: Tensor) -> Tensor:
 
 
 def between(generator: Generator, codes: tuple[Tensor, Tensor], position: float) -> Tensor:
-    """The code (1, d) at a position in [0, 1] on the way from a to b; its strength goes evenly from that of a to that of b, so that
-    the path does not fade in its middle. A zero code is no disease, from or to which the other grows."""
+    """The code (1, d) at a position in [0, 1] on the way from a to b; its strength goes evenly from a's to b's, so that the path
+    does not fade in its middle. A zero code is no disease, from or to which the other grows."""
     a, b = codes
     strengths = [each.square().mean(1, keepdim=True).sqrt() for each in codes]
     if float(strengths[0]) == 0 or float(strengths[1]) == 0:

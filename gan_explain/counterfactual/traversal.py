@@ -76,7 +76,7 @@ def even_strengths(low: float, high: float, count: int) -> Tensor:
 
 
 def as_strengths(strengths: Strengths) -> Tensor:
-    """A number of frames from 0 to 1.5, or the strengths themselves -> (L,). ValueError for none, or for one that is no strength."""
+    """A number of frames from 0 to 1.5, or the strengths themselves -> (L,). ValueError for what is neither."""
     if isinstance(strengths, int):
         if strengths < 2:
             raise ValueError(f"expected at least two strengths, got {strengths}")
@@ -118,7 +118,9 @@ def traverse(
     """
     if not isinstance(radiograph, Radiograph):
         return [
-            traverse(generator, target, each, pathology=pathology, seed=seed + i, strengths=strengths, label=label, reference=reference)
+            traverse(
+                generator, target, each, pathology=pathology, seed=seed + i, strengths=strengths, label=label, reference=reference
+            )
             for i, each in enumerate(radiograph)
         ]  # fmt: skip
     at = as_strengths(strengths)
