@@ -27,6 +27,11 @@ class Counterfactual:
     flipped: bool
     pathology: str
 
+    def _repr_png_(self) -> bytes:
+        from gan_explain.render import draw, strip
+
+        return draw.png(strip.draw_counterfactual(self))
+
 
 def counterfactual(
     generator: Generator,
