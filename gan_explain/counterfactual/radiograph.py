@@ -9,7 +9,6 @@ import os
 import tempfile
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,8 +64,8 @@ def read_radiograph(
     name: str | None = None,
     force: bool = False,
 ) -> Radiograph:
-    """Read one frontal chest radiograph: a path (PNG, JPEG, TIFF, BMP, GIF, DICOM), a file read before (`image.read_picture`), its
-    bytes, an array (H, W), a PIL image.
+    """Read one frontal chest radiograph: a path (PNG, JPEG, TIFF, BMP, GIF, DICOM), a file read before (`image.read_picture`),
+    its bytes, an array (H, W), a PIL image.
 
     Uniform borders are trimmed (`trim`), the 0.5 and 99.5 percentiles become 0 and 1; nothing is cropped. `size` is the longer
     side to work at, in pixels; None keeps the radiograph's own. Without a `segmenter` the shipped one finds the lungs.

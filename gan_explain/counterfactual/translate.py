@@ -38,9 +38,7 @@ class Translator(Protocol):
 
 
 @torch.no_grad()
-def ends(
-    translator: Translator, images: Tensor, direction: Direction, resolution: int | None = None
-) -> tuple[Tensor, Tensor]:
+def ends(translator: Translator, images: Tensor, direction: Direction, resolution: int | None = None) -> tuple[Tensor, Tensor]:
     """The images at strength 0 and at strength 1, (N, 1, H, W) each, both on the 16-bit grid; one of the two is `images`.
 
     With a `resolution` the translator sees the images resized to that side, and its change is enlarged and added to them."""

@@ -17,6 +17,7 @@ from gan_explain.counterfactual.frames import Frames, layered, layered_each
 from gan_explain.counterfactual.pathology import Pathology, Subject, Wish
 from gan_explain.counterfactual.radiograph import Radiograph
 from gan_explain.counterfactual.respond import positive_probability, probability, respond
+from gan_explain.image import quantize16
 from gan_explain.types import Generator, Target
 
 if TYPE_CHECKING:
@@ -207,8 +208,7 @@ def chart(
     code = structure.new_zeros(0) if pathology.code is None else pathology.code[0]
     return Traversal(
         frames=frames, strengths=strengths, probability=positive_probability(target, found), class_probability=found,
-        layer=pathology.layer[0], structure=structure[0], lungs=radiograph.lungs[0], code=code, classes=tuple(target.classes),
-        positive=tuple(target.positive), operating_point=target.operating_point, name=radiograph.name, pathology=pathology.kind,
+        layer=pathology.layer[0], structure=quantize16(structure[0]), lungs=radiograph.lungs[0], code=code,
+        classes=tuple(target.classes), positive=tuple(target.positive), operating_point=target.operating_point, name=radiograph.name, pathology=pathology.kind,
         input=before, facts=dict(pathology.facts), remarks=(*radiograph.remarks, *pathology.remarks),
     )  # fmt: skip
-
