@@ -178,7 +178,8 @@ def _by_search(answer: Callable[[Tensor], Tensor], draws: Tensor, random: torch.
 def _inside(noise: Tensor) -> Tensor:
     """Noise (n, d) no longer than sqrt(d), the length of a typical draw."""
     length = noise.norm(dim=1, keepdim=True)
-    return noise * (math.sqrt(noise.shape[1]) / length.clamp(min=1e-6)).clamp(max=1)
+    shorter: Tensor = noise * (math.sqrt(noise.shape[1]) / length.clamp(min=1e-6)).clamp(max=1)
+    return shorter
 
 
 def between(generator: Generator, codes: tuple[Tensor, Tensor], position: float) -> Tensor:

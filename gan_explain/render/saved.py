@@ -8,6 +8,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,11 @@ def load_traversal(folder: str | os.PathLike[str]) -> Traversal:
             raise ValueError(f"expected a traversal of schema_version {SCHEMA_VERSION}")
         count, classes = int(manifest["frames"]), tuple(map(str, manifest["classes"]))
         positive, point = tuple(map(str, manifest["positive"])), float(manifest["operating_point"])
-        told = {"name": str(manifest["name"]), "pathology": str(manifest["pathology"]), "facts": dict(manifest["facts"])}
+        told: dict[str, Any] = {
+            "name": str(manifest["name"]),
+            "pathology": str(manifest["pathology"]),
+            "facts": dict(manifest["facts"]),
+        }
         told["input"] = math.nan if manifest["input"] is None else float(manifest["input"])
         told["remarks"] = tuple(map(str, manifest["remarks"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
