@@ -210,5 +210,6 @@ def chart(
         frames=frames, strengths=strengths, probability=positive_probability(target, found), class_probability=found,
         layer=pathology.layer[0], structure=quantize16(structure[0]), lungs=radiograph.lungs[0], code=code,
         classes=tuple(target.classes), positive=tuple(target.positive), operating_point=target.operating_point,
-        name=radiograph.name, pathology=pathology.kind, input=before, facts=dict(pathology.facts), remarks=(*radiograph.remarks, *pathology.remarks),
+        name=radiograph.name, pathology=pathology.kind, input=before, facts=dict(pathology.facts),
+        remarks=(*radiograph.remarks, *pathology.remarks),
     )  # fmt: skip
