@@ -151,8 +151,8 @@ def _by_gradient(answer: Callable[[Tensor], Tensor], draws: Tensor, random: torc
     optimizer = torch.optim.Adam([current], RATE)
     for _ in range(STEPS):
         found = answer(current)
-        if float(found) > most:
-            best, most = current.detach().clone(), float(found)
+        if float(found.detach()) > most:
+            best, most = current.detach().clone(), float(found.detach())
         optimizer.zero_grad()
         (-found.sum()).backward()
         optimizer.step()

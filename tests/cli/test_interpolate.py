@@ -53,7 +53,7 @@ def test_negative_becomes_positive_and_everything_is_written(invoke: Invoke, neg
 
 
 def test_charted_probabilities_are_those_of_the_saved_frames(invoke: Invoke, negative: Path, world: Path) -> None:
-    assert invoke("interpolate", negative, *FEW, "--out", "film").exit_code == 0
+    assert invoke("interpolate", negative, *FEW, "--size", 64, "--out", "film").exit_code == 0
     with open(world / "film" / "response_curve.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["strength", "probability"]
@@ -126,7 +126,18 @@ def test_between_starts_healthy_at_a_negative(invoke: Invoke, negative: Path, po
 
 
 def test_target_is_the_checkpoints_own_unless_named(world: Path, negative: Path) -> None:
-    args = ["interpolate", str(negative), "--generator", "tiny", "--segmenter", "everywhere", "--steps", "3", "--film-size", "256"]
+    args = [
+        "interpolate",
+        str(negative),
+        "--generator",
+        "tiny",
+        "--segmenter",
+        "everywhere",
+        "--steps",
+        "3",
+        "--film-size",
+        "256",
+    ]
     result = CliRunner().invoke(main, [*args, "--out", "film"])
     assert result.exit_code == 0, result.stderr
     run = json.loads((world / "film" / "run.json").read_text())
