@@ -99,14 +99,17 @@ def imagenet_file() -> Path:
     return files[0]
 
 
-def imagenet_features() -> EfficientNetLite0:
-    """EfficientNet-Lite0 with its ImageNet weights, frozen. Raises CheckpointError where they are not installed."""
-    path = imagenet_file()
+def imagenet_features(path: Path | None = None) -> EfficientNetLite0:
+    """EfficientNet-Lite0 with its ImageNet weights, frozen; `path`: the package's file, where it lies elsewhere.
+
+    Raises CheckpointError where they are not installed, or the file is another.
+    """
+    path = path or imagenet_file()
     network = EfficientNetLite0()
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(renamed(state))
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: expected EfficientNet-Lite0's weights, got: {' '.join(str(error).split())[:300]}") from error
     return network.requires_grad_(False)
 
