@@ -99,7 +99,9 @@ class Encoder(nn.Module):
             self.down.append(nn.Sequential(_norm(cin), nn.SiLU(), conv(cin, cout, stride=2)))
             self.stay.append(nn.Sequential(_norm(cout), nn.SiLU(), conv(cout, cout)))
             cin = cout
-        self.head = nn.Sequential(_norm(cin), nn.SiLU(), conv(cin, 64, 1), nn.Flatten(), nn.Linear(64 * size**2, 2 * config.z_dim))
+        self.head = nn.Sequential(
+            _norm(cin), nn.SiLU(), conv(cin, 64, 1), nn.Flatten(), nn.Linear(64 * size**2, 2 * config.z_dim)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.stem(F.pixel_unshuffle(images * 2 - 1, FOLD))  # (N, 1, R, R) -> (N, w, R/4, R/4)
@@ -134,7 +136,8 @@ class Decoder(nn.Module):
         for up, stay, head in zip(self.up, self.stay, list(self.heads)[1:], strict=True):
             x = stay(up(x, code), code)  # (N, C, S, S) -> (N, C', 2S, 2S)
             image = upsample(image) + head(x).float()
-        return image.sigmoid()
+        drawn: Tensor = image.sigmoid()
+        return drawn
 
 
 class Layer(nn.Module):

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_explain.checkpoints import save_part
+from gan_explain.data import Dataset
 from gan_explain.nets.projected import ProjectedDiscriminator
 from gan_explain.nets.structure import StructureConfig, StructureGenerator
 from gan_explain.render.sheet import write_sheet
@@ -50,7 +51,7 @@ class StructureTraining:
     others: float = 0.25  # share of the batch that is not negative, where such images are given
     learning_rate: float = 6e-4
     judge_rate: float = 4e-4
-    pixels: float = 6.0  # weight of L1: half at full resolution, half on images reduced four times
+    pixels: float = 10.0  # weight of L1: half at full resolution, half on images reduced four times
     perceptual: float = 3.0  # weight of the distance in features
     kl: float = 3e-4  # weight of the Kullback-Leibler divergence from N(0, I), in nats an image
     adversarial: float = 0.2  # weight of the discriminator's opinion of reconstructions, and of drawn images
@@ -80,7 +81,7 @@ def rate(progress: float, step: int, flat: float, warmup: int = 100) -> float:
 
 
 def pixel_distance(a: Tensor, b: Tensor) -> Tensor:
-    """L1 at full resolution and of images reduced four times, averaged: the second holds tones, the first leaves detail to others."""
+    """L1 at full resolution and L1 of images reduced four times, averaged: a wrong tone costs more than wrong detail."""
     return 0.5 * (F.l1_loss(a, b) + F.l1_loss(F.avg_pool2d(a, COARSE), F.avg_pool2d(b, COARSE)))
 
 
@@ -90,7 +91,10 @@ def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     As LPIPS (Zhang et al., CVPR 2018, arXiv 1801.03924) with equal weights.
     """
     return torch.stack(
-        [(F.normalize(x.float(), dim=1) - F.normalize(y.float(), dim=1)).square().sum(1).mean() for x, y in zip(a, b, strict=True)]
+        [
+            (F.normalize(x.float(), dim=1) - F.normalize(y.float(), dim=1)).square().sum(1).mean()
+            for x, y in zip(a, b, strict=True)
+        ]
     ).mean()
 
 
@@ -145,7 +149,12 @@ class StructureTrainer:
     device. `features` is frozen and lies there too."""
 
     def __init__(
-        self, negatives: Tensor, features: Pyramid, network: StructureConfig, config: StructureTraining, others: Tensor | None = None
+        self,
+        negatives: Tensor,
+        features: Pyramid,
+        network: StructureConfig,
+        config: StructureTraining,
+        others: Tensor | None = None,
     ) -> None:
         expected = (1, network.resolution, network.resolution)
         for images in (negatives, *([] if others is None else [others])):
@@ -154,7 +163,8 @@ class StructureTrainer:
         self.config, self.features = config, features
         self.device = torch.device(config.device)
         self.images = [images.to(self.device) for images in (negatives, *([] if others is None or not len(others) else [others]))]
-        self.network = StructureGenerator(network).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = StructureGenerator(network)
+        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad():
             levels = features(self._unit(negatives[:16]))
         self.judge = ProjectedDiscriminator([(level.shape[1], level.shape[2]) for level in levels], config.judge_width)
@@ -272,7 +282,8 @@ class StructureTrainer:
     @torch.no_grad()
     def averaged(self) -> StructureGenerator:
         """A copy of the generator with its EMA weights and the prior of all negatives' codes, in eval mode."""
-        copy = StructureGenerator(self.network.config).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        copy = StructureGenerator(self.network.config)
+        copy.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         copy.load_state_dict(self.ema.shadow)
         copy.eval()
         copy.fit_prior(torch.cat([copy.encode(self._unit(some)) for some in self.images[0].split(64)]))
@@ -312,12 +323,18 @@ def train_structure(
     others: Tensor | None = None,
     resume: bool = False,
 ) -> None:
-    """Train on negatives (N, 1, R, R) and, for reconstruction alone, on others; write the part "structure" of checkpoint `out`."""
+    """Train on negatives (N, 1, R, R) and, for reconstruction alone, on others; write part "structure" of checkpoint `out`."""
     trainer = StructureTrainer(negatives, features, network, config, others)
     stopper: Stopper = TimeUp(trainer)
     run(trainer, loop, out, resume=resume, stopper=stopper)
     if is_main():
         save_structure(trainer, out)
+
+
+def stored(dataset: Dataset) -> Tensor:
+    """Images of a dataset as the trainer holds them: (N, 1, R, R) uint8."""
+    parts = [dataset.batch(range(i, min(i + 64, len(dataset)))).images for i in range(0, len(dataset), 64)]
+    return torch.cat([(255 * part).round().to(torch.uint8) for part in parts])
 
 
 def save_structure(trainer: StructureTrainer, out: Path) -> None:

@@ -18,10 +18,10 @@ class ViewRanges:
     """Ranges that parameters are drawn from, uniformly."""
 
     rotate: float = 3.0  # degrees, either way
-    zoom_in: float = 0.10  # the part seen is 1 - zoom_in .. 1 + zoom_out of the image
+    zoom_in: float = 0.12  # the part seen is 1 - zoom_in .. 1 + zoom_out of the image
     zoom_out: float = 0.0
     shift: float = 0.01  # share of the side, on top of what a zoom leaves room for
-    gamma: float = 0.12  # exponent exp(+-gamma)
+    gamma: float = 0.15  # exponent exp(+-gamma)
     contrast: float = 0.08  # factor 1 +- contrast about the mean
     brightness: float = 0.0
     hole: float = 0.0  # side of a square of zeros, as a share of the image's
