@@ -49,8 +49,8 @@ class StructureTraining:
     batch_size: int = 32  # images that are reconstructed
     samples: int = 24  # images of drawn codes
     others: float = 0.25  # share of the batch that is not negative, where such images are given
-    learning_rate: float = 6e-4
-    judge_rate: float = 4e-4
+    learning_rate: float = 4e-4
+    judge_rate: float = 3e-4
     pixels: float = 10.0  # weight of L1: half at full resolution, half on images reduced four times
     perceptual: float = 3.0  # weight of the distance in features
     kl: float = 3e-4  # weight of the Kullback-Leibler divergence from N(0, I), in nats an image

@@ -26,10 +26,22 @@ class ViewRanges:
     brightness: float = 0.0
     hole: float = 0.0  # side of a square of zeros, as a share of the image's
     padding: str = "reflection"  # outside the image; or "zeros"
+    moved: float = 0.8  # share of images that are turned, zoomed and shifted: the others keep their pixels as sharp as they are
+    mode: str = "bicubic"  # how they are read between pixels; or "bilinear"
 
 
 JUDGED = ViewRanges(
-    rotate=4, zoom_in=0.2, zoom_out=0.1, shift=0.1, gamma=0, contrast=0.3, brightness=0.15, hole=0.3, padding="zeros"
+    4,
+    zoom_in=0.2,
+    zoom_out=0.1,
+    shift=0.1,
+    gamma=0,
+    contrast=0.3,
+    brightness=0.15,
+    hole=0.3,
+    padding="zeros",
+    moved=0.7,
+    mode="bilinear",
 )  # what a discriminator is shown
 
 
@@ -43,9 +55,10 @@ def view(images: Tensor, generator: torch.Generator, ranges: ViewRanges) -> Tens
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + torch.rand(n, *shape, generator=generator) * (high - low)
 
-    angle = uniform(-ranges.rotate, ranges.rotate).deg2rad()
-    part = uniform(1 - ranges.zoom_in, 1 + ranges.zoom_out)
-    shift = uniform(-1, 1, 2) * ((1 - part).clamp(min=0) + 2 * ranges.shift)[:, None]
+    moved = (uniform(0, 1) < ranges.moved).float()
+    angle = moved * uniform(-ranges.rotate, ranges.rotate).deg2rad()
+    part = 1 - moved + moved * uniform(1 - ranges.zoom_in, 1 + ranges.zoom_out)
+    shift = uniform(-1, 1, 2) * (moved * ((1 - part).clamp(min=0) + 2 * ranges.shift))[:, None]
     cos, sin = angle.cos() * part, angle.sin() * part
     affine = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)  # (N, 2, 3)
     gamma = uniform(-ranges.gamma, ranges.gamma, 1, 1, 1).exp()
@@ -55,7 +68,7 @@ def view(images: Tensor, generator: torch.Generator, ranges: ViewRanges) -> Tens
 
     device = images.device
     grid = F.affine_grid(affine.to(device, non_blocking=True), list(images.shape), align_corners=False)
-    x = F.grid_sample(images.float(), grid, padding_mode=ranges.padding, align_corners=False)
+    x = F.grid_sample(images.float(), grid, mode=ranges.mode, padding_mode=ranges.padding, align_corners=False).clamp(0, 1)
     if ranges.gamma:
         x = x.clamp(1e-4, 1) ** gamma.to(device, non_blocking=True)
     mean = x.mean((1, 2, 3), keepdim=True)

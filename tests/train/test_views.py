@@ -18,6 +18,13 @@ def test_no_range_is_no_change() -> None:
     torch.testing.assert_close(view(images, seeded(), STILL), images, atol=1e-4, rtol=0)
 
 
+def test_what_is_not_moved_keeps_its_pixels() -> None:
+    images = torch.rand(40, 1, 16, 16)
+    seen = view(images, seeded(), ViewRanges(gamma=0, contrast=0, moved=0.5))
+    kept = (seen - images).abs().amax((1, 2, 3)) < 1e-4
+    assert 0.3 < float(kept.float().mean()) < 0.7
+
+
 def test_range_seed_and_gradient() -> None:
     images = torch.rand(8, 1, 32, 32, requires_grad=True)
     for ranges in (ViewRanges(), JUDGED):
