@@ -1,8 +1,8 @@
 """The free map: what one target can be made to answer to, anywhere on a radiograph. An adversary, not an explanation.
 
 A U-Net (Ronneberger et al., MICCAI 2015, arXiv 1505.04597) from an image to a signed optical thickness, as in VA-GAN (Baumgartner
-et al., CVPR 2018, arXiv 1711.08998). It is trained against the CNN that it is for (train/free.py) and kept to no lungs, so that it
-finds shortcuts: markers, borders, tone.
+et al., CVPR 2018, arXiv 1711.08998). It is trained against the CNN that it is for (train/free.py) and kept to no lungs, so that
+it finds shortcuts: markers, borders, tone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class FreeConfig(Config):
 
 
 class FreeMap(nn.Module):
-    """Images (N, 1, H, W) in [0, 1] of any size -> tau (N, 1, H, W), positive where they become brighter, negative where darker."""
+    """Images (N, 1, H, W) in [0, 1] of any size -> tau (N, 1, H, W), above 0 where they become brighter, below where darker."""
 
     def __init__(self, config: FreeConfig) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class FreeMap(nn.Module):
         channels = self.encoder.channels  # at strides 2, 4, 8, 16
         self.up = nn.ModuleList(ConvAct(own + below, own) for own, below in zip(channels, channels[1:], strict=False))
         self.head = conv(config.width, 1)
-        nn.init.normal_(self.head.weight, std=0.02)  # hardly a map
+        nn.init.normal_(self.head.weight, std=0.005)  # hardly a map
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:

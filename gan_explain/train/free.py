@@ -4,8 +4,8 @@ For negatives x, x' = compose(x, tau(x)) and e(x') = logit p(x') - logit p*, wit
 
     target softplus(margin - e(x'))  +  size mean |tau|  +  smoothness mean |grad tau|^2  +  adversarial softplus(-D(x'))
 
-against a discriminator D of real positives and x', with an R1 penalty (train/adversarial.py). After VA-GAN (Baumgartner et al., CVPR
-2018, arXiv 1711.08998); the term of the target makes it an adversary of that target, as a generator of perturbations is
+against a discriminator D of real positives and x', with an R1 penalty (train/adversarial.py). After VA-GAN (Baumgartner et al.,
+CVPR 2018, arXiv 1711.08998); the term of the target makes it an adversary of that target, as a generator of perturbations is
 (Poursaeed et al., CVPR 2018, arXiv 1712.02328).
 """
 
@@ -130,9 +130,7 @@ class FreeTrainer:
             for name, module in self.networks().items()
         }
         seed, records = config.seed + 1000 * rank(), dataset.records
-        self.samplers = [
-            BalancedSampler([records[i].source for i in of], seed + i, floor=100) for i, of in enumerate(self.sides)
-        ]
+        self.samplers = [BalancedSampler([records[i].source for i in of], seed + i, floor=100) for i, of in enumerate(self.sides)]
         self.generator = torch.Generator().manual_seed(seed + 2)
         self.ema = Ema(self.network, config.ema)
 
@@ -211,8 +209,8 @@ def train_free(
     resume: bool = False,
     origin: Mapping[str, Any] | None = None,
 ) -> FreeMap:
-    """Train the free map of `target` on images at `network.resolution`, and write the part "free" of checkpoint `out`; `origin` is
-    stored with it. Returns the averaged map, frozen. Raises as FreeTrainer and `loop.run` do."""
+    """Train the free map of `target` on images at `network.resolution`, and write the part "free" of checkpoint `out`, where
+    `origin` is stored with it. Returns the averaged map, frozen. Raises as FreeTrainer and `loop.run` do."""
     trainer = FreeTrainer(dataset, target, network, config)
     run(trainer, loop, out, resume=resume)
     trained = trainer.averaged()
