@@ -191,7 +191,7 @@ def test_the_map_is_of_negatives_and_the_discriminator_sees_positives(
 def test_training_turns_a_target_and_writes_a_part(masked: MaskedDataset, brightness: ModuleTarget, tmp_path: Path) -> None:
     """Brightness answers to brightness: 40 steps brighten the negatives until it calls them positive."""
     brightness.operating_point = 0.99  # a mean of 0.73, brighter than most normals
-    config = FreeTraining(steps=40, batch_size=8, learning_rate=5e-3, width=8, ema=0.8)
+    config = FreeTraining(steps=40, batch_size=8, learning_rate=5e-3, size=1, width=8, ema=0.8)
     origin = {"target": "brightness"}
     trained = train_free(masked, brightness, tmp_path, NETWORK, config, LoopConfig(40, log_every=20), origin=origin)
     index = [i for i, record in enumerate(masked.records) if record.label == "normal"]
