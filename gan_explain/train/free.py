@@ -56,6 +56,12 @@ class FreeTraining:
     amp: bool = False
 
 
+def check_gradients(target: Target) -> None:
+    """TargetError for a target that only runs forward."""
+    if not target.differentiable:
+        raise TargetError("training a free map needs a target with gradients; this one only runs forward")
+
+
 def evidence(target: Target, images: Tensor, lungs: Tensor) -> Tensor:
     """Logit of p(positive set) less that of the operating point: images and lungs (N, 1, H, W) -> (N,); differentiable."""
     logits = target.logits(images, lungs if target.uses_lungs else None).float()
@@ -111,8 +117,7 @@ class FreeTrainer:
     """
 
     def __init__(self, dataset: Batches, target: Target, network: FreeConfig, config: FreeTraining) -> None:
-        if not target.differentiable:
-            raise TargetError("training a free map needs a target with gradients; this one only runs forward")
+        check_gradients(target)
         side = [belongs(record.label, target.positive) for record in dataset.records]
         if all(side) or not any(side):
             names = "+".join(target.positive)
