@@ -15,6 +15,7 @@ from gan_explain.checkpoints import save_part
 from gan_explain.cli import main
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
+from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
@@ -54,13 +55,14 @@ def no_network():
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tiny` (both generators, synthesis, a target), `fog`, a CycleGAN that brightens and darkens, and `everywhere`, a segmenter
-    that takes the whole image for lungs."""
+    """`tiny` (a generator, a free map, synthesis, a target), `fog`, a CycleGAN that brightens and darkens, and `everywhere`, a
+    segmenter that takes the whole image for lungs."""
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("checkpoints")
-    for confine in ("lungs", "free"):
-        config = GeneratorConfig(resolution=SIZE, confine=confine, width=8, initial_tau=0.6)
-        save_part(root / "tiny", confine, "disentangler", config.model_dump(mode="json"), Disentangler(config).state_dict())
+    config = GeneratorConfig(resolution=SIZE, grid=32, backbone="small", width=8, layer_width=8, code_dim=8)
+    save_part(root / "tiny", "generator", "disentangler", config.model_dump(mode="json"), Disentangler(config).state_dict())
+    signed = FreeConfig(resolution=SIZE, width=8)
+    save_part(root / "tiny", "free", "free", signed.model_dump(mode="json"), FreeMap(signed).state_dict())
     synthesis = SynthesisConfig(resolution=SIZE, z_dim=8, width=16)
     save_part(root / "tiny", "synthesis", "synthesis", synthesis.model_dump(), StructureGenerator(synthesis).state_dict())
     target = TargetConfig(arch="small", classes=("normal", "covid"), positive=("covid",), size=SIZE, channels=1)

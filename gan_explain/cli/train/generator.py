@@ -165,10 +165,11 @@ def _loads(network: Disentangler, dataset: MaskedDataset) -> dict[str, dict[str,
     from gan_explain.data import coarse
 
     found: dict[str, list[float]] = {}
-    with torch.no_grad():
-        for i, record in enumerate(dataset.records):
-            batch = dataset.batch([i])
+    for start in range(0, len(dataset), 16):
+        batch = dataset.batch(range(start, min(start + 16, len(dataset))))
+        with torch.no_grad():
             tau = network.read(batch.images, batch.lungs)
-            load = float((tau * batch.lungs).sum() / batch.lungs.sum().clamp(min=1))
-            found.setdefault(coarse(record.label), []).append(load)
-    return {label: {"load": sum(loads) / len(loads), "n": len(loads)} for label, loads in sorted(found.items())}
+        loads = (tau * batch.lungs).sum((1, 2, 3)) / batch.lungs.sum((1, 2, 3)).clamp(min=1)
+        for label, load in zip(batch.labels, loads.tolist(), strict=True):
+            found.setdefault(coarse(label), []).append(load)
+    return {label: {"load": sum(each) / len(each), "n": len(each)} for label, each in sorted(found.items())}
