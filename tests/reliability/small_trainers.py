@@ -15,6 +15,7 @@ from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.cxrnet import CxrNet, CxrNetConfig
 from gan_explain.nets.cyclegan import CycleGanConfig
 from gan_explain.nets.free import FreeConfig
+from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.multi_unet import MultiUNet
 from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
@@ -26,6 +27,7 @@ from gan_explain.train.early import EarlyStopping
 from gan_explain.train.free import FreeTrainer, FreeTraining
 from gan_explain.train.loop import Trainer
 from gan_explain.train.masks import MaskedDataset
+from gan_explain.train.reader import ReaderTrainer, ReaderTraining
 from gan_explain.train.segmenter import SegmenterObjective
 from gan_explain.train.spectral import SpectralOptions
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
@@ -93,6 +95,15 @@ def free() -> Trainer:
     return FreeTrainer(MaskedDataset(phantoms(), None), brightness(), FreeConfig(resolution=SIDE, width=8), config)
 
 
+def generator() -> Disentangler:
+    return Disentangler(GeneratorConfig(resolution=SIDE, grid=16, backbone="small", width=8, layer_width=8, code_dim=4))
+
+
+def reader() -> Trainer:
+    config = ReaderTraining(steps=STEPS, batch_size=4, learning_rate=RATE)
+    return ReaderTrainer(MaskedDataset(phantoms(), None), generator(), config)
+
+
 def synthesis() -> Trainer:
     config = SynthesisTraining(steps=STEPS, batch_size=2, low_batch=4, learning_rate=RATE, width=8, r1_every=3)
     return SynthesisTrainer(structures(phantoms()), SynthesisConfig(resolution=SIDE, z_dim=4, low_width=8, width=16), config)
@@ -125,7 +136,7 @@ def spectral() -> Trainer:
     return on_phantoms(make(build(ClassifierConfig(dropout=0.5)), PREPARE, CLASSES, True, 0.05, None))
 
 
-ALL = (segmenter, classifier, transfer, free, synthesis, translation, unet, cxrnet, spectral)
+ALL = (segmenter, classifier, transfer, free, reader, synthesis, translation, unet, cxrnet, spectral)
 TRAINERS: dict[str, Callable[[], Trainer]] = {make.__name__: make for make in ALL}
 
 
