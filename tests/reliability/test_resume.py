@@ -94,7 +94,7 @@ def test_a_sheet_and_a_look_at_validation_images_leave_the_random_stream_alone(t
 def test_processes_other_than_the_first_keep_streams_of_their_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A resumed second process that took over the first's streams would train on the same images."""
     first = TRAINERS[name]().state()
-    for module in ("gan", "synthesis", "supervised", "cyclegan"):
+    for module in ("gan", "structure", "synthesis", "supervised", "cyclegan"):
         monkeypatch.setattr(f"gan_explain.train.{module}.rank", lambda: 1)
         monkeypatch.setattr(f"gan_explain.train.{module}.is_main", lambda: False)
     second = TRAINERS[name]()
