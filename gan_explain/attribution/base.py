@@ -21,8 +21,8 @@ class Method(ABC):
     """A heat-map method (Captum's convention): fulfils `types.Explainer`.
 
     `title` stands over its map and `caveat`, one or two sentences, below it: what the map does not say; `unit` stands by its
-    colour bar. `signed` maps have evidence against the positive set below zero. A method that `uses_generator` walks a
-    disentangling generator's path.
+    colour bar. `signed` maps have evidence against the positive set below zero. A method that `uses_generator` shows
+    layers of a disentangling generator.
     """
 
     title: ClassVar[str]
