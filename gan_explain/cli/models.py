@@ -28,8 +28,11 @@ SMALLEST = 64  # pixels a side that an image must have
 COLOURFUL = 0.05  # mean distance of the colour channels above which an image is taken for a photograph
 LEAST_LUNG = 0.03  # share of the image below which no lungs were found
 FORMS = "checkpoint:NAME[#PART], torchvision:ARCH#FILE, xrv:NAME[#FILE], onnx:FILE, ts:FILE, pt2:FILE or package.module:factory"
-SPEC = f"CNN: {FORMS}. [default: the checkpoint's own]"
+SPEC = f"CNN: {FORMS}. [default: the generator checkpoint's own, else checkpoint:cxr128]"
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+GENERATOR = click.option(
+    "--generator", default="disease", metavar="NAME", help="Generator: a shipped checkpoint or a checkpoint folder."
+)
 TRUST_CODE = click.option("--trust-code", is_flag=True, help="Load ts: and pt2: files, which run code of their own.")
 
 
@@ -62,8 +65,7 @@ def names(value: str | None) -> tuple[str, ...] | None:
 def model_options(function: Decorated) -> Decorated:
     """Add the options that `load_models` takes."""
     options = [
-        click.option("--checkpoint", default="cxr128", metavar="NAME", help="Generator: a shipped name or a checkpoint folder."),
-        click.option("--confine", type=click.Choice(["lungs", "free"]), default="lungs", help="Where the layer may act."),
+        GENERATOR,
         click.option("--target", metavar="SPEC", help=SPEC),
         click.option("--positive", metavar="A+B", help="Classes that count as positive. [default: the target's own]"),
         click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none."),
@@ -78,8 +80,7 @@ def model_options(function: Decorated) -> Decorated:
 def load_models(
     run: Run,
     *,
-    checkpoint: str,
-    confine: str,
+    generator: str,
     target: str | None,
     positive: str | None,
     classes: str | None,
@@ -90,25 +91,35 @@ def load_models(
 
     Raises CheckpointError and TargetError; the target has passed its contract probe.
     """
-    from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
+    from gan_explain.checkpoints import load_generator
     from gan_explain.segmenter import load_segmenter
 
-    generator: Any = load_generator(checkpoint, confine).to(run.device)
+    found = load_generator(generator).to(run.device)
     lungs = load_segmenter(segmenter).to(run.device)
-    spec = target or f"checkpoint:{checkpoint}"
+    spec = target or default_target(generator)
     resolved = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
-    run.record(
-        checkpoint={"name": checkpoint, "confine": confine, "sha256": read_config(find_checkpoint(checkpoint))["sha256"]},
-        target=target_facts(spec, resolved),
-    )
-    return Models(generator, resolved, lungs, run.device, generator.config.labels[0])
+    run.record(generator=generator_facts(generator), target=target_facts(spec, resolved))
+    return Models(found, resolved, lungs, run.device, found.labels[0])
+
+
+def default_target(generator: str) -> str:
+    """The spec of the target that a generator's checkpoint holds, else `checkpoint:cxr128`."""
+    from gan_explain.checkpoints import find_checkpoint, read_config
+
+    return f"checkpoint:{generator if 'target' in read_config(find_checkpoint(generator))['parts'] else 'cxr128'}"
+
+
+def generator_facts(name: str) -> dict[str, Any]:
+    """What run.json says of a generator."""
+    from gan_explain.checkpoints import find_checkpoint, read_config
+
+    return {"name": name, "sha256": read_config(find_checkpoint(name))["sha256"]}
 
 
 def load_translator(
     run: Run,
     *,
-    checkpoint: str,
-    confine: str,
+    generator: str,
     target: str | None,
     positive: str | None,
     classes: str | None,
@@ -120,13 +131,13 @@ def load_translator(
     from gan_explain.checkpoints import find_checkpoint, load_cyclegan, read_config
     from gan_explain.segmenter import load_segmenter
 
-    network = load_cyclegan(checkpoint).to(run.device)
+    network = load_cyclegan(generator).to(run.device)
     lungs = load_segmenter(segmenter).to(run.device)
-    config = read_config(find_checkpoint(checkpoint))
-    spec = target or f"checkpoint:{checkpoint if 'target' in config['parts'] else 'cxr128'}"
+    config = read_config(find_checkpoint(generator))
+    spec = target or default_target(generator)
     resolved = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
     run.record(
-        checkpoint={"name": checkpoint, "part": "cyclegan", "sha256": config["sha256"]}, target=target_facts(spec, resolved)
+        generator={"name": generator, "part": "cyclegan", "sha256": config["sha256"]}, target=target_facts(spec, resolved)
     )
     stands_in: Any = network
     return Models(stands_in, resolved, lungs, run.device), network
