@@ -174,7 +174,9 @@ def shared_out(gains: Tensor, moved: Tensor, cells: int) -> Tensor:
 
 def way_of(paths: Paths) -> str:
     """What the path of the first image is, for a caption."""
-    return "what taking the disease off takes away" if bool(paths.positive[0]) else "called negative, what an added pathology brings"
+    return (
+        "what taking the disease off takes away" if bool(paths.positive[0]) else "called negative, what an added pathology brings"
+    )
 
 
 def walk(paths: Paths, index: int, target: Target, chosen: Tensor) -> Walk:

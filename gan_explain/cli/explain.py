@@ -71,8 +71,8 @@ def explain(
 ) -> dict[str, Any]:
     """Show where in IMAGE, a PNG, JPEG or DICOM file, a CNN finds evidence for its positive set, with one heat map a method.
 
-    The whole image is explained, square or not. Writes heat.png (the radiograph, each map over it with its colour bar and what it does not say), METHOD.npy (float32, H x W,
-    unscaled), lungs.png and run.json.
+    The whole image is explained, square or not. Writes heat.png (the radiograph, each map over it with its colour bar and
+    what it does not say), METHOD.npy (float32, H x W, unscaled), lungs.png and run.json.
     """
     from gan_explain import render
     from gan_explain.attribution import METHODS, MethodOptions

@@ -214,7 +214,7 @@ def read_radiograph(path: Path, models: Models, *, name: str, force: bool = Fals
     image = prepare(read_gray(path, force=force), models.generator.resolution)[None].to(models.device)
     lungs = models.segmenter(image)
     share = float(lungs.mean())
-    if share < LEAST_LUNG and models.generator.confine == "lungs" and not force:
+    if share < LEAST_LUNG and not force:
         raise DataError(f"{path}: expected a frontal chest radiograph, found lungs on {share:.1%} of it (--force goes on)")
     return Radiograph(name, image, lungs, probability(models, image, lungs))
 

@@ -52,9 +52,10 @@ def progression(
 ) -> dict[str, Any]:
     """Follow patients of DATA, a folder or manifest with the column offset_days: opacity that is read, p beside it, Grad-CAM.
 
-    Opacity load (mean thickness over the lungs) and area are the generator's, which the target did not teach. With --patient writes progression.png, .csv and .json of one patient. With --all also measures.json: Spearman's correlations
-    within patients, pooled, with intervals over patients. A model knows the patients that it was trained on: their split is told
-    in every file, and --all takes the test split unless another is named.
+    Opacity load (mean thickness over the lungs) and area are the generator's, which the target did not teach. With --patient
+    writes progression.png, .csv and .json of one patient. With --all also measures.json: Spearman's correlations within
+    patients, pooled, with intervals over patients. A model knows the patients that it was trained on: their split is told in
+    every file, and --all takes the test split unless another is named.
     """
     from gan_explain import progression as package
 

@@ -47,7 +47,9 @@ def test_rises_within_patients_count_and_levels_do_not() -> None:
         assert found[name]["low"] == pytest.approx(1)
         assert found[name]["n"] == 6
     assert (
-        spearmanr([v for each in group for v in each.series("opacity_load")], [v for g in group for v in g.series("probability")])[0]
+        spearmanr(
+            [v for each in group for v in each.series("opacity_load")], [v for g in group for v in g.series("probability")]
+        )[0]
         < -0.8
     )
 
