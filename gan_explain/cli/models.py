@@ -136,9 +136,7 @@ def load_translator(
     config = read_config(find_checkpoint(generator))
     spec = target or default_target(generator)
     resolved = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
-    run.record(
-        generator={"name": generator, "part": "cyclegan", "sha256": config["sha256"]}, target=target_facts(spec, resolved)
-    )
+    run.record(generator={"name": generator, "part": "cyclegan", "sha256": config["sha256"]}, target=target_facts(spec, resolved))
     stands_in: Any = network
     return Models(stands_in, resolved, lungs, run.device), network
 
