@@ -153,8 +153,9 @@ def made_by(name: str, few: Dataset, given: Given, settings: Settings, case: Cas
         maker = build(few, given, settings, case)
     try:
         return synthesise(
-            few, maker, settings.count, positive=POSITIVE, segmenter=given.segmenter, least_dice=settings.least_dice, seed=case.seed
-        )
+            few, maker, settings.count, positive=POSITIVE, segmenter=given.segmenter, least_dice=settings.least_dice,
+            seed=case.seed,
+        )  # fmt: skip
     except DataError as error:
         logger.warning("%s", error)
         return Synthesis((), settings.count, 0, {"none passed": 1})

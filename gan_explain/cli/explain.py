@@ -88,7 +88,7 @@ def explain(
     if not chosen or any(name not in METHODS for name in chosen):
         raise click.UsageError(f"--method {method}: expected one or more of {', '.join(METHODS)}, or {ALL}")
     lungs_of = load_segmenter(segmenter).to(run.device)
-    radiograph = read_radiograph(image, segmenter=lungs_of, force=force)
+    radiograph = read_radiograph(image, segmenter=lambda images: lungs_of(images.to(run.device)), force=force)
     spec = target or default_target(generator)
     explained = probed(
         spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs_of, trust_code=trust_code

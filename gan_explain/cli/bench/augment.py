@@ -80,8 +80,9 @@ def augment(
 ) -> dict[str, object]:
     """Classifiers from few covid images: without augmentation, with classical, with synthetic images of either generator.
 
-    Classifiers and CycleGANs are trained from scratch on the regime's images; the generator of layers is given. Results are appended to results.jsonl as they come; --resume goes
-    on (arms that are there are not repeated), and two processes may share the folder with --share 1/2 and 2/2. Prints the table.
+    Classifiers and CycleGANs are trained from scratch on the regime's images; the generator of layers is given. Results are
+    appended to results.jsonl as they come; --resume goes on (arms that are there are not repeated), and two processes may
+    share the folder with --share 1/2 and 2/2. Prints the table.
     """
     from gan_explain.bench import augment as bench
     from gan_explain.bench.augment_table import entries, markdown
