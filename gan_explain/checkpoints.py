@@ -233,9 +233,9 @@ def load_network(
     return built
 
 
-def load_generator(name: str | os.PathLike[str] = "disease") -> Disentangler:
-    """The disentangling generator of a checkpoint, frozen."""
-    return load_network(name, "generator", "disentangler", GeneratorConfig, Disentangler)
+def load_generator(name: str | os.PathLike[str], confine: str = "lungs") -> Disentangler:
+    """The disentangling generator of a checkpoint, frozen; `confine` is "lungs" or "free"."""
+    return load_network(name, confine, "disentangler", GeneratorConfig, Disentangler)
 
 
 def load_synthesis(name: str | os.PathLike[str]) -> StructureGenerator:

@@ -28,11 +28,8 @@ SMALLEST = 64  # pixels a side that an image must have
 COLOURFUL = 0.05  # mean distance of the colour channels above which an image is taken for a photograph
 LEAST_LUNG = 0.03  # share of the image below which no lungs were found
 FORMS = "checkpoint:NAME[#PART], torchvision:ARCH#FILE, xrv:NAME[#FILE], onnx:FILE, ts:FILE, pt2:FILE or package.module:factory"
-SPEC = f"CNN: {FORMS}. [default: the generator checkpoint's own, else checkpoint:cxr128]"
+SPEC = f"CNN: {FORMS}. [default: the checkpoint's own]"
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-GENERATOR = click.option(
-    "--generator", default="disease", metavar="NAME", help="Generator: a shipped checkpoint or a checkpoint folder."
-)
 TRUST_CODE = click.option("--trust-code", is_flag=True, help="Load ts: and pt2: files, which run code of their own.")
 
 
@@ -65,7 +62,8 @@ def names(value: str | None) -> tuple[str, ...] | None:
 def model_options(function: Decorated) -> Decorated:
     """Add the options that `load_models` takes."""
     options = [
-        GENERATOR,
+        click.option("--checkpoint", default="cxr128", metavar="NAME", help="Generator: a shipped name or a checkpoint folder."),
+        click.option("--confine", type=click.Choice(["lungs", "free"]), default="lungs", help="Where the layer may act."),
         click.option("--target", metavar="SPEC", help=SPEC),
         click.option("--positive", metavar="A+B", help="Classes that count as positive. [default: the target's own]"),
         click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none."),
@@ -80,7 +78,8 @@ def model_options(function: Decorated) -> Decorated:
 def load_models(
     run: Run,
     *,
-    generator: str,
+    checkpoint: str,
+    confine: str,
     target: str | None,
     positive: str | None,
     classes: str | None,
@@ -91,35 +90,25 @@ def load_models(
 
     Raises CheckpointError and TargetError; the target has passed its contract probe.
     """
-    from gan_explain.checkpoints import load_generator
+    from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
     from gan_explain.segmenter import load_segmenter
 
-    found = load_generator(generator).to(run.device)
+    generator: Any = load_generator(checkpoint, confine).to(run.device)
     lungs = load_segmenter(segmenter).to(run.device)
-    spec = target or default_target(generator)
+    spec = target or f"checkpoint:{checkpoint}"
     resolved = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
-    run.record(generator=generator_facts(generator), target=target_facts(spec, resolved))
-    return Models(found, resolved, lungs, run.device, found.labels[0])
-
-
-def default_target(generator: str) -> str:
-    """The spec of the target that a generator's checkpoint holds, else `checkpoint:cxr128`."""
-    from gan_explain.checkpoints import find_checkpoint, read_config
-
-    return f"checkpoint:{generator if 'target' in read_config(find_checkpoint(generator))['parts'] else 'cxr128'}"
-
-
-def generator_facts(name: str) -> dict[str, Any]:
-    """What run.json says of a generator."""
-    from gan_explain.checkpoints import find_checkpoint, read_config
-
-    return {"name": name, "sha256": read_config(find_checkpoint(name))["sha256"]}
+    run.record(
+        checkpoint={"name": checkpoint, "confine": confine, "sha256": read_config(find_checkpoint(checkpoint))["sha256"]},
+        target=target_facts(spec, resolved),
+    )
+    return Models(generator, resolved, lungs, run.device, generator.config.labels[0])
 
 
 def load_translator(
     run: Run,
     *,
-    generator: str,
+    checkpoint: str,
+    confine: str,
     target: str | None,
     positive: str | None,
     classes: str | None,
@@ -131,12 +120,14 @@ def load_translator(
     from gan_explain.checkpoints import find_checkpoint, load_cyclegan, read_config
     from gan_explain.segmenter import load_segmenter
 
-    network = load_cyclegan(generator).to(run.device)
+    network = load_cyclegan(checkpoint).to(run.device)
     lungs = load_segmenter(segmenter).to(run.device)
-    config = read_config(find_checkpoint(generator))
-    spec = target or default_target(generator)
+    config = read_config(find_checkpoint(checkpoint))
+    spec = target or f"checkpoint:{checkpoint if 'target' in config['parts'] else 'cxr128'}"
     resolved = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
-    run.record(generator={"name": generator, "part": "cyclegan", "sha256": config["sha256"]}, target=target_facts(spec, resolved))
+    run.record(
+        checkpoint={"name": checkpoint, "part": "cyclegan", "sha256": config["sha256"]}, target=target_facts(spec, resolved)
+    )
     stands_in: Any = network
     return Models(stands_in, resolved, lungs, run.device), network
 
@@ -212,7 +203,7 @@ def read_radiograph(path: Path, models: Models, *, name: str, force: bool = Fals
     image = prepare(read_gray(path, force=force), models.generator.resolution)[None].to(models.device)
     lungs = models.segmenter(image)
     share = float(lungs.mean())
-    if share < LEAST_LUNG and not force:
+    if share < LEAST_LUNG and models.generator.confine == "lungs" and not force:
         raise DataError(f"{path}: expected a frontal chest radiograph, found lungs on {share:.1%} of it (--force goes on)")
     return Radiograph(name, image, lungs, probability(models, image, lungs))
 

@@ -27,7 +27,7 @@ from gan_explain.render.draw import (
     hexadecimal,
     write_png,
 )
-from gan_explain.counterfactual import Traversal
+from gan_explain.types import Traversal
 
 _DPI = 100
 

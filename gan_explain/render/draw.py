@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gan_explain.image import to_uint8, write_bytes
 from gan_explain.optics import opacity
-from gan_explain.counterfactual import Traversal
+from gan_explain.types import Traversal
 
 Rgb = tuple[int, int, int]
 Pixels = NDArray[np.uint8]  # (H, W, 3)

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from gan_explain.image import read_image, write_bytes, write_png16
 from gan_explain.safetext import csv_text, plain
-from gan_explain.counterfactual import Traversal
-from gan_explain.types import DataError
+from gan_explain.types import DataError, Traversal
 
 SCHEMA_VERSION = 1
 MANIFEST, CURVE, CLASSES = "traversal.json", "response_curve.csv", "classes.csv"

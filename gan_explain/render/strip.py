@@ -29,7 +29,7 @@ from gan_explain.render.draw import (
     smooth,
     write_png,
 )
-from gan_explain.counterfactual import Traversal
+from gan_explain.types import Traversal
 
 GAP, MARGIN = 6, 20
 

@@ -36,7 +36,7 @@ from gan_explain.render.draw import (
     heat_bar,
 )
 from gan_explain.render.strip import verdict
-from gan_explain.counterfactual import Traversal
+from gan_explain.types import Traversal
 
 logger = logging.getLogger(__name__)
 
