@@ -44,8 +44,8 @@ class ReaderMap(GeneratorMethod):
 
     title: ClassVar[str] = "reader's layer"
     caveat: ClassVar[str] = (
-        "Opacity of the disease that the generator reads on this image. No CNN is asked: it is the same map for every target, and "
-        "says nothing of what this one looked at."
+        "Opacity of the disease that the generator reads on this image. No CNN is asked: the map is the same for every target, "
+        "and says nothing of what this one looked at."
     )
     unit: ClassVar[str] = "opacity"
 

@@ -36,8 +36,10 @@ GRID = 4  # pixels of a generator's resolution in the side of a cell of its laye
 
 @dataclass(frozen=True)
 class Paths:
-    """N paths from structure to disease, x_lambda = compose(start, lambda tau): start, tau and lungs (N, 1, H, W); `positive` (N,)
-    says of which images the target calls positive, and the end (lambda = 1) is the image itself; of the others the start is."""
+    """N paths from structure to disease, x_lambda = compose(start, lambda tau); start, tau and lungs are (N, 1, H, W).
+
+    `positive` (N,) says which images the target calls positive: the end of their path (lambda = 1) is the image itself, of the
+    others its start is."""
 
     start: Tensor
     tau: Tensor
@@ -93,7 +95,7 @@ class GeneratorMethod(Method):
         self.generator, self.segmenter, self.seed, self.label = generator, segmenter, seed, label
 
     def parts(self, images: Tensor, lungs: Tensor | None) -> tuple[Generator, Tensor]:
-        """The generator, and the lungs (N, 1, H, W): those given, or read by the segmenter. ValueError where either is missing."""
+        """The generator, and the lungs (N, 1, H, W) given or read by the segmenter. ValueError where either is missing."""
         if self.generator is None:
             raise ValueError(f"expected a disentangling generator for {type(self).__name__}, got none")
         if lungs is None and self.segmenter is not None:
@@ -104,7 +106,7 @@ class GeneratorMethod(Method):
 
     @torch.no_grad()
     def paths(self, images: Tensor, target: Target, lungs: Tensor | None) -> Paths:
-        """The paths of images (N, 1, H, W), rounded to 16 bits; lungs the same, or None. ValueError without generator or lungs."""
+        """The paths of images (N, 1, H, W), on the 16-bit grid; lungs the same, or None. ValueError as `parts` has it."""
         generator, inside = self.parts(images, lungs)
         apart = disentangle(generator, images, inside)
         positive = target.probability(apart.image, masks_for(target, inside)) >= target.operating_point
@@ -128,8 +130,8 @@ class LatentPath(GeneratorMethod):
 
     title: ClassVar[str] = "latent path"
     caveat: ClassVar[str] = (
-        "Probability gained as the generator's layer of disease is laid on; the map sums to it. Evidence that this layer does not "
-        "change stays unseen."
+        "Probability gained as the generator's layer of disease is laid on; the map sums to it. Evidence that the layer leaves "
+        "as it is stays unseen."
     )
     unit: ClassVar[str] = "probability a pixel"
     signed: ClassVar[bool] = True

@@ -7,7 +7,9 @@ map counts as far as it lies in the lungs, times their soft border (`lungs.suppo
     pointing   whether the hottest pixel lies in the box, or within three pixels of it
     auroc      of the pixels inside the lungs: does the map put those in the box above the others?
 
-Beside the maps stands `even`, heat spread evenly over the lungs: the value that chance has.
+Boxes lie in bright places and in the middle of the lungs, so a map that finds nothing may point at them. Beside the maps stand
+REFERENCES, which no method made: the lungs evenly (the value that chance has, worked out), how deep in them a pixel lies, and the
+radiograph's own brightness.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from gan_explain.attribution import Method
@@ -33,7 +36,7 @@ from gan_explain.types import DataError, Record, Segmenter, Target
 
 COLUMNS = ("path", "x", "y", "width", "height")
 MEASURES = ("share", "pointing", "auroc")
-EVEN = "even"
+REFERENCES = ("even", "depth", "brightness")
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels of the stored image
 
 
@@ -99,7 +102,9 @@ def box_mask(boxes: Sequence[Box], radiograph: Radiograph) -> Tensor:
 def measured(
     root: Path, boxed: Iterable[Boxed], maps: Mapping[str, tuple[Method, Target]], segmenter: Segmenter
 ) -> Iterator[Row]:
-    """A row for every radiograph and map, as they come, EVEN last. `maps`: a method and the target that it is asked of, by name.
+    """A row for every radiograph and map, as they come, REFERENCES last.
+
+    `maps`: a method and the target that it is asked of, by name.
 
     DataError for a box that lies outside of its image; TargetError for a target that a method cannot look into.
     """
@@ -111,10 +116,17 @@ def measured(
             raise DataError(f"{root / record.path}: expected a box on the image, got {each.boxes}")
         lungs = radiograph.lungs
         found = {name: _heat(method, radiograph, target) for name, (method, target) in maps.items()}
-        for name, heat in found.items():
-            yield Row(name, record.path, record.patient_id, record.split, *_measures(heat, lungs, box))
-        by_chance = float(relevance_mass(support(lungs), box))
-        yield Row(EVEN, record.path, record.patient_id, record.split, by_chance, by_chance, 0.5)
+        values = {name: _measures(heat, lungs, box) for name, heat in (found | _references(radiograph)).items()}
+        values["even"] = float(relevance_mass(support(lungs), box)), float(relevance_mass(lungs, box)), 0.5
+        for name in (*maps, *REFERENCES):
+            yield Row(name, record.path, record.patient_id, record.split, *values[name])
+
+
+def _references(radiograph: Radiograph) -> dict[str, Tensor]:
+    """Distance from the border of the lungs, and the image."""
+    inside = radiograph.lungs[0, 0].cpu().numpy() > 0.5
+    depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
+    return {"depth": torch.from_numpy(depth).float()[None, None], "brightness": radiograph.image}
 
 
 def _heat(method: Method, radiograph: Radiograph, target: Target) -> Tensor:

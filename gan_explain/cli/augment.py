@@ -9,7 +9,7 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
-from gan_explain.cli.models import FORMS, TRUST_CODE, generator_facts, probed
+from gan_explain.cli.models import FORMS, GENERATOR, TRUST_CODE, generator_facts, probed, translates
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ def amount(context: click.Context, parameter: click.Parameter, value: str) -> in
     "--to", "count", default="balance", callback=amount, metavar="balance|N", help="As many as negatives, or N images more."
 )
 @click.option(
-    "--generator", "name", default="disease", metavar="NAME",
+    "--generator", "name", default=GENERATOR, metavar="NAME",
     help="Checkpoint that makes them: by layers, or, where it holds a CycleGAN, by translation.",
 )  # fmt: skip
 @click.option(
@@ -84,28 +84,28 @@ def augment(
 
     if strengths and strengths[0] > strengths[1]:
         raise click.UsageError(f"--strength: expected LOW to HIGH, got {strengths[0]:g} {strengths[1]:g}")
-    translates = _translates(name)
-    if translates and sources == "positives":
+    translating = translates(name)
+    if translating and sources == "positives":
         raise click.UsageError("--from positives: a CycleGAN translates negatives; use a generator of layers")
     lungs = load_segmenter(segmenter_name).to(run.device)
-    generator: Any = (load_cyclegan(name) if translates else load_generator(name)).to(run.device)
+    generator: Any = (load_cyclegan(name) if translating else load_generator(name)).to(run.device)
     size = int(generator.resolution)
     dataset = open_included(run, data, size, include)
     train = dataset.split("train")
     lacking = shortfall(train, (label,))  # also with a number: it refuses a split without either class
     count = lacking if count is None else count
-    if not translates and label not in generator.labels:
+    if not translating and label not in generator.labels:
         raise click.UsageError(f"--label {label}: the generator of {name} knows {', '.join(generator.labels)}")
     if not count:
         run.say(f"{label} is not the rarer class: nothing to make")
         return {"kept": 0, "asked": 0}
-    if translates:
+    if translating:
         _check_binary(train, label)
     judge = probed(target, run.device, segmenter=lungs, trust_code=trust_code) if target else None
-    run.record(generator=generator_facts(name), target=target, asked=count)
+    run.record(generator=generator_facts(name, "cyclegan" if translating else "generator"), target=target, asked=count)
     if run.dry_run:
         return {"asked": count, "records": len(train)}
-    if translates:
+    if translating:
         maker: Maker = CycleMaker(generator, strengths or CycleMaker.span)
     else:
         donors = _donors(train, label, lungs, run.device)
@@ -124,14 +124,6 @@ def augment(
         write_synthetic(made.images, folder, label, beside)
     run.say(f"{len(made.images)} of {count} images in {run.out}; {made.made} made, dropped: {made.dropped or 'none'}")
     return facts
-
-
-def _translates(name: str) -> bool:
-    """Whether a checkpoint holds a CycleGAN in place of a generator of layers."""
-    from gan_explain.checkpoints import find_checkpoint, read_config
-
-    parts = read_config(find_checkpoint(name))["parts"]
-    return "cyclegan" in parts and "generator" not in parts
 
 
 def _donors(train: Dataset, label: str, segmenter: Segmenter, device: torch.device) -> tuple[Tensor, Tensor]:

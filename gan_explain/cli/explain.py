@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gan_explain.cli import common
-from gan_explain.cli.models import GENERATOR, SPEC, TRUST_CODE, default_target, generator_facts, names, probed, target_facts
+from gan_explain.cli.models import (
+    GENERATOR_OPTION,
+    SPEC,
+    TRUST_CODE,
+    default_target,
+    generator_facts,
+    names,
+    probed,
+    target_facts,
+)
 from gan_explain.cli.names import shown_name
 
 if TYPE_CHECKING:
@@ -42,7 +51,7 @@ class Made:
     help="Heat maps: grad_cam, integrated_gradients, gradient_x_input, occlusion, latent_path, difference, reader, fem, "
     "spectral_fem, lung_cam, cxrnet; all: every one that the target allows.",
 )  # fmt: skip
-@GENERATOR
+@GENERATOR_OPTION
 @click.option("--target", metavar="SPEC", help=SPEC)
 @click.option("--layer", default="", show_default="a method's own choice", metavar="NAME", help="Layer to look at.")
 @click.option("--positive", metavar="A+B", help="Classes whose evidence is shown. [default: the target's own positive set]")
@@ -88,7 +97,7 @@ def explain(
     if not chosen or any(name not in METHODS for name in chosen):
         raise click.UsageError(f"--method {method}: expected one or more of {', '.join(METHODS)}, or {ALL}")
     lungs_of = load_segmenter(segmenter).to(run.device)
-    radiograph = read_radiograph(image, segmenter=lambda images: lungs_of(images.to(run.device)), force=force)
+    radiograph = read_radiograph(image, segmenter=lungs_of, force=force)
     spec = target or default_target(generator)
     explained = probed(
         spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs_of, trust_code=trust_code
@@ -97,7 +106,7 @@ def explain(
     if any(METHODS[name](MethodOptions()).uses_generator for name in chosen):
         layers = load_generator(generator).to(run.device)
         run.record(generator=generator_facts(generator))
-    shown = shown_name(run, image)
+    shown = shown_name(run, image, radiograph.sha256)
     run.record(data={shown: radiograph.sha256}, target=target_facts(spec, explained), fit=radiograph.fit)
     x, lungs = (each.to(run.device) for each in _at(radiograph, resolution or _input_size(explained)))
     share = float(lungs.mean())
@@ -111,8 +120,8 @@ def explain(
         with run.staging() as folder:
             columns = [_column(made, notes[name]) for name, made in maps.items()]
             write_heat(
-                _squared(radiograph.image)[0], columns, folder / "heat.png", title=shown, probability=p, label=label,
-                operating_point=point, lungs=_squared(lungs)[0].cpu(), side=size,
+                radiograph.image[0], columns, folder / "heat.png", title=shown, probability=p, label=label,
+                operating_point=point, lungs=lungs[0].cpu(), side=size,
             )  # fmt: skip
             for name, made in maps.items():
                 write_bytes(folder / f"{name}.npy", _npy(made.heat[0, 0]))
@@ -154,16 +163,6 @@ def _at(radiograph: Radiograph, side: int) -> tuple[Tensor, Tensor]:
     return quantize16(image), interpolate(radiograph.lungs, to, mode="nearest-exact")
 
 
-def _squared(images: Tensor) -> Tensor:
-    """(N, 1, H, W) -> the same in the middle of a square, with zeros beside it: the figure's cells are square."""
-    from torch.nn.functional import pad
-
-    height, width = images.shape[-2:]
-    side = max(height, width)
-    left, top = (side - width) // 2, (side - height) // 2
-    return pad(images, (left, side - width - left, top, side - height - top))
-
-
 def _maps(
     methods: Mapping[str, Method], target: Target, x: Tensor, lungs: Tensor, *, strict: bool
 ) -> tuple[dict[str, Made], dict[str, str]]:
@@ -190,7 +189,7 @@ def _column(made: Made, notes: tuple[str, ...]) -> HeatMap:
 
     return HeatMap(
         made.method.title,
-        _squared(made.heat)[0].cpu(),
+        made.heat[0].cpu(),
         notes,
         made.method.caveat,
         made.method.signed,

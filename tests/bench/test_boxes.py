@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gan_explain.attribution import Method
 from gan_explain.bench import boxes as bench
-from gan_explain.bench.boxes import EVEN, Boxed, Row, box_mask, by_map, differences, measured, measures, read_boxes
+from gan_explain.bench.boxes import REFERENCES, Boxed, Row, box_mask, by_map, differences, measured, measures, read_boxes
 from gan_explain.counterfactual import Radiograph
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import DataError, Record, Target
@@ -103,7 +103,7 @@ def test_a_box_keeps_its_place_where_borders_were_trimmed() -> None:
     two = box_mask([(3, 4, 2, 3), (8, 7, 9, 9)], Radiograph("x", image, image, "", fit))
     assert two.sum() == 7
     with pytest.raises(ValueError, match="at its own size"):
-        box_mask([(3, 4, 2, 3)], Radiograph("x", image[..., :4], image, "", fit))
+        box_mask([(3, 4, 2, 3)], Radiograph("x", image[..., :4], image[..., :4], "", fit))
 
 
 def test_known_maps_get_the_figures_worked_out_on_paper(root: Path) -> None:
@@ -122,7 +122,7 @@ def test_known_maps_get_the_figures_worked_out_on_paper(root: Path) -> None:
 
     made = {"left": left, "inside": at(20, 40), "outside": at(100, 40), "beside": at(2, 2), "against": lambda x: -left(x)}
     rows = {row.map: row for row in measured(root, boxed, {name: (Fixed(each), TARGET) for name, each in made.items()}, lungs_of)}
-    assert list(rows) == [*made, EVEN]
+    assert list(rows) == [*made, *REFERENCES]
     assert rows["left"].auroc == 1
     assert rows["left"].share == pytest.approx(0.9, abs=0.1)  # the soft border lies outside of the box
     assert (rows["inside"].share, rows["inside"].pointing) == (1, 1)
@@ -131,8 +131,11 @@ def test_known_maps_get_the_figures_worked_out_on_paper(root: Path) -> None:
     assert (rows["beside"].pointing, rows["beside"].auroc) == (0, 0.5)
     assert rows["beside"].as_dict()["share"] is None
     assert (rows["against"].pointing, rows["against"].auroc) == (0, 0.5)  # evidence against is no heat
-    assert rows[EVEN].share == pytest.approx(0.25, abs=0.03)
-    assert (rows[EVEN].pointing, rows[EVEN].auroc) == (rows[EVEN].share, 0.5)
+    assert rows["even"].share == pytest.approx(0.25, abs=0.03)
+    assert (rows["even"].pointing, rows["even"].auroc) == (0.25, 0.5)
+    assert rows["depth"].auroc == pytest.approx(0.5, abs=0.01)  # half of a lung is as deep as the other half
+    assert rows["depth"].share == pytest.approx(0.25, abs=0.01)
+    assert rows["brightness"].auroc == pytest.approx(0.5, abs=0.1)  # noise
 
 
 def test_a_box_beside_the_image_is_named(root: Path) -> None:

@@ -39,8 +39,8 @@ def test_the_reader_stands_beside_every_targets_grad_cam(invoke: Invoke, world: 
     answer = json.loads(result.stdout)
     assert answer == json.loads((world / "b" / "measures.json").read_text())
     cams = [CAM, "grad_cam (checkpoint:tiny#target)"]
-    assert list(answer["measures"]) == ["reader", *cams, "even"]
-    assert list(answer["differences"]) == [f"reader - {name}" for name in (*cams, "even")]
+    assert list(answer["measures"]) == ["reader", *cams, "even", "depth", "brightness"]
+    assert list(answer["differences"]) == [f"reader - {name}" for name in (*cams, "even", "depth", "brightness")]
     share = answer["measures"]["reader"]["share"]
     assert 0 <= share["low"] <= share["value"] <= share["high"] <= 1
     assert share["n"] == 3
@@ -49,7 +49,7 @@ def test_the_reader_stands_beside_every_targets_grad_cam(invoke: Invoke, world: 
     one, same = (answer["differences"][f"reader - {name}"]["auroc"] for name in cams)
     assert one == same
     rows = [json.loads(line) for line in (world / "b" / "per_image.jsonl").read_text().splitlines()]
-    assert len(rows) == 3 * 4
+    assert len(rows) == 3 * 6
     assert "train.png" not in (world / "b" / "per_image.jsonl").read_text()  # pseudonyms
     table = (world / "b" / "table.txt").read_text()
     assert "reader: share" in table

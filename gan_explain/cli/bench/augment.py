@@ -10,7 +10,7 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, included, open_included
-from gan_explain.cli.models import GENERATOR, generator_facts
+from gan_explain.cli.models import GENERATOR_OPTION, generator_facts
 from gan_explain.cli.names import SALT_OPTION, Salt
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def part(context: click.Context, parameter: click.Parameter, value: str) -> tupl
     "--share", default="1/1", callback=part, metavar="I/N", help="Every Nth case, from the Ith: processes side by side."
 )
 @click.option("--resolution", default=64, type=click.IntRange(32, 512))
-@GENERATOR
+@GENERATOR_OPTION
 @click.option("--segmenter", default="lungs128", metavar="NAME", help="Lungs for the generators: one that saw no covid image.")
 @click.option("--probe-segmenter", default="lungs128", metavar="NAME", help="Lungs for the opacity probe (measuring only).")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A field of bench.augment.Settings, say steps=200.")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from gan_explain.cli import common
-from gan_explain.cli.models import FORMS, GENERATOR, TRUST_CODE, default_target, generator_facts, probed, target_facts
+from gan_explain.cli.models import FORMS, GENERATOR_OPTION, TRUST_CODE, default_target, generator_facts, probed, target_facts
 from gan_explain.cli.names import SALT_OPTION, Salt
 
 SPLITS = ("train", "val", "test")
@@ -27,7 +27,7 @@ READER, ROWS, MEASURES, TABLE = "reader", "per_image.jsonl", "measures.json", "t
     help="path,x,y,width,height in pixels of the stored image. [default: boxes.csv of the folder]",
 )  # fmt: skip
 @click.option("--split", multiple=True, type=click.Choice(SPLITS), help="Splits to take. [default: all; boxes train nothing]")
-@GENERATOR
+@GENERATOR_OPTION
 @click.option(
     "--target", "specs", multiple=True, metavar="SPEC",
     help=f"CNN whose Grad-CAM is measured: {FORMS}; may be repeated. [default: the generator checkpoint's own, else cxr128's]",
@@ -50,7 +50,8 @@ def boxes(
 
     Share of the map that falls in the box (of what lies in the lungs), pointing game, AUROC of the pixels in the lungs; means
     with patient-bootstrap intervals of 95 %, whole and by split; and the paired difference, the reader minus each other map.
-    `even` is heat spread evenly over the lungs. The reader asks no CNN.
+    Beside them stand maps that find nothing: heat spread evenly over the lungs, depth in them, brightness. The reader asks no
+    CNN.
 
     Writes per_image.jsonl, measures.json and table.txt.
     """
@@ -87,8 +88,9 @@ def boxes(
     if run.dry_run:
         return {"images": len(chosen), "maps": list(maps)}
     names = secret.names(records)
-    measuring = bench.measured(data, chosen, maps, lambda images: lungs(images.to(run.device)))
-    rows = list(tqdm(measuring, total=len(chosen) * (1 + len(maps)), unit="map", file=sys.stderr, disable=None))
+    measuring = bench.measured(data, chosen, maps, lungs)
+    total = len(chosen) * (len(maps) + len(bench.REFERENCES))
+    rows = list(tqdm(measuring, total=total, unit="map", file=sys.stderr, disable=None))
     measures, ahead = bench.measures(rows, seed=run.seed), bench.differences(rows, READER, seed=run.seed)
     text = format_table({f"{name}: {measure}": each for name, of in (measures | ahead).items() for measure, each in of.items()})
     document = common.jsonable({"schema_version": 1, "images": len(chosen), "measures": measures, "differences": ahead})

@@ -12,7 +12,16 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
-from gan_explain.cli.models import GENERATOR, SPEC, TRUST_CODE, default_target, generator_facts, names, probed, target_facts
+from gan_explain.cli.models import (
+    GENERATOR_OPTION,
+    SPEC,
+    TRUST_CODE,
+    default_target,
+    generator_facts,
+    names,
+    probed,
+    target_facts,
+)
 from gan_explain.cli.names import SALT_OPTION, Salt
 
 if TYPE_CHECKING:
@@ -38,7 +47,7 @@ ROWS, MEASURES, TABLE, BARS, MAPS = "per_image.jsonl", "measures.json", "table.m
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask about N of them, drawn by --seed.")
 @click.option("--resolution", default=128, type=click.IntRange(32, 1024), help="Side at which images are read, in pixels.")
-@GENERATOR
+@GENERATOR_OPTION
 @click.option("--target", metavar="SPEC", help=SPEC)
 @click.option("--method", metavar="A,B", help="Heat maps to compare. [default: all that a target allows]")
 @click.option(
