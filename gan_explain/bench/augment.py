@@ -85,10 +85,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Given:
-    """What no arm trains: the segmenter that reads the makers' lungs, and the generator of layers."""
+    """What no arm trains: the segmenter that reads the makers' lungs, and the generator of layers, where an arm has one."""
 
     segmenter: Segmenter
-    generator: Generator
+    generator: Generator | None = None
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,9 @@ def cycle_maker(few: Dataset, given: Given, settings: Settings, case: Case) -> M
 
 
 def layer_maker(few: Dataset, given: Given, settings: Settings, case: Case) -> Maker:
-    """Layers of the regime's positives, moved lung to lung, and of the prior. Nothing is trained."""
+    """Layers of the regime's positives, moved lung to lung, and of the prior; nothing is trained. ValueError without one."""
+    if given.generator is None:
+        raise ValueError("expected a generator for the arms that lay layers, got none")
     donors = few.where(lambda record: belongs(record.label, POSITIVE)).batch().images
     return LayerMaker(
         given.generator, settings.sources, label=POSITIVE[0], strengths=settings.gan_strength,

@@ -208,18 +208,15 @@ def test_images_keep_a_size_of_their_own(size: tuple[int, int]) -> None:
     assert all(walk.complete and walk.heat.shape == (1, *size) for walk in walks)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("cxrnet", "spectral_fem")])  # networks of their own
 def test_every_method_has_a_map_of_an_image_that_is_not_square(name: str) -> None:
     target, generator, images, lungs = mixed()
     tall, around = (torch.nn.functional.interpolate(each, (120, 80)) for each in (images, lungs))
-    method = METHODS[name](MethodOptions(generator=generator))
-    try:
-        heat = method.attribute(tall, target, around)
-    except TargetError as error:
-        assert name in ("cxrnet", "spectral_fem"), error  # which need networks of their own
-    else:
-        assert heat.shape == tall.shape
-        assert bool(torch.isfinite(heat).all())
+    heat = METHODS[name](MethodOptions(generator=generator)).attribute(tall, target, around)
+    assert heat.shape == tall.shape
+    assert bool(torch.isfinite(heat).all())
+    with pytest.raises(ValueError, match=r"expected finite images in \[0, 1\]"):
+        METHODS[name](MethodOptions(generator=generator)).attribute(2 * tall, target, around)
 
 
 def test_the_lungs_are_held_along_the_path() -> None:

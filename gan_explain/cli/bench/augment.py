@@ -99,8 +99,10 @@ def augment(
     cases = [bench.Case(images, seed) for images, seeds in chosen for seed in range(seeds)][share[0] - 1 :: share[1]]
     for case in cases:
         few_positives(train, case.images, case.seed)
-    given = bench.Given(load_segmenter(segmenter), load_generator(generator))
-    run.record(generator=generator_facts(generator))
+    given = bench.Given(load_segmenter(segmenter))
+    if any("gan" in bench.GENERATORS.get(arm, ()) for arm in arms or bench.ARMS):
+        given = replace(given, generator=load_generator(generator))
+        run.record(generator=generator_facts(generator))
     held = bench.hold(asked, load_segmenter(probe_segmenter))
     if run.dry_run:
         return {"cases": len(cases), "train": len(train), "asked": len(asked)}
