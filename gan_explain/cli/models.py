@@ -13,6 +13,7 @@ from gan_explain.cli.run import Run
 if TYPE_CHECKING:
     import torch
 
+    from gan_explain.counterfactual.synthetic import StructureNetwork
     from gan_explain.nets.cyclegan import CycleGan
     from gan_explain.segmenter import LungSegmenter
     from gan_explain.types import Generator, Segmenter, Target
@@ -83,6 +84,14 @@ def load_translator(run: Run, *, generator: str, segmenter: str, **target: Any) 
 
     network = load_cyclegan(generator).to(run.device)
     return (network, *_asked(run, generator, "cyclegan", segmenter, **target))
+
+
+def load_structures(run: Run, name: str) -> StructureNetwork:
+    """The network that draws synthetic patients, of a checkpoint: its part `structure`, or an older `synthesis`."""
+    from gan_explain.checkpoints import find_checkpoint, load_structure, load_synthesis, read_config
+
+    older = {"structure", "synthesis"} & set(read_config(find_checkpoint(name))["parts"]) == {"synthesis"}
+    return (load_synthesis(name) if older else load_structure(name)).to(run.device)
 
 
 def _asked(
