@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gan_explain.attribution.base import Method
 from gan_explain.attribution.cxrnet import CxrNetMap
-from gan_explain.attribution.difference import Difference
+from gan_explain.attribution.difference import Difference, ReaderMap
 from gan_explain.attribution.fem import Fem, SpectralFem, spectral_importance
 from gan_explain.attribution.grad_cam import GradCam
 from gan_explain.attribution.gradients import GradientXInput, IntegratedGradients
@@ -20,7 +20,7 @@ from gan_explain.types import Generator, Segmenter
 @dataclass(frozen=True)
 class MethodOptions:
     """What a method may be told, each taking what it needs. `layer`: the one to look at ("": the method's own choice);
-    `generator`: the disentangling generator of methods that walk its path; `seed` of what is drawn; `label`: whose pathology is
+    `generator`: the disentangling generator of methods that show its layers; `seed` of what is drawn; `label`: whose pathology is
     added to a negative; `segmenter`: what reads the lungs where a method needs them and is given none."""
 
     layer: str = ""
@@ -42,6 +42,7 @@ METHODS: dict[str, Callable[[MethodOptions], Method]] = {
     "occlusion": lambda options: Occlusion(),
     "latent_path": lambda options: LatentPath(options.generator, options.segmenter, seed=options.seed, label=options.label),
     "difference": lambda options: Difference(options.generator, options.segmenter, seed=options.seed, label=options.label),
+    "reader": lambda options: ReaderMap(options.generator, options.segmenter),
 }
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "Method",
     "MethodOptions",
     "Occlusion",
+    "ReaderMap",
     "SpectralFem",
     "spectral_importance",
 ]

@@ -41,7 +41,7 @@ RUNS = {
     "report": ("report", *TARGET, "--segmenter", "phantom64", "--data", "{data}/manifest.csv", "--resolution", 64),
     "progression": ("progression", "{data}", "--patient", PATIENTS[0], *MODELS),
     "everyone": ("progression", "{data}", "--all", *MODELS),
-    "augment": ("augment", "--data", "{data}", "--with", "gan", *MODELS[:2], *MODELS[2:], "--to", 2),
+    "augment": ("augment", "--data", "{data}", *MODELS, "--to", 2),
     "trained": ("train", "target", "--data", "{data}", "--steps", 2, "--resolution", 64, "--segmenter", "phantom64"),
     "explainers": (
         "bench",
