@@ -33,9 +33,7 @@ class CausalShare:
 
 
 @torch.no_grad()
-def causal_share(
-    target: Target, reference: Tensor, counterfactual: Tensor, lungs: Tensor
-) -> CausalShare:
+def causal_share(target: Target, reference: Tensor, counterfactual: Tensor, lungs: Tensor) -> CausalShare:
     """Images and lungs (N, 1, H, W)."""
     soft = feather(widened(lungs, BORDER), reference.shape[-1] / 64)
     masks = lungs if target.uses_lungs else None
