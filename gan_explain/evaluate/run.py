@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from gan_explain.data import Batch, Dataset
+from gan_explain.data import Dataset
 from gan_explain.evaluate.donors import PatientLayers
 from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, judge_features, realism, thumbnail
 from gan_explain.evaluate.inputs import ask, is_positive, read_batches, seed_of

@@ -67,8 +67,8 @@ class Part:
         """The samples for which `chosen` (N,) is True."""
         i = torch.nonzero(chosen).flatten()
         there = i.to(self.images.device)
-        kept = (each[there] for each in (self.images, self.lungs, self.layer, self.structure))
-        return Part(self.batch, self.rows[i], *kept, self.p[i])
+        images, lungs, layer, structure = (each[there] for each in (self.images, self.lungs, self.layer, self.structure))
+        return Part(self.batch, self.rows[i], images, lungs, layer, structure, self.p[i])
 
     def with_donors(self, donors: PatientLayers) -> Part:
         """The samples for which there is another patient's layer."""

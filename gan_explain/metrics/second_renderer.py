@@ -72,7 +72,7 @@ def _band(mask: Mask, random: np.random.Generator) -> Field:
         width, middle, tall = random.uniform(0.12, 0.3), random.uniform(0.3, 0.8), random.uniform(0.15, 0.4)
         if not lung.any() or not (both or i == first):
             continue
-        rows, columns = np.nonzero(lung)
+        rows = np.flatnonzero(lung.any(1))
         outward = _across(lung) if i == 1 else 1 - _across(lung)  # 1 at the outer border
         height = (np.arange(len(lung))[:, None] - rows.min()) / max(np.ptp(rows), 1)
         near = np.abs(height - middle) < tall
