@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -27,6 +27,9 @@ from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.temporaries import check_places, clear_temporaries, left_by_killed, temporary_beside
 from gan_explain.types import CheckpointError
+
+if TYPE_CHECKING:
+    from gan_explain.nets.free import FreeMap
 
 SCHEMA_VERSION = 1
 WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.json", "card.md"
@@ -233,9 +236,16 @@ def load_network(
     return built
 
 
-def load_generator(name: str | os.PathLike[str], confine: str = "lungs") -> Disentangler:
-    """The disentangling generator of a checkpoint, frozen; `confine` is "lungs" or "free"."""
-    return load_network(name, confine, "disentangler", GeneratorConfig, Disentangler)
+def load_generator(name: str | os.PathLike[str] = "disease") -> Disentangler:
+    """The disentangling generator of a checkpoint, frozen: by default the one that serves every target."""
+    return load_network(name, "generator", "disentangler", GeneratorConfig, Disentangler)
+
+
+def load_free(name: str | os.PathLike[str]) -> FreeMap:
+    """The free map that was trained against the target of a checkpoint, frozen."""
+    from gan_explain.nets.free import FreeConfig, FreeMap
+
+    return load_network(name, "free", "free", FreeConfig, FreeMap)
 
 
 def load_synthesis(name: str | os.PathLike[str]) -> StructureGenerator:

@@ -54,13 +54,15 @@ def no_network():
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tiny` (both generators, synthesis, a target), `fog`, a CycleGAN that brightens and darkens, and `everywhere`, a segmenter
-    that takes the whole image for lungs."""
+    """`tiny` (a generator, synthesis, a target), `fog`, a CycleGAN that brightens and darkens, and `everywhere`,
+    a segmenter that takes the whole image for lungs."""
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("checkpoints")
-    for confine in ("lungs", "free"):
-        config = GeneratorConfig(resolution=SIZE, confine=confine, width=8, initial_tau=0.6)
-        save_part(root / "tiny", confine, "disentangler", config.model_dump(mode="json"), Disentangler(config).state_dict())
+    config = GeneratorConfig(resolution=SIZE, grid=32, backbone="small", width=8, layer_width=8, code_dim=8)
+    generator = Disentangler(config)
+    for head in (generator.reader.head, generator.decoder.head):
+        torch.nn.init.constant_(head.bias, 0.2)  # type: ignore[arg-type]
+    save_part(root / "tiny", "generator", "disentangler", config.model_dump(mode="json"), generator.state_dict())
     synthesis = SynthesisConfig(resolution=SIZE, z_dim=8, width=16)
     save_part(root / "tiny", "synthesis", "synthesis", synthesis.model_dump(), StructureGenerator(synthesis).state_dict())
     target = TargetConfig(arch="small", classes=("normal", "covid"), positive=("covid",), size=SIZE, channels=1)
@@ -96,7 +98,7 @@ def invoke(world: Path) -> Callable[..., Result]:
     def call(*args: object) -> Result:
         given = [str(arg) for arg in args]
         if given[0] == "interpolate":
-            defaults = {"--checkpoint": "tiny", "--segmenter": "everywhere", "--target": "brightness_target:Brightness"}
+            defaults = {"--generator": "tiny", "--segmenter": "everywhere", "--target": "brightness_target:Brightness"}
             given += [word for pair in defaults.items() if pair[0] not in given for word in pair]
         return CliRunner().invoke(main, given)
 
