@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from gan_explain.counterfactual.synthetic import StructureNetwork
 from gan_explain.data import Dataset
 from gan_explain.evaluate.donors import PatientLayers
 from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, judge_features, realism, thumbnail
@@ -18,7 +19,7 @@ from gan_explain.evaluate.result import Aggregator, EvaluationResult
 from gan_explain.evaluate.samples import logits_along
 from gan_explain.evaluate.setup import STRENGTHS, Part, Setup, from_patients, healed, read_part
 from gan_explain.evaluate.sides import asked_rows, begin_rows, of_negatives, of_positives, of_some_negatives, write
-from gan_explain.evaluate.synthetic import Structures, synthetic_patients
+from gan_explain.evaluate.synthetic import synthetic_patients
 from gan_explain.evaluate.table import Row
 from gan_explain.evaluate.totals import columns, relations
 from gan_explain.metrics.aggregate import Measure, null
@@ -46,7 +47,7 @@ def evaluate(
     segmenter: Segmenter,
     *,
     judges: Mapping[str, Target] | None = None,
-    synthesis: Structures | None = None,
+    synthesis: StructureNetwork | None = None,
     extractor: Extractor | None = None,
     perceptual: Perceptual | None = None,
     strengths: Sequence[float] = STRENGTHS,

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
-from gan_explain.counterfactual import disentangle
 from gan_explain.counterfactual.disentangle import laid
+from gan_explain.counterfactual.synthetic import StructureNetwork, draw_structure
 from gan_explain.data import Dataset
 from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, summary, thumbnail
 from gan_explain.evaluate.inputs import ask, seed_of
 from gan_explain.evaluate.result import Aggregator
 from gan_explain.evaluate.setup import Setup
 from gan_explain.evaluate.table import Row
-from gan_explain.image import quantize16
 from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.realism import nearest_neighbours
 
 FULL = 1.5  # strength at which a synthetic patient should be called positive
 
 
-class Structures(Protocol):
-    """Draws healthy lungs: z1 of a prior, and an image (n, 1, H, W) in [0, 1] for each."""
-
-    def sample(self, n: int, generator: torch.Generator) -> Tensor: ...
-
-    def __call__(self, z: Tensor) -> Tensor: ...
-
-
 @torch.no_grad()
 def synthetic_patients(
     setup: Setup,
-    synthesis: Structures,
+    synthesis: StructureNetwork,
     features: Features,
     extractor: Extractor | None,
     count: int,
@@ -52,9 +41,7 @@ def synthetic_patients(
     for start in range(0, count, batch_size):
         names = tuple(f"synthetic-{i}" for i in range(start, min(start + batch_size, count)))
         z = [synthesis.sample(1, torch.Generator().manual_seed(seed_of(name, setup.seed))) for name in names]
-        drawn = synthesis(torch.cat(z).to(setup.device))
-        lungs = setup.segmenter(drawn).to(drawn)
-        structure = quantize16(disentangle(setup.generator, drawn, lungs).structure)  # strength 0 is to be healthy
+        structure, lungs = draw_structure(synthesis, setup.generator, setup.segmenter, torch.cat(z).to(setup.device))
         small.append(thumbnail(structure).cpu())
         codes = [setup.generator.prior(1, torch.Generator().manual_seed(seed_of(n, setup.seed)), setup.label) for n in names]
         tau = setup.generator.layer(torch.cat(codes).to(setup.device), lungs)

@@ -202,5 +202,5 @@ def test_which_questions_fail(made: SimpleNamespace) -> None:
         failing(verdict, ["any", "abstain"]) == failing(verdict, ["abstain"]) == ["informed", "opacities", "outside", "sources"]
     )
     assert failing(verdict, []) == []
-    with pytest.raises(ValueError, match=r"expected some of informed, .*, any, abstain, got outsides"):
+    with pytest.raises(ValueError, match=r"expected some of disease, .*, any, abstain, got outsides"):
         failing(verdict, ["outsides", "any"])
