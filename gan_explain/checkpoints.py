@@ -24,6 +24,8 @@ from gan_explain.image import write_bytes
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.nets.structure import StructureConfig
+from gan_explain.nets.structure import StructureGenerator as CodedStructureGenerator
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.temporaries import check_places, clear_temporaries, left_by_killed, temporary_beside
 from gan_explain.types import CheckpointError
@@ -251,6 +253,11 @@ def load_free(name: str | os.PathLike[str]) -> FreeMap:
 def load_synthesis(name: str | os.PathLike[str]) -> StructureGenerator:
     """The structure generator (z1 to lungs) of a checkpoint, frozen."""
     return load_network(name, "synthesis", "synthesis", SynthesisConfig, StructureGenerator)
+
+
+def load_structure(name: str | os.PathLike[str]) -> CodedStructureGenerator:
+    """The structure generator of a checkpoint (a radiograph to its code and back, and a prior of codes), frozen."""
+    return load_network(name, "structure", "structure", StructureConfig, CodedStructureGenerator)
 
 
 def load_cyclegan(name: str | os.PathLike[str]) -> CycleGan:

@@ -50,6 +50,7 @@ def main() -> None:
         "gan": ("gan_explain.cli.train.gan:train_gan", "The disentangling GAN for a target."),
         "spectral": ("gan_explain.cli.train.spectral:spectral", "A CNN with spectral importance as augmentation."),
         "cyclegan": ("gan_explain.cli.train.cyclegan:cyclegan", "Negatives into positives and back, without a target."),
+        "structure": ("gan_explain.cli.train.structure:structure", "Healthy lungs as codes, and synthetic patients."),
         "synthesis": ("gan_explain.cli.train.synthesis:synthesis", "Synthetic structure images: z1 to lungs."),
     },
 )

@@ -57,3 +57,14 @@ def any_rank(flag: bool) -> bool:
         value = value.cuda()
     dist.all_reduce(value, op=dist.ReduceOp.MAX)
     return bool(value > 0)
+
+
+def same(value: float) -> float:
+    """The first process's number, on every rank: what a clock says differs from one to the next."""
+    if not dist.is_initialized():
+        return value
+    said = torch.tensor(value, dtype=torch.float64)
+    if dist.get_backend() == "nccl":
+        said = said.cuda()
+    dist.broadcast(said, 0)
+    return float(said)

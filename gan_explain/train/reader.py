@@ -1,0 +1,217 @@
+"""Training the reader: rendered disease, additivity on every radiograph, and the order within a source. No CNN is asked.
+
+Terms, each a mean over the lungs of the distance of two layers on a logarithmic scale (`_distance`), but the last:
+- rendered: over a healthy radiograph a known layer is laid; that layer is read
+- additive: over a diseased one, too; what is read grows by it
+- healed: part of what was read is taken off; what is read then is the rest (all taken off: nothing)
+- clear: nothing is read on healthy radiographs
+- order: within one source, where disease and scanner are not the same thing, the load of a diseased radiograph lies above that of
+  a healthy one (a logistic loss over all pairs; Burges et al., "Learning to Rank using Gradient Descent", ICML 2005)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan_explain.checkpoints import save_part
+from gan_explain.data.labels import NORMAL, canonical
+from gan_explain.data.opacities import Opacities, draw_opacities, draw_tones, move, textured
+from gan_explain.lungs import enlarge, shrink
+from gan_explain.nets.generator import Disentangler
+from gan_explain.nets.reader import PretrainedEncoder, Reader
+from gan_explain.optics import bounded, compose, opacity, take_off
+from gan_explain.render.sheet import write_sheet
+from gan_explain.train.distributed import is_main, rank, wrap
+from gan_explain.train.loop import Ema, LoopConfig, cosine, run
+from gan_explain.train.masks import Batches
+from gan_explain.train.sampling import BalancedSampler
+from gan_explain.train.update import descend
+from gan_explain.types import DataError
+
+MARGIN, SCALE = 0.1, 0.05  # of the order of loads, in thickness
+SCARCE = 60  # images below which a cell (source, healthy or not) is drawn less often
+
+
+@dataclass(frozen=True)
+class ReaderTraining:
+    steps: int = 1200
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    encoder_rate: float = 0.0  # of a pretrained contracting half; 0 keeps it frozen
+    weight_decay: float = 1e-4
+    rendered: float = 1.0
+    additive: float = 1.0
+    healed: float = 1.0
+    clear: float = 0.1
+    order: float = 0.1
+    ema: float = 0.995
+    seed: int = 0
+    device: str = "cpu"
+    amp: bool = False
+    opacities: Opacities = field(default_factory=Opacities)
+
+
+class ReaderObjective(nn.Module):
+    """forward(images, lungs, tau, fine, healthy, source, share) -> named losses.
+
+    images, lungs (N, 1, R, R); tau (N, 1, g, g) the layer laid on each, fine (N, 1, R, R) the same with its texture; healthy (N,)
+    bool; source (N,) numbers; share (N, 1, 1, 1) of what is read that is taken off."""
+
+    def __init__(self, reader: Reader, config: ReaderTraining) -> None:
+        super().__init__()
+        self.reader, self.config = reader, config
+
+    def forward(
+        self, images: Tensor, lungs: Tensor, tau: Tensor, fine: Tensor, healthy: Tensor, source: Tensor, share: Tensor
+    ) -> dict[str, Tensor]:
+        config, size = self.config, (images.shape[-2], images.shape[-1])
+        inside = shrink(lungs, self.reader.grid)
+        first = self.reader(images, lungs).float()  # (N, 1, g, g)
+        known = first.detach()
+        off = share * bounded(enlarge(known, size), images)
+        laid, healed = compose(images, fine), take_off(images, off)
+        second, third = self.reader(torch.cat([laid, healed]), torch.cat([lungs, lungs])).float().chunk(2)
+        ill = ~healthy
+        terms = {
+            "rendered": config.rendered * _distance(second, tau, inside, healthy),
+            "additive": config.additive * _distance(second, known + tau, inside, ill),
+            "healed": config.healed * _distance(third, (known - shrink(off, self.reader.grid)).clamp(min=0), inside, ill),
+            "clear": config.clear * _distance(first, torch.zeros_like(first), inside, healthy),
+        }
+        if config.order:
+            terms["order"] = config.order * order_loss(load(first, inside), healthy, source)
+        return terms
+
+
+def load(tau: Tensor, inside: Tensor) -> Tensor:
+    """Mean thickness over the lungs: (N, 1, g, g) each -> (N,)."""
+    return (tau * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)
+
+
+def order_loss(loads: Tensor, healthy: Tensor, source: Tensor) -> Tensor:
+    """Logistic loss over all pairs of a diseased and a healthy radiograph of one source: loads (N,) -> scalar; 0 without pairs."""
+    pairs = (~healthy)[:, None] & healthy[None] & (source[:, None] == source[None])
+    gap = (MARGIN - (loads[:, None] - loads[None])) / SCALE
+    return (F.softplus(gap) * pairs).sum() / pairs.sum().clamp(min=1)
+
+
+def _distance(a: Tensor, b: Tensor, inside: Tensor, chosen: Tensor) -> Tensor:
+    """Mean over the lungs of |log(1 + 4a) - log(1 + 4b)| / 4, and over the chosen (N,); its slope is that of |a - b| at 0."""
+    gap = (torch.log1p(4 * a) - torch.log1p(4 * b)).abs() / 4
+    each = (gap * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)
+    return (each * chosen).sum() / chosen.sum().clamp(min=1)
+
+
+class ReaderTrainer:
+    """Trains the reader of a `Disentangler` on radiographs and the segmenter's masks. Fulfils train.loop.Trainer."""
+
+    def __init__(self, dataset: Batches, network: Disentangler, config: ReaderTraining) -> None:
+        healthy = [canonical(record.label) == NORMAL for record in dataset.records]
+        if not any(healthy):
+            raise DataError("expected radiographs labelled normal to lay rendered disease on, got none")
+        self.dataset, self.config, self.whole = dataset, config, network
+        self.device = torch.device(config.device)
+        self.network = network.reader.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pretrained = isinstance(self.network.encoder, PretrainedEncoder)
+        self.network.encoder.requires_grad_(not pretrained or config.encoder_rate > 0)
+        inner = [p for p in self.network.encoder.parameters() if p.requires_grad] if pretrained else []
+        known = {id(p) for p in inner}
+        outer = [p for p in self.network.parameters() if p.requires_grad and id(p) not in known]
+        groups = [{"params": outer, "top": config.learning_rate}]
+        groups += [{"params": inner, "top": config.encoder_rate}] if inner else []
+        self.optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
+        self.objective = wrap(ReaderObjective(self.network, config), self.device)
+        self.sources = sorted({record.source for record in dataset.records})
+        keys = [f"{record.source} {yes}" for record, yes in zip(dataset.records, healthy, strict=True)]
+        self.sampler = BalancedSampler(keys, config.seed + 1000 * rank(), floor=SCARCE)
+        self.ema = Ema(self.network, config.ema)
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        config, network = self.config, self.network
+        network.train()
+        batch = self.dataset.batch(self.sampler.draw(config.batch_size))
+        seed = int(torch.randint(2**31, (), generator=self.sampler.generator))
+        random = torch.Generator(self.device).manual_seed(seed)
+        images, lungs = move(batch.images.to(self.device), batch.lungs.to(self.device), random)
+        images = draw_tones(images, random)
+        tau = draw_opacities(lungs, network.grid, random, config.opacities)
+        fine = textured(tau, (images.shape[-2], images.shape[-1]), random, config.opacities)
+        share = torch.rand((len(images), 1, 1, 1), generator=random, device=self.device)
+        share = torch.where(share < 0.5, torch.ones_like(share), 2 * (share - 0.5))
+        healthy = torch.tensor([canonical(label) == NORMAL for label in batch.labels], device=self.device)
+        source = torch.tensor([self.sources.index(name) for name in batch.sources], device=self.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["top"] * cosine(step, config.steps)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.amp):
+            terms: dict[str, Tensor] = self.objective(images, lungs, tau, fine, healthy, source, share)
+        descend("reader", network, self.optimizer, terms, clip=1.0)
+        self.ema.update(network, step)
+        return {name: value.detach() for name, value in terms.items()}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.shadow,
+            "sampler": self.sampler.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
+        if is_main():  # the stream saved is the first process's; others keep their own
+            self.sampler.restore(state["sampler"].cpu())
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        return {"reader": self.network}
+
+    @torch.no_grad()
+    def averaged(self) -> Disentangler:
+        """The generator with the reader's averaged weights, in eval mode."""
+        self.network.load_state_dict(self.ema.shadow)
+        return self.whole.eval()
+
+    @torch.no_grad()
+    def sheet(self, path: Path) -> None:
+        """Radiographs of every source and kind, what is read on them, and the structure under it."""
+        cells = self.sampler.cells
+        batch = self.dataset.batch([int(cell[len(cell) // 2]) for cell in cells for _ in range(1)])
+        images, lungs = batch.images.to(self.device), batch.lungs.to(self.device)
+        kept = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.network.load_state_dict(self.ema.shadow)
+        tau = self.whole.to(self.device).read(images, lungs)
+        self.network.load_state_dict(kept)
+        rows = [images, opacity(tau), take_off(images, tau)]
+        write_sheet([list(row.float().cpu()) for row in rows], path)
+
+
+def train_reader(
+    dataset: Batches,
+    out: Path,
+    network: Disentangler,
+    config: ReaderTraining,
+    loop: LoopConfig,
+    *,
+    resume: bool = False,
+    origin: Mapping[str, Any] | None = None,
+) -> Disentangler:
+    """Train the reader of `network` and write the part "generator" of checkpoint `out`; states and sheets are in `out`/reader.
+
+    `dataset` has the training images at the network's resolution, with the segmenter's masks. Raises DataError without healthy
+    radiographs.
+    """
+    trainer = ReaderTrainer(dataset, network, config)
+    run(trainer, loop, out / "reader", resume=resume)
+    trained = trainer.averaged().cpu()
+    if is_main():
+        described = network.config.model_dump(mode="json")
+        save_part(out, "generator", "disentangler", described, trained.state_dict(), half=True, origin=origin)
+    return trained
