@@ -1,6 +1,6 @@
-"""Train the disentangling GAN for a target: `python train_gan.py --help`."""
+"""Train the disentangling generator: `python train_gan.py --help`."""
 
-from gan_explain.cli.train.gan import train_gan
+from gan_explain.cli.train.generator import generator
 
 if __name__ == "__main__":
-    train_gan()
+    generator()

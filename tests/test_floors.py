@@ -219,7 +219,7 @@ def test_an_import_that_does_not_point_down_is_found(part: str, source: str) -> 
     [
         ("types", "from __future__ import annotations\nimport torch"),
         ("data", "from gan_explain import image\nfrom gan_explain.data.labels import coarse"),
-        ("cli", "from gan_explain.train.gan import run\nfrom gan_explain import __version__"),
+        ("cli", "from gan_explain.train.loop import run\nfrom gan_explain import __version__"),
     ],
 )
 def test_an_import_that_points_down_is_allowed(part: str, source: str) -> None:

@@ -14,7 +14,7 @@ from gan_explain.temporaries import check_places
 
 RUN, PROGRAM = "run.json", "gan_explain"
 REJECTS = "rejects.csv"  # files that cannot be read; all that a run leaves which has too many of them
-STATES = ("state.pt", "results.jsonl")  # what --resume goes on from
+STATES = ("state.pt", "reader/state.pt", "results.jsonl")  # what --resume goes on from
 
 
 def check_folder(out: Path, *, owned: bool, allowed: bool) -> None:

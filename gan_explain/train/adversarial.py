@@ -8,20 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def pick(logits: Tensor, cells: Tensor) -> Tensor:
-    """The logit of each image's own cell: (N, cells), (N,) -> (N,)."""
-    return logits.gather(1, cells[:, None])[:, 0]
-
-
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Logits (N,), (M,) -> scalar; without fakes (M = 0) the reals alone."""
-    return F.softplus(-real).mean() + F.softplus(fake).sum() / max(len(fake), 1)
+    """Logits (N,), (M,) -> scalar."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
-def generator_loss(fake: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Logits (N,) -> scalar; `weight` (N,) leaves out images whose cell has no reals to be judged against."""
-    loss = F.softplus(-fake)
-    return loss.mean() if weight is None else (loss * weight).sum() / weight.sum().clamp(min=1)
+def generator_loss(fake: Tensor) -> Tensor:
+    """Logits (N,) -> scalar."""
+    return F.softplus(-fake).mean()
 
 
 def r1_penalty(real: Tensor, images: Tensor) -> Tensor:

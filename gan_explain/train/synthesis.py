@@ -62,7 +62,7 @@ class StageObjective(nn.Module):
         raw = self.network(inputs)
         fake = raw.clamp(0, 1)
         shown = _augment(fake, seed)
-        logits = self._judge[0](shown, torch.ones_like(shown))[:, 0]
+        logits = self._judge[0](shown)
         losses = {
             f"{self.name}_adversarial": self.adversarial * generator_loss(logits),
             f"{self.name}_pixels": self.pixels * F.l1_loss(raw[: len(real)], real),
@@ -101,9 +101,8 @@ class Stage:
         shown, false = _augment(real, seed + 1), _augment(fake, seed + 2)
         penalise = self.updates % config.r1_every == 0
         shown.requires_grad_(penalise)
-        both = torch.cat([shown, false])
         with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
-            logits = self.judging(both, torch.ones_like(both))[:, 0].float()
+            logits = self.judging(torch.cat([shown, false])).float()
         terms = {f"{self.name}_discriminator": discriminator_loss(logits[: len(real)], logits[len(real) :])}
         if penalise:
             terms[f"{self.name}_r1"] = config.r1 * r1_penalty(logits[: len(real)], shown)
@@ -151,7 +150,7 @@ class SynthesisTrainer:
         self.ema = Ema(self.network, config.ema)
 
     def _stage(self, network: nn.Module, name: str, side: int, fold: int, pixels: float, adversarial: float) -> Stage:
-        judge = Discriminator(DiscriminatorConfig(resolution=side, cells=1, width=self.config.width, fold=fold))
+        judge = Discriminator(DiscriminatorConfig(resolution=side, width=self.config.width, fold=fold))
         return Stage(network, judge, StageObjective(network, judge, name, pixels, adversarial), self.config)
 
     def step(self, step: int) -> dict[str, Tensor]:

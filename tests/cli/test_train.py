@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,10 @@ import pytest
 import torch
 from click.testing import Result
 
-from gan_explain.checkpoints import load_generator, load_part, load_synthesis, read_config
+from gan_explain.checkpoints import load_network, load_part, load_synthesis, read_config
 from gan_explain.cli.exits import DATA, INTERRUPTED, OK, TARGET, USAGE
 from gan_explain.cli.train.shared import check_network
+from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.segmenter import load_segmenter
 from gan_explain.targets import resolve_target, weights_digest
@@ -31,14 +33,16 @@ BRIEF = ("--steps", 2, "--batch-size", 4)
 COMMANDS: dict[str, tuple[object, ...]] = {
     "segmenter": (*PHANTOM, "--resolution", 64, *BRIEF),
     "target": (*PHANTOM, "--resolution", 64, *BRIEF, "--segmenter", "everywhere", "--lungs-only"),
-    "gan": (
+    "generator": (*PHANTOM, "--preset", "small", *BRIEF, "--layer-steps", 2, "--segmenter", "everywhere"),
+    "free": (
         *PHANTOM, "--resolution", 64, *BRIEF, "--segmenter", "everywhere", "--target", "brightness_target:Brightness",
-        "--width", 8, "--code-dim", 4,
+        "--width", 8,
     ),
     "synthesis": (
         *PHANTOM, "--resolution", 64, *BRIEF, "--segmenter", "everywhere", "--width", 16, "--z-dim", 4, "--checkpoint", "tiny",
     ),
 }  # fmt: skip
+STAGES = {"generator": ("reader", "layers")}  # of a command that trains in stages: their folders
 FORWARD_ONLY = """
 from brightness_target import Brightness
 from gan_explain.targets import ModuleTarget
@@ -72,8 +76,10 @@ def test_a_run_leaves_a_checkpoint_and_says_how_it_was_made(train: Callable[...,
     result = train(kind, "--out", "out", "--seed", 3, "--json")
     assert result.exit_code == OK, result.stderr
     assert isinstance(json.loads(result.stdout), dict)
-    assert files(world / "out") == {"weights.safetensors", "config.json", "run.json", STATE, STATS, "sheet_000002.png"}
-    assert [row["step"] for row in rows(world / "out")] == [2]
+    assert files(world / "out") >= {"weights.safetensors", "config.json", "run.json"}
+    for stage in STAGES.get(kind, ("",)):
+        assert files(world / "out" / stage) >= {STATE, STATS, "sheet_000002.png"}
+        assert [row["step"] for row in rows(world / "out" / stage)] == [2]
     run = json.loads((world / "out" / "run.json").read_text())
     assert (run["seed"], run["exit"], run["records"], len(run["data"])) == (3, OK, 40, 64)
 
@@ -123,13 +129,37 @@ def test_a_digest_without_a_file_and_one_that_differs(train: Callable[..., Resul
     assert not (world / "out" / "weights.safetensors").exists()
 
 
-def test_both_generators_live_in_one_checkpoint(train: Callable[..., Result], world: Path) -> None:
-    assert train("gan", "--out", "out").exit_code == OK
-    assert train("gan", "--out", "out", "--confine", "free", "--overwrite").exit_code == OK
-    assert read_config(world / "out")["parts"].keys() == {"lungs", "free"}
-    for confine in ("lungs", "free"):
-        network = load_generator(world / "out", confine)
-        assert (network.confine, network.resolution, network.config.labels) == (confine, 64, ("covid",))
+def test_generator_is_trained_in_one_command_and_no_target_is_asked(train: Callable[..., Result], world: Path) -> None:
+    result = train("generator", "--data", "phantom:n=40,covid=0.4,pneumonia=0.3", "--out", "out", "--json")
+    assert result.exit_code == OK, result.stderr
+    part = load_part(world / "out", "generator")
+    assert (part.kind, part.config["resolution"], part.config["labels"]) == ("disentangler", 64, ["covid", "pneumonia"])
+    network = load_network(world / "out", "generator", "disentangler", GeneratorConfig, Disentangler)
+    lungs = torch.zeros(1, 1, 64, 64)
+    lungs[..., 8:56, 8:28] = lungs[..., 8:56, 36:56] = 1
+    assert network.layer(network.prior(1, torch.Generator().manual_seed(0), "pneumonia"), lungs).shape == lungs.shape
+    found = json.loads(result.stdout)["loads"]
+    assert sum(row["n"] for row in found.values()) == 8
+    assert all(row["load"] > 0 for row in found.values())
+
+
+def test_generator_at_another_resolution_keeps_the_shape_of_its_preset(train: Callable[..., Result], world: Path) -> None:
+    assert train("generator", "--resolution", 128, "--out", "out").exit_code == OK
+    config = load_part(world / "out", "generator").config
+    assert (config["resolution"], config["grid"], config["backbone"]) == (128, 64, "small")
+
+
+def test_free_map_lies_beside_its_target_and_says_whose_it_is(train: Callable[..., Result], world: Path) -> None:
+    assert train("target", "--out", "out").exit_code == OK
+    spec = f"checkpoint:{world / 'out'}"
+    assert train("free", "--target", spec, "--out", "out", "--overwrite").exit_code == OK
+    assert read_config(world / "out")["parts"].keys() == {"target", "free"}
+    part = load_part(world / "out", "free")
+    assert part.kind == "free"
+    assert part.origin == {"target": spec, "target_sha256": weights_digest(resolve_target(spec)), "positive": ["covid"]}
+    assert part.origin["target_sha256"] != weights_digest(resolve_target("checkpoint:tiny"))
+    network = load_network(world / "out", "free", "free", FreeConfig, FreeMap)
+    assert network.layer(torch.rand(1, 1, 96, 80)).shape == (1, 1, 96, 80)
 
 
 def test_synthesis_learns_from_the_healed_too(train: Callable[..., Result], world: Path) -> None:
@@ -139,9 +169,10 @@ def test_synthesis_learns_from_the_healed_too(train: Callable[..., Result], worl
     assert load_synthesis(world / "b")(torch.randn(1, 4)).shape == (1, 1, 64, 64)
 
 
-def test_a_seed_is_a_result(train: Callable[..., Result], world: Path) -> None:
+@pytest.mark.parametrize("kind", ["free", "generator"])
+def test_a_seed_is_a_result(train: Callable[..., Result], world: Path, kind: str) -> None:
     for out, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert train("gan", "--out", out, "--seed", seed).exit_code == OK
+        assert train(kind, "--out", out, "--seed", seed).exit_code == OK
     a, b, c = (read_config(world / out)["sha256"] for out in "abc")
     assert a == b != c
 
@@ -154,83 +185,66 @@ def test_include_leaves_the_others_out(train: Callable[..., Result], world: Path
 
 
 def test_weights_of_losses_can_be_set(train: Callable[..., Result], world: Path) -> None:
-    assert train("gan", "--out", "out", "--set", "code=0", "--set", "sparsity=0.5").exit_code == OK
-    assert rows(world / "out")[-1]["code"] == 0
-    assert rows(world / "out")[-1]["sparsity"] > 0
-
-
-# -- from a generator of another target ---------------------------------------------------------------------------------------
-
-TUNE = (*PHANTOM, *BRIEF, "--segmenter", "everywhere", "--target", "brightness_target:Brightness", "--finetune", "tiny")
-
-
-def test_finetuning_goes_on_from_a_generator_and_says_so(invoke: Invoke, world: Path, checkpoints: Path) -> None:
-    rate = ("--learning-rate", 1e-9)  # what it starts from shows
-    for confine in ("lungs", "free"):
-        result = invoke("train", "gan", *TUNE, *rate, "--confine", confine, "--out", "out", "--overwrite")
-        assert result.exit_code == OK, result.stderr
-        before, after = load_generator("tiny", confine), load_generator(world / "out", confine)
-        assert after.config == before.config
-        for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
-            torch.testing.assert_close(new, old, atol=2e-3, rtol=2e-3, msg=name)  # stored in 16 bits
-        origin = load_part(world / "out", confine).origin
-        assert origin["finetuned_from"] == {"checkpoint": "tiny", "sha256": read_config(checkpoints / "tiny")["sha256"]}
-        assert (origin["target"], origin["positive"]) == ("brightness_target:Brightness", ["covid", "pneumonia"])
-    assert json.loads((world / "out" / "run.json").read_text())["origin"]["finetuned_from"]["checkpoint"] == "tiny"
-    fresh = invoke("train", "gan", *COMMANDS["gan"], "--width", 8, "--out", "fresh")
-    assert fresh.exit_code == OK
-    assert "finetuned_from" not in load_part(world / "fresh", "lungs").origin
-
-
-def test_finetuning_takes_fewer_steps_and_only_the_shape_that_is_there(invoke: Invoke) -> None:
-    given = [word for word in TUNE if word not in BRIEF]
-    assert json.loads(invoke("train", "gan", *given, "--dry-run", "--json").stdout)["steps"] == 1500
-    assert invoke("train", "gan", *TUNE, "--resolution", 64, "--width", 8, "--code-dim", 16, "--dry-run").exit_code == OK
-    for option, value in (("--resolution", 128), ("--width", 32), ("--code-dim", 4)):
-        result = invoke("train", "gan", *TUNE, option, value)
-        assert result.exit_code == USAGE
-        assert f"{option} {value}: the generator of --finetune tiny has" in result.stderr
-
-
-def test_finetuning_can_be_resumed_and_still_says_what_it_came_from(invoke: Invoke, world: Path) -> None:
-    assert invoke("train", "gan", *TUNE, "--out", "out").exit_code == OK
-    assert invoke("train", "gan", *TUNE, "--out", "out", "--resume", "--steps", 3).exit_code == OK
-    assert [row["step"] for row in rows(world / "out")] == [2, 3]
-    without = [word for word in TUNE if word not in ("--finetune", "tiny")]
-    again = invoke("train", "gan", *without, "--resolution", 64, "--width", 8, "--out", "out", "--resume", "--steps", 4)
-    assert again.exit_code == OK, again.stderr
-    assert load_part(world / "out", "lungs").origin["finetuned_from"]["checkpoint"] == "tiny"
-
-
-def test_a_generator_knows_its_target_again(train: Callable[..., Result], invoke: Invoke, world: Path) -> None:
-    assert train("target", "--out", "cnn").exit_code == OK
-    spec = f"checkpoint:{world / 'cnn'}"
-    assert train("gan", "--target", spec, "--out", "out").exit_code == OK
-    origin = load_part(world / "out", "lungs").origin
-    assert (origin["target"], origin["target_sha256"]) == (spec, weights_digest(resolve_target(spec)))
-    assert origin["target_sha256"] != weights_digest(resolve_target("checkpoint:tiny"))
+    assert train("free", "--out", "out", "--set", "size=0", "--set", "smoothness=0.5").exit_code == OK
+    assert rows(world / "out")[-1]["size"] == 0
+    assert rows(world / "out")[-1]["smoothness"] > 0
+    assert train("generator", "--out", "g", "--set", "reader.clear=0").exit_code == OK
+    assert rows(world / "g" / "reader")[-1]["clear"] == 0
+    assert rows(world / "g" / "reader")[-1]["rendered"] > 0
 
 
 # -- resuming -----------------------------------------------------------------------------------------------------------------
 
 
 def test_resume_goes_on_and_a_folder_in_use_needs_a_decision(train: Callable[..., Result], world: Path) -> None:
-    assert train("gan", "--out", "out").exit_code == OK
+    assert train("free", "--out", "out").exit_code == OK
     first = read_config(world / "out")["sha256"]
-    assert train("gan", "--out", "out").exit_code == USAGE
-    assert train("gan", "--out", "out", "--resume", "--steps", 3).exit_code == OK
+    assert train("free", "--out", "out").exit_code == USAGE
+    assert train("free", "--out", "out", "--resume", "--steps", 3).exit_code == OK
     assert [row["step"] for row in rows(world / "out")] == [2, 3]
     assert read_config(world / "out")["sha256"] != first
-    assert train("gan", "--out", "out", "--overwrite").exit_code == OK
+    assert train("free", "--out", "out", "--overwrite").exit_code == OK
     assert [row["step"] for row in rows(world / "out")] == [2]
     assert read_config(world / "out")["sha256"] == first
 
 
 def test_resume_of_another_configuration(train: Callable[..., Result], world: Path) -> None:
-    assert train("gan", "--out", "out").exit_code == OK
-    result = train("gan", "--out", "out", "--resume", "--width", 16)
+    assert train("free", "--out", "out").exit_code == OK
+    result = train("free", "--out", "out", "--resume", "--width", 16)
     assert result.exit_code == DATA
     assert result.stderr.splitlines()[-1].startswith("error: out/state.pt: expected a training state of this configuration")
+
+
+def test_a_finished_stage_is_not_repeated(train: Callable[..., Result], world: Path) -> None:
+    reader, layers = (world / "out" / stage for stage in STAGES["generator"])
+    assert train("generator", "--out", "out").exit_code == OK
+    before, first = (reader / STATE).read_bytes(), read_config(world / "out")["sha256"]
+    assert train("generator", "--out", "out", "--resume").exit_code == OK
+    assert read_config(world / "out")["sha256"] == first
+    assert train("generator", "--out", "out", "--resume", "--layer-steps", 3).exit_code == OK
+    assert (reader / STATE).read_bytes() == before
+    assert [row["step"] for row in rows(layers)] == [2, 3]
+    assert read_config(world / "out")["sha256"] != first
+
+
+def test_layers_begin_again_where_the_reader_has_learned_more(train: Callable[..., Result], world: Path) -> None:
+    reader, layers = (world / "out" / stage for stage in STAGES["generator"])
+    assert train("generator", "--out", "out").exit_code == OK
+    assert train("generator", "--out", "out", "--resume", "--steps", 3, "--layer-steps", 3).exit_code == OK
+    assert [row["step"] for row in rows(reader)] == [2, 3]
+    assert [row["step"] for row in rows(layers)] == [3]
+
+
+def test_a_generator_whose_reader_alone_is_there_goes_on_with_the_layers(train: Callable[..., Result], world: Path) -> None:
+    assert train("generator", "--out", "out").exit_code == OK
+    first = read_config(world / "out")["sha256"]
+    shutil.rmtree(world / "out" / "layers")
+    assert train("generator", "--out", "out", "--resume").exit_code == OK
+    assert read_config(world / "out")["sha256"] == first
+    shutil.rmtree(world / "out" / "reader")
+    result = train("generator", "--out", "out", "--resume")
+    assert result.exit_code == DATA
+    assert "reader/state.pt: no state to resume from" in result.stderr
 
 
 # -- what they refuse ---------------------------------------------------------------------------------------------------------
@@ -247,24 +261,27 @@ def test_dry_run_writes_nothing(train: Callable[..., Result], world: Path, kind:
     ("kind", "options", "code", "says"),
     [
         *[(kind, ("--include", "nowhere:covid"), DATA, "no record fits --include nowhere:covid") for kind in COMMANDS],
-        ("gan", ("--include", "normal"), DATA, "got one side only"),
-        ("gan", ("--target", "forward_only:make"), TARGET, "a target with gradients"),
-        ("gan", ("--target", "forward_only:make", "--dry-run"), TARGET, "forward_only:make: training a generator needs"),
-        ("gan", ("--finetune", "nothing"), DATA, "no checkpoint 'nothing'"),
-        ("gan", ("--finetune", "everywhere"), DATA, "no part 'lungs'; it has segmenter"),
-        ("gan", ("--finetune", "tiny"), USAGE, "--code-dim 4: the generator of --finetune tiny has 16"),
-        ("gan", ("--segmenter", "nothing"), DATA, "no checkpoint 'nothing'"),
-        ("gan", ("--segmenter", "nothing", "--dry-run"), DATA, "no checkpoint 'nothing'"),
-        ("gan", ("--resolution", 100), USAGE, "multiple of 32, got 100"),
-        ("gan", ("--resolution", 480), USAGE, "multiple of 64, got 480"),
-        ("gan", ("--width", 12), USAGE, "divisible"),
-        ("gan", ("--set", "sparsity"), USAGE, "--set sparsity: expected NAME=NUMBER with a name of adversarial"),
-        ("gan", ("--set", "sparsity=nan"), USAGE, "--set sparsity=nan"),
-        ("gan", ("--set", "steps=3"), USAGE, "--set steps=3"),
-        ("gan", ("--set", "learning_rate=1"), USAGE, "--set learning_rate=1"),
-        ("gan", ("--learning-rate", 0), USAGE, "learning-rate"),
-        ("gan", ("--save-every", 0), USAGE, "save-every"),
-        ("gan", ("--batch-size", 2), USAGE, "batch-size"),
+        ("free", ("--include", "normal"), DATA, "got one side only"),
+        ("free", ("--target", "forward_only:make"), TARGET, "a target with gradients"),
+        ("free", ("--target", "forward_only:make", "--dry-run"), TARGET, "training a free map needs a target with gradients"),
+        ("free", ("--segmenter", "nothing"), DATA, "no checkpoint 'nothing'"),
+        ("free", ("--segmenter", "nothing", "--dry-run"), DATA, "no checkpoint 'nothing'"),
+        ("free", ("--resolution", 100), USAGE, "multiple of 16 and a width that is a multiple of 8, got 100 and 8"),
+        ("free", ("--width", 12), USAGE, "multiple of 8, got 64 and 12"),
+        ("free", ("--set", "size"), USAGE, "--set size: expected NAME=NUMBER with a name of adversarial"),
+        ("free", ("--set", "size=nan"), USAGE, "--set size=nan"),
+        ("free", ("--set", "steps=3"), USAGE, "--set steps=3"),
+        ("free", ("--set", "learning_rate=1"), USAGE, "--set learning_rate=1"),
+        ("free", ("--learning-rate", 0), USAGE, "learning-rate"),
+        ("free", ("--save-every", 0), USAGE, "save-every"),
+        ("free", ("--batch-size", 2), USAGE, "batch-size"),
+        ("generator", ("--include", "normal"), DATA, "expected radiographs with a disease in the training split, got none"),
+        ("generator", ("--include", "covid"), DATA, "expected radiographs labelled normal"),
+        ("generator", ("--segmenter", "nothing", "--dry-run"), DATA, "no checkpoint 'nothing'"),
+        ("generator", ("--resolution", 100), USAGE, "multiple of 32 and a grid of a half, a quarter or an eighth of it, got 100"),
+        ("generator", ("--set", "order=1"), USAGE, "--set order=1: expected STAGE.NAME=NUMBER with a stage of reader, layers"),
+        ("generator", ("--set", "reader.steps=3"), USAGE, "--set steps=3: expected NAME=NUMBER with a name of additive"),
+        ("generator", ("--target", "checkpoint:tiny"), USAGE, "--target"),
         ("segmenter", ("--resolution", 100), USAGE, "multiple of 16, got 100"),
         ("target", ("--arch", "resnet9000"), USAGE, "resnet9000"),
         ("target", ("--positive", "flu"), DATA, "positive set"),
@@ -290,7 +307,7 @@ def test_refusals_are_one_line_and_leave_nothing(
 
 def test_checking_a_network_draws_no_random_numbers() -> None:
     before = torch.get_rng_state()
-    check_network(lambda: Disentangler(GeneratorConfig(width=8)))
+    check_network(lambda: Disentangler(GeneratorConfig(backbone="small", width=8)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -302,10 +319,11 @@ def words(*args: object) -> list[str]:
 
 
 def test_script_stops_at_a_signal_and_can_be_resumed(world: Path, train: Callable[..., Result]) -> None:
-    command = words(sys.executable, ROOT / "train_gan.py", *COMMANDS["gan"], "--steps", 100000, "--out", "out")
+    command = words(sys.executable, ROOT / "train_gan.py", *COMMANDS["generator"], "--steps", 100000, "--out", "out")
+    reader = world / "out" / "reader"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 300
-        while not (world / "out" / STATS).is_file() and process.poll() is None and time.monotonic() < deadline:
+        while not (reader / STATS).is_file() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         output, errors = process.communicate(timeout=120)
@@ -315,20 +333,21 @@ def test_script_stops_at_a_signal_and_can_be_resumed(world: Path, train: Callabl
     assert last, errors
     steps = int(last[1])
     assert json.loads((world / "out" / "run.json").read_text())["exit"] == INTERRUPTED
-    assert train("gan", "--out", "out", "--resume", "--steps", steps + 1).exit_code == OK
-    assert rows(world / "out")[-1]["step"] == steps + 1
-    load_generator(world / "out")
+    assert train("generator", "--out", "out", "--resume", "--steps", steps + 1).exit_code == OK
+    assert rows(reader)[-1]["step"] == steps + 1
+    assert rows(world / "out" / "layers")[-1]["step"] == 2
+    assert load_part(world / "out", "generator").kind == "disentangler"
 
 
 @pytest.mark.slow
 def test_script_runs_unchanged_under_torchrun(world: Path) -> None:
     command = words(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, ROOT / "train_gan.py")
     done = subprocess.run(
-        [*command, *words(*COMMANDS["gan"], "--out", "out", "--json")], env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"},
+        [*command, *words(*COMMANDS["generator"], "--out", "out", "--json")], env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == OK, done.stderr[-3000:]
-    assert json.loads(done.stdout) == {"checkpoint": "out", "part": "lungs"}
-    assert files(world / "out") == {"weights.safetensors", "config.json", "run.json", STATE, STATS, "sheet_000002.png"}
-    assert [row["step"] for row in rows(world / "out")] == [2]
-    load_generator(world / "out")
+    assert json.loads(done.stdout)["part"] == "generator"
+    assert files(world / "out") == {"weights.safetensors", "config.json", "run.json", "reader", "layers"}
+    for stage in STAGES["generator"]:
+        assert [row["step"] for row in rows(world / "out" / stage)] == [2]

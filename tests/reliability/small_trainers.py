@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +14,16 @@ from gan_explain.data import Dataset, open_dataset
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.cxrnet import CxrNet, CxrNetConfig
 from gan_explain.nets.cyclegan import CycleGanConfig
-from gan_explain.nets.generator import GeneratorConfig
+from gan_explain.nets.free import FreeConfig
 from gan_explain.nets.multi_unet import MultiUNet
 from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget, Preparation
 from gan_explain.targets.weights import head_name
-from gan_explain.train import gan
 from gan_explain.train.cxrnet import CxrNetObjective, CxrNetTraining
 from gan_explain.train.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.early import EarlyStopping
-from gan_explain.train.gan import GanTrainer, GanTraining
+from gan_explain.train.free import FreeTrainer, FreeTraining
 from gan_explain.train.loop import Trainer
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.segmenter import SegmenterObjective
@@ -90,11 +88,9 @@ def transfer() -> Trainer:
     return SupervisedTrainer(objective, train, labels(train), config, head=head_name(network), early=early)
 
 
-def disentangler() -> Trainer:
-    config = GanTraining(steps=STEPS, batch_size=4, learning_rate=RATE, width=8, ramp=3, r1_every=3)
-    network = GeneratorConfig(resolution=SIDE, width=8, code_dim=4)
-    with patch.object(gan, "MIN_REALS", 5):  # so that the discriminator has something to judge
-        return GanTrainer(MaskedDataset(phantoms(), None), brightness(), network, config)
+def free() -> Trainer:
+    config = FreeTraining(steps=STEPS, batch_size=4, learning_rate=RATE, width=8)
+    return FreeTrainer(MaskedDataset(phantoms(), None), brightness(), FreeConfig(resolution=SIDE, width=8), config)
 
 
 def synthesis() -> Trainer:
@@ -129,7 +125,7 @@ def spectral() -> Trainer:
     return on_phantoms(make(build(ClassifierConfig(dropout=0.5)), PREPARE, CLASSES, True, 0.05, None))
 
 
-ALL = (segmenter, classifier, transfer, disentangler, synthesis, translation, unet, cxrnet, spectral)
+ALL = (segmenter, classifier, transfer, free, synthesis, translation, unet, cxrnet, spectral)
 TRAINERS: dict[str, Callable[[], Trainer]] = {make.__name__: make for make in ALL}
 
 

@@ -93,10 +93,10 @@ def test_a_sheet_and_a_look_at_validation_images_leave_the_random_stream_alone(t
 @pytest.mark.parametrize("name", TRAINERS)
 def test_processes_other_than_the_first_keep_streams_of_their_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A resumed second process that took over the first's streams would train on the same images."""
-    first = TRAINERS[name]().state()
-    for module in ("gan", "synthesis", "supervised", "cyclegan"):
-        monkeypatch.setattr(f"gan_explain.train.{module}.rank", lambda: 1)
-        monkeypatch.setattr(f"gan_explain.train.{module}.is_main", lambda: False)
+    trainer = TRAINERS[name]()
+    first, module = trainer.state(), type(trainer).__module__
+    monkeypatch.setattr(f"{module}.rank", lambda: 1)
+    monkeypatch.setattr(f"{module}.is_main", lambda: False)
     second = TRAINERS[name]()
     second.restore(first)
     streams = {name: value for name, value in leaves(second.state()) if "sampler" in name or name == ".generator"}

@@ -61,7 +61,7 @@ def test_both_stages_start_from_the_data_and_step(tmp_path: Path) -> None:
 
 
 def test_the_pixel_term_holds_the_first_outputs_to_their_images() -> None:
-    judge = Discriminator(DiscriminatorConfig(resolution=32, cells=1, width=8))
+    judge = Discriminator(DiscriminatorConfig(resolution=32, width=8))
     objective = StageObjective(nn.Identity(), judge, "stage", pixels=10.0, adversarial=0.5)
     inputs = torch.rand(4, 1, 32, 32)
     exact, fake = objective(inputs, inputs[:2], seed=0)

