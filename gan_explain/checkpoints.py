@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -23,15 +23,13 @@ from torch import Tensor, nn
 from gan_explain.image import write_bytes
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
+from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.structure import StructureConfig
 from gan_explain.nets.structure import StructureGenerator as CodedStructureGenerator
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.temporaries import check_places, clear_temporaries, left_by_killed, temporary_beside
 from gan_explain.types import CheckpointError
-
-if TYPE_CHECKING:
-    from gan_explain.nets.free import FreeMap
 
 SCHEMA_VERSION = 1
 WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.json", "card.md"
@@ -245,8 +243,6 @@ def load_generator(name: str | os.PathLike[str] = "disease") -> Disentangler:
 
 def load_free(name: str | os.PathLike[str]) -> FreeMap:
     """The free map that was trained against the target of a checkpoint, frozen."""
-    from gan_explain.nets.free import FreeConfig, FreeMap
-
     return load_network(name, "free", "free", FreeConfig, FreeMap)
 
 

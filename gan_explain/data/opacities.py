@@ -72,7 +72,9 @@ def draw_opacities(lungs: Tensor, grid: int, random: torch.Generator, ranges: Op
     shown = (torch.arange(k, device=device) < count[:, None]).float()[:, :, None, None]
     patches = thickness * shown * torch.sigmoid((f - threshold) / w.clamp(min=1e-3))
     hazy = torch.maximum(chance(ranges.hazy, n, 1, 1, 1), (count == 0).float().view(-1, 1, 1, 1))
-    haze = hazy * spread(*ranges.haze, n, 1, 1, 1) * (1 + 0.4 * fields[:, k:] + 0.4 * uniform(-1, 1, n, 1, 1, 1) * side).clamp(min=0)
+    haze = (
+        hazy * spread(*ranges.haze, n, 1, 1, 1) * (1 + 0.4 * fields[:, k:] + 0.4 * uniform(-1, 1, n, 1, 1, 1) * side).clamp(min=0)
+    )
     tau = patches.pow(3).sum(1, keepdim=True).clamp(min=1e-12).pow(1 / 3) + haze  # overlapping patches do not add up
     full = 1 - chance(ranges.empty, n, 1, 1, 1)
     return gaussian_blur(full * (tau - 1e-4).clamp(min=0), 0.5 * grid / 64) * support(inside)
@@ -143,7 +145,9 @@ def draw_tones(images: Tensor, random: torch.Generator, tones: Tones = Tones()) 
     return x.clamp(0, 1)
 
 
-def move(images: Tensor, masks: Tensor, random: torch.Generator, rotate: float = 7, scale: float = 0.12, shift: float = 0.05) -> tuple[Tensor, Tensor]:
+def move(
+    images: Tensor, masks: Tensor, random: torch.Generator, rotate: float = 7, scale: float = 0.12, shift: float = 0.05
+) -> tuple[Tensor, Tensor]:
     """Images and masks (N, 1, H, W), each turned, scaled and shifted on its own; borders are continued."""
     n = len(images)
 

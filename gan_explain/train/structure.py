@@ -261,7 +261,7 @@ class StructureTrainer:
             "ema": self.ema.shadow,
             "bank": self.bank,
             "banked": self.banked,
-            "elapsed": self.elapsed,
+            "elapsed": self.elapsed if self.config.minutes else 0.0,
             "generator": self.generator.get_state(),
         }
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_explain.data import Dataset, open_dataset
@@ -15,7 +16,9 @@ from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.cxrnet import CxrNet, CxrNetConfig
 from gan_explain.nets.cyclegan import CycleGanConfig
 from gan_explain.nets.free import FreeConfig
+from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.multi_unet import MultiUNet
+from gan_explain.nets.structure import StructureConfig
 from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget, Preparation
@@ -26,8 +29,10 @@ from gan_explain.train.early import EarlyStopping
 from gan_explain.train.free import FreeTrainer, FreeTraining
 from gan_explain.train.loop import Trainer
 from gan_explain.train.masks import MaskedDataset
+from gan_explain.train.reader import ReaderTrainer, ReaderTraining
 from gan_explain.train.segmenter import SegmenterObjective
 from gan_explain.train.spectral import SpectralOptions
+from gan_explain.train.structure import StructureTrainer, StructureTraining, stored
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
 from gan_explain.train.synthesis import SynthesisTrainer, SynthesisTraining, structures
 from gan_explain.train.target import TargetObjective, val_measure
@@ -37,6 +42,20 @@ SIDE, STEPS, RATE = 32, 6, 0.02
 CLASSES = ("normal", "covid")
 PREPARE, WHOLE = (Preparation(SIDE, 1, (0.5,), (0.25,), lungs_only) for lungs_only in (True, False))
 SUPERVISED: dict[str, Any] = {"steps": STEPS, "batch_size": 4, "learning_rate": RATE}
+
+
+class Levels(nn.Module):
+    """A pyramid of two levels, the same in every process: what ImageNet's features are in earnest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        stream = torch.Generator().manual_seed(0)
+        self.register_buffer("fine", torch.randn(4, 1, 3, 3, generator=stream))
+        self.register_buffer("coarse", torch.randn(6, 4, 3, 3, generator=stream))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        fine = F.conv2d(images, self.fine, stride=2, padding=1).relu()
+        return [fine, F.conv2d(fine, self.coarse, stride=2, padding=1)]
 
 
 class Brightness(nn.Module):
@@ -93,9 +112,24 @@ def free() -> Trainer:
     return FreeTrainer(MaskedDataset(phantoms(), None), brightness(), FreeConfig(resolution=SIDE, width=8), config)
 
 
+def generator() -> Disentangler:
+    return Disentangler(GeneratorConfig(resolution=SIDE, grid=16, backbone="small", width=8, layer_width=8, code_dim=4))
+
+
+def reader() -> Trainer:
+    config = ReaderTraining(steps=STEPS, batch_size=4, learning_rate=RATE)
+    return ReaderTrainer(MaskedDataset(phantoms(), None), generator(), config)
+
+
 def synthesis() -> Trainer:
     config = SynthesisTraining(steps=STEPS, batch_size=2, low_batch=4, learning_rate=RATE, width=8, r1_every=3)
     return SynthesisTrainer(structures(phantoms()), SynthesisConfig(resolution=SIDE, z_dim=4, low_width=8, width=16), config)
+
+
+def structure() -> Trainer:
+    network = StructureConfig(resolution=SIDE, z_dim=4, width=4, max_width=8, first_width=4, encoder_width=4)
+    config = StructureTraining(steps=STEPS, batch_size=4, samples=2, start=0, learning_rate=RATE, judge_width=8, bank=8)
+    return StructureTrainer(stored(phantoms()), Levels(), network, config, others=stored(phantoms())[:5])
 
 
 def translation() -> Trainer:
@@ -125,7 +159,7 @@ def spectral() -> Trainer:
     return on_phantoms(make(build(ClassifierConfig(dropout=0.5)), PREPARE, CLASSES, True, 0.05, None))
 
 
-ALL = (segmenter, classifier, transfer, free, synthesis, translation, unet, cxrnet, spectral)
+ALL = (segmenter, classifier, transfer, free, reader, synthesis, structure, translation, unet, cxrnet, spectral)
 TRAINERS: dict[str, Callable[[], Trainer]] = {make.__name__: make for make in ALL}
 
 

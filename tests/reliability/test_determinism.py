@@ -19,7 +19,7 @@ from gan_explain.segmenter import load_segmenter
 from gan_explain.targets import resolve_target
 
 Command = Callable[..., tuple[int, str]]
-MODELS = ("--checkpoint", "phantom64", "--segmenter", "phantom64")
+MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
 TRAIN = (
     "train",
     "target",

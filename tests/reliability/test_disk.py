@@ -17,7 +17,7 @@ from gan_explain.train.loop import STATE, STATS, LoopConfig, run
 Command = Callable[..., tuple[int, str]]
 Files = Callable[[Path], set[str]]
 TRAIN = ("train", "segmenter", "--data", "phantom:n=24", "--resolution", 32, "--batch-size", 4, "--save-every", 2, "--out", "out")
-MODELS = ("--checkpoint", "phantom64", "--segmenter", "phantom64", "--out", "out")
+MODELS = ("--generator", "phantom64", "--segmenter", "phantom64", "--out", "out")
 FEW = ("--data", "phantom:n=24", "--limit", 3)
 RESULTS: dict[str, tuple[object, ...]] = {
     "audit": ("audit", "--target", "checkpoint:phantom64", *MODELS, *FEW, "--quick"),

@@ -168,7 +168,7 @@ def test_checkpoint_folders(refused: Callable[..., str], world: World, name: str
     assert WEIGHTS in refused((DATA,), "explain", "image.png", "--segmenter", "lungs")
     (folder / "lungs" / CONFIG).write_bytes(data)
     assert CONFIG in refused((DATA,), "explain", "image.png", "--segmenter", "lungs")
-    assert CONFIG in refused((DATA,), "interpolate", "image.png", "--checkpoint", "lungs")
+    assert CONFIG in refused((DATA,), "interpolate", "image.png", "--generator", "lungs")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -220,7 +220,7 @@ def test_descriptions_beside_weights(refused: Callable[..., str], world: World, 
     ("checkpoint", "part", "option", "change"),
     [
         ("lungs128", "segmenter", "--segmenter", {"widths": [1_000_000, 2_000_000]}),
-        ("cxr128", "lungs", "--checkpoint", {"width": 10_000_000}),
+        ("phantom64", "generator", "--generator", {"width": 10_000_000}),
         ("cxr128", "target", "--target", {"channels": 1_000_000_000}),
     ],
 )

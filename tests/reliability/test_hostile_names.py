@@ -37,7 +37,7 @@ class Hostile(torch.nn.Module):
         z = 20 * (x.mean((1, 2, 3)) - 0.5)
         return torch.stack([-z, z, 0 * z - 5], 1)
 """
-MODELS = ("--checkpoint", "phantom64", "--segmenter", "phantom64", "--target", "hostile_target:Hostile")
+MODELS = ("--generator", "phantom64", "--segmenter", "phantom64", "--target", "hostile_target:Hostile")
 
 
 def write_data(root: Path) -> Path:
@@ -81,7 +81,7 @@ class World:
         self.audit()
         self.run("progression", "progression", self.data, "--patient", PATIENTS[0], *MODELS, "--size", 96)
         self.run("interpolate", "interpolate", next(self.data.glob("*.png")), *MODELS, "--steps", 3, "--size", 256, "--force")
-        augment = ("--with", "gan", "--checkpoint", "phantom64", "--segmenter", "phantom64", "--to", 1, "--label", "covid")
+        augment = ("--with", "gan", "--generator", "phantom64", "--segmenter", "phantom64", "--to", 1, "--label", "covid")
         result = CliRunner().invoke(
             main, ["augment", "--data", str(self.data), *map(str, augment), "--out", str(self.tmp / "out" / "a")]
         )

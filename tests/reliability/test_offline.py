@@ -28,7 +28,7 @@ class Socket(socket.socket):
 socket.socket = socket.SocketType = Socket
 socket.create_connection = socket.getaddrinfo = socket.gethostbyname = socket.gethostbyname_ex = refused
 """
-MODELS = ("--checkpoint", "phantom64", "--segmenter", "phantom64")
+MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
 QUICK = ("--judges", "none", "--steps", "21", "--limit", "4", "--quick")
 COMMANDS = {
     "demo": ("interpolate.py", "--sample", "1", "--steps", "3", "--size", "256", *MODELS),

@@ -26,7 +26,7 @@ from gan_explain.data import open_dataset
 CANARIES = tuple(f"CANARY{i:02d}QZX" for i in range(20))
 FOLDER, BELOW, PNG_TEXT, PNG_ZTXT, PNG_ITXT, PNG_EXIF, JPEG_COMMENT, JPEG_EXIF, *REST = CANARIES
 PATIENTS, FILES, COLUMNS, DICOM = REST[:4], REST[4:6], REST[6:8], REST[8:]
-MODELS = ("--checkpoint", "phantom64", "--segmenter", "phantom64")
+MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
 TARGET = ("--target", "checkpoint:phantom64")
 RUNS = {
     "image": ("interpolate", "{png}", *MODELS, "--steps", 5, "--size", 256),

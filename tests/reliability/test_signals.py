@@ -27,7 +27,7 @@ Command = Callable[..., tuple[int, str]]
 Files = Callable[[Path], set[str]]
 SMALL = ("train", "segmenter", "--data", "phantom:n=24", "--resolution", 32, "--batch-size", 8, "--save-every", 2, "--steps", 24)
 SLOW = ("train", "segmenter", "--data", "phantom:n=24", "--resolution", 128, "--batch-size", 32, "--save-every", 1)
-MODELS = ("--checkpoint", "phantom64", "--segmenter", "phantom64")
+MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
 LONG: dict[str, tuple[object, ...]] = {
     "audit": ("audit", "--target", "checkpoint:phantom64", *MODELS, "--judges", "none", "--data", "phantom:n=400"),
     "evaluate": ("evaluate", *MODELS, "--data", "phantom:n=400"),

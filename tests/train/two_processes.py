@@ -10,11 +10,14 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_explain.data import open_dataset
 from gan_explain.nets.cyclegan import CycleGanConfig
 from gan_explain.nets.free import FreeConfig
+from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.nets.structure import StructureConfig
 from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget
@@ -23,7 +26,9 @@ from gan_explain.train.distributed import process_group, rank
 from gan_explain.train.free import FreeTrainer, FreeTraining, train_free
 from gan_explain.train.loop import LoopConfig, Trainer, run
 from gan_explain.train.masks import MaskedDataset
+from gan_explain.train.reader import ReaderTrainer, ReaderTraining
 from gan_explain.train.segmenter import SegmenterObjective
+from gan_explain.train.structure import StructureTrainer, StructureTraining, stored
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
 from gan_explain.train.synthesis import SynthesisTrainer, SynthesisTraining, structures
 
@@ -31,6 +36,20 @@ SIDE = 32
 DATA = open_dataset("phantom:n=48", size=SIDE)
 NETWORK = FreeConfig(resolution=SIDE, width=8)
 FREE = FreeTraining(steps=4, batch_size=4, width=8)
+
+
+class Levels(nn.Module):
+    """A pyramid of two levels, the same in every process: what ImageNet's features are in earnest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        stream = torch.Generator().manual_seed(0)
+        self.register_buffer("fine", torch.randn(4, 1, 3, 3, generator=stream))
+        self.register_buffer("coarse", torch.randn(6, 4, 3, 3, generator=stream))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        fine = F.conv2d(images, self.fine, stride=2, padding=1).relu()
+        return [fine, F.conv2d(fine, self.coarse, stride=2, padding=1)]
 
 
 class Brightness(nn.Module):
@@ -46,9 +65,20 @@ def free() -> Trainer:
     return FreeTrainer(MaskedDataset(DATA, None), TARGET, NETWORK, FREE)
 
 
+def reader() -> Trainer:
+    network = Disentangler(GeneratorConfig(resolution=SIDE, grid=16, backbone="small", width=8, layer_width=8, code_dim=4))
+    return ReaderTrainer(MaskedDataset(DATA, None), network, ReaderTraining(steps=4, batch_size=4))
+
+
 def synthesis() -> Trainer:
     config = SynthesisTraining(steps=4, batch_size=2, low_batch=4, width=8, r1_every=2)
     return SynthesisTrainer(structures(DATA), SynthesisConfig(resolution=SIDE, z_dim=4, low_width=8, width=16), config)
+
+
+def structure() -> Trainer:
+    network = StructureConfig(resolution=SIDE, z_dim=4, width=4, max_width=8, first_width=4, encoder_width=4)
+    config = StructureTraining(steps=4, batch_size=4, samples=2, start=0, judge_width=8, bank=8)
+    return StructureTrainer(stored(DATA), Levels(), network, config, others=stored(DATA)[:5])
 
 
 def translation() -> Trainer:
@@ -68,7 +98,7 @@ def weights(trainer: Trainer) -> dict[str, Tensor]:
 def main(out: Path) -> None:
     torch.manual_seed(rank())  # other initial weights in each process: they must be made the same
     found: dict[str, dict[str, dict[str, Tensor]]] = {}
-    for make in (free, synthesis, translation, segmenter):
+    for make in (free, reader, synthesis, structure, translation, segmenter):
         name = make.__name__
         first = make()
         run(first, LoopConfig(steps=2), out / name / f"rank{rank()}")
