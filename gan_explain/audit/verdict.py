@@ -81,8 +81,8 @@ def _checks(question: Question, measures: Measures, judges: Sequence[str], has_f
             keys = {f"{name}.{judge}.rises": judge for judge in judges}
             heard = [key for key in keys if measures.get(key, {}).get("value") is not None]
             for key in heard or keys:
-                found = measures.get(key) or measures.get(name)
-                yield check(replace(limit, measure=key, words=f"{limit.words} ({keys[key]})"), found)
+                words = f"{limit.words} ({keys[key]})"
+                yield check(replace(limit, measure=key, words=words), measures.get(key) or measures.get(name))
             if not keys:
                 yield check(limit, {"value": None, "reason": "no other networks were given as judges"})
         elif name == "persistence":
