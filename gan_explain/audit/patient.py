@@ -11,16 +11,25 @@ from torch import Tensor
 
 from gan_explain.audit.donors import Donors
 from gan_explain.audit.pictures import on_grid
-from gan_explain.audit.setup import Plan
+from gan_explain.audit.setup import FreeLayer, Plan
 from gan_explain.data import Batch
 from gan_explain.evaluate.features import Extractor, Features
 from gan_explain.evaluate.inputs import ask, is_positive, seed_of
-from gan_explain.evaluate.planted import answers_to_doses, dosed, rendered
-from gan_explain.evaluate.samples import Columns, causes, logits_along, shape_of_curves, validity
-from gan_explain.evaluate.setup import Change, Part, Setup, added, healed, read_part
-from gan_explain.evaluate.sides import begin_rows, of_negatives, of_positives, of_some_negatives, write
+from gan_explain.evaluate.planted import Columns, answers_to_doses, dosed, is_healthy, rendered
+from gan_explain.evaluate.samples import causes, logits_along, shape_of_curves
+from gan_explain.evaluate.setup import Change, Part, Setup, from_patients, healed, read_part, under
+from gan_explain.evaluate.sides import (
+    asked_rows,
+    briefly_of_negatives,
+    briefly_of_positives,
+    of_negatives,
+    of_positives,
+    of_some_negatives,
+    write,
+)
 from gan_explain.evaluate.table import BY, Row
 from gan_explain.metrics.causal import region_effects
+from gan_explain.metrics.flip import flips
 from gan_explain.metrics.nulls import ConstantTarget
 from gan_explain.metrics.transplant import effects, regions
 from gan_explain.render.report import Picture
@@ -48,7 +57,7 @@ class Examiner:
     taken; a patient is among them, or not, by name alone."""
 
     setup: Setup
-    free: Setup | None
+    free: FreeLayer | None
     donors: Donors
     extractor: Extractor | None
     plan: Plan
@@ -61,89 +70,87 @@ class Examiner:
     def examine(self, batch: Batch, places: list[int]) -> Found:
         """All images of one patient; `places` are theirs in the dataset."""
         setup = self.setup
-        part = read_part(setup, batch, ask(setup.target, batch.images, batch.lungs))
+        part = read_part(setup.generator, batch, ask(setup.target, batch.images, batch.lungs))
         called = part.p >= setup.target.operating_point
         truth = torch.tensor([is_positive(record, setup.target) for record in batch.records])
-        found = Found(begin_rows(part, called))
+        found = Found(asked_rows(part, called))
         for row, place, record in zip(found.rows, places, batch.records, strict=True):
             row["image"] = float(place)
             row.update({f"{BY}{name}": _column(record, name) for name in self.plan.by})
         for name, judge in setup.judges.items():
             write(found.rows, part, {f"judge.{name}.p": ask(judge, part.images, part.lungs)})
         negatives, positives, clean = part.where(~called), part.where(called), part.where(~called & ~truth)
-        if len(negatives):
-            self._negatives(found, negatives, places)
+        given = negatives.with_donors(setup.donors)
+        if len(given):
+            self._negatives(found, given, places)
+        if len(negatives) and self.free is not None:
+            self._freely(found, negatives, places, self.free)
         if len(positives):
             self._positives(found, positives, places)
         if len(clean):
             self._clean(found, clean, places)
         if not self.plan.quick:
+            healthy = part.where(torch.tensor([is_healthy(record) for record in batch.records]))
+            if len(healthy):
+                write(found.rows, healthy, rendered(setup.generator, healthy, setup.seed))
             for name, chosen in (("real negative", ~truth), ("real positive", truth)):
                 some = part.where(chosen)
                 found.features.add(self.extractor, name, some.images, some.lungs)
         return found
 
     def _negatives(self, found: Found, part: Part, places: list[int]) -> None:
-        """Made positive, by the confined generator and by the free one."""
-        setup, change = self.setup, added(self.setup, part)
+        """Under the layers of real patients."""
+        setup, change = self.setup, from_patients(self.setup, part)
         logits = logits_along(setup, part, part.images, change.tau)
         p = logits.sigmoid()
-        write(found.rows, part, {"rise": _at(p, setup, 1.0) - p[:, 0]})
         _keep(found, "negative", part, places, p)
         found.pictures += [_picture(part, i, places, "negative", part.images, change.tau, p) for i in range(len(part))]
         if self.plan.quick:
-            columns = {
-                **validity(setup, part, change, "negative"),
-                **shape_of_curves(setup, logits),
-                **causes(setup, part, change),
-            }
-        else:
-            columns = of_negatives(setup, part, change, logits)
-            columns["random.excess"] = columns["flip.negative"].float() - columns["null.random.flip"].float()
-            found.features.add(self.extractor, "counterfactual negative", change.counterfactual, part.lungs)
-            found.features.add_layer("added", change.tau, part.lungs)
-        write(found.rows, part, columns)
-        if not self.plan.quick and self.among(part.patients[0], self.some, "some"):
-            write(found.rows, part, of_some_negatives(setup, part, self.plan.codes))
+            write(found.rows, part, briefly_of_negatives(setup, part, change, logits))
+            return
+        write(found.rows, part, of_negatives(setup, part, change, logits))
+        found.features.add(self.extractor, "counterfactual negative", change.counterfactual, part.lungs)
+        found.features.add_layer("added", change.tau, part.lungs)
+        if self.among(part.patients[0], self.some, "some"):
+            write(found.rows, part, of_some_negatives(setup, part, change, self.plan.codes))
             write(found.rows, part, {"null.constant.range": _constant_range(setup, part, change)})
-        if self.free is not None:
-            self._freely(found, part, places, self.free)
 
-    def _freely(self, found: Found, part: Part, places: list[int], free: Setup) -> None:
-        change = added(free, part)
-        logits = logits_along(free, part, part.images, change.tau)
+    def _freely(self, found: Found, part: Part, places: list[int], free: FreeLayer) -> None:
+        """Under the map that was trained against the target."""
+        with torch.no_grad():
+            change = under(part, free.layer(part.images))
+        logits = logits_along(self.setup, part, part.images, change.tau)
         p = logits.sigmoid()
         _keep(found, "negative" + FREE, part, places, p)
+        after = ask(self.setup.target, change.counterfactual, part.lungs)
         named = {
-            "rise": _at(p, free, 1.0) - p[:, 0],
-            "flip.negative": validity(free, part, change, "negative")["flip.negative"],
-            **shape_of_curves(free, logits),
-            **causes(free, part, change),
-            **_regions(free, part, change),
+            "rise": after - part.p,
+            "flip.negative": torch.from_numpy(flips(part.p, after, self.setup.target.operating_point)),
+            **shape_of_curves(self.setup, logits),
+            **causes(self.setup, part, change),
+            **_regions(self.setup, part, change),
         }
         write(found.rows, part, {name + FREE: values for name, values in named.items()})
         write(found.rows, part, {"free.outside_share": named["causal.outside_share"]})
 
     def _positives(self, found: Found, part: Part, places: list[int]) -> None:
-        """Healed, and made ill again by their own layer."""
-        setup, change = self.setup, healed(self.setup, part)
-        p = logits_along(setup, part, change.counterfactual, change.tau).sigmoid()
+        """Healed, and on the way back to the image itself."""
+        setup, change = self.setup, healed(part)
+        p = logits_along(setup, part, part.structure, change.tau).sigmoid()
         _keep(found, "healed", part, places, p)
         found.pictures += [_picture(part, i, places, "healed", change.counterfactual, change.tau, p) for i in range(len(part))]
         if self.plan.quick:
-            write(found.rows, part, {**validity(setup, part, change, "healed"), **causes(setup, part, change, ".healed")})
+            write(found.rows, part, briefly_of_positives(setup, part, change))
             return
         write(found.rows, part, of_positives(setup, part, change))
         found.features.add(self.extractor, "counterfactual healed", change.counterfactual, part.lungs)
-        found.features.add_layer("removed", part.removal.tau, part.lungs)
+        found.features.add_layer("removed", part.layer, part.lungs)
 
     def _clean(self, found: Found, part: Part, places: list[int]) -> None:
         """Negatives that are called so: what opacities that no generator made do to them, and what other patients' regions do."""
         answers = answers_to_doses(self.setup, part)
         _keep(found, "probe", part, places, torch.from_numpy(answers))
         write(found.rows, part, dosed(answers))
-        if not self.plan.quick:
-            write(found.rows, part, rendered(self.setup, part))
         if self.among(part.patients[0], self.many, "transplants"):
             write(found.rows, part, self._transplants(part))
 
@@ -185,11 +192,6 @@ def _picture(part: Part, i: int, places: list[int], way: str, structure: Tensor,
         id=f"{place:06d}", way=way, row=place, structure=structure[i, 0].cpu().numpy(), layer=on_grid(tau[i, 0].cpu().numpy()),
         probability=p[i].double().tolist(), p=float(part.p[i]),
     )  # fmt: skip
-
-
-def _at(p: Tensor, setup: Setup, strength: float) -> Tensor:
-    """p (N, L) at the strength nearest to the one asked for: (N,)."""
-    return p[:, int((torch.tensor(setup.strengths) - strength).abs().argmin())]
 
 
 @torch.no_grad()

@@ -71,8 +71,8 @@ def _gather(subject: Subject, dataset: Dataset, plan: Plan, shard: tuple[int, in
     count = len({record.patient_id for record in dataset.records})
     negative = len({r.patient_id for r in dataset.records if not is_positive(r, subject.target)})
     examiner = Examiner(
-        setup=subject.setup(plan),
-        free=subject.free_setup(plan),
+        setup=subject.setup(plan, dataset),
+        free=subject.free,
         donors=Donors(dataset, subject.target, subject.segmenter, plan.donors, plan.seed, device),
         extractor=None if plan.quick else judge_features(subject.judges),
         plan=plan,
@@ -127,7 +127,6 @@ def _described(subject: Subject, facts: Mapping[str, Any], key: str) -> dict[str
         "operating_point": target.operating_point,
         "judges": list(subject.judges),
         "free": subject.free is not None,
-        "confine": subject.generator.confine,
         "resolution": subject.generator.resolution,
         "gradient": target.differentiable,
     }

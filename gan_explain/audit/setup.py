@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from torch import Tensor
+
+from gan_explain.data import Dataset
+from gan_explain.evaluate.donors import PatientLayers
 from gan_explain.evaluate.setup import STRENGTHS, Setup
 from gan_explain.metrics.nulls import shuffled_target
 from gan_explain.metrics.proximity import Perceptual
@@ -31,29 +36,38 @@ class Plan:
     bootstrap: int = 1000
 
 
+class FreeLayer(Protocol):
+    """A map that was trained against the target and may act anywhere: an adversary."""
+
+    def layer(self, images: Tensor) -> Tensor:
+        """Images (N, 1, H, W) in [0, 1] -> signed tau (N, 1, H, W)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Subject:
-    """The target and everything that is turned on it. `free`: the generator that may act anywhere, where there is one; `judges`:
+    """The target and everything that is turned on it. `free`: a map that was trained against it, where there is one; `judges`:
     independent CNNs; `label`: whose codes the prior draws; `perceptual`: LPIPS, where its backbone is at hand."""
 
     target: Target
     generator: Generator
     segmenter: Segmenter
-    free: Generator | None = None
+    free: FreeLayer | None = None
     judges: Mapping[str, Target] = field(default_factory=dict)
     label: str = "covid"
     perceptual: Perceptual | None = None
 
-    def setup(self, plan: Plan) -> Setup:
-        """The parts as the measures take them."""
-        shuffled = shuffled_target(self.target, plan.seed) if isinstance(self.target, ModuleTarget) else None
+    def setup(self, plan: Plan, dataset: Dataset) -> Setup:
+        """The parts as the measures take them; the dataset's positives give their layers."""
         return Setup(
-            self.generator, self.target, self.segmenter, dict(self.judges), plan.strengths, plan.seed, self.label,
-            self.perceptual, shuffled,
-        )  # fmt: skip
-
-    def free_setup(self, plan: Plan) -> Setup | None:
-        """The same with the generator that may act anywhere."""
-        if self.free is None:
-            return None
-        return Setup(self.free, self.target, self.segmenter, {}, plan.strengths, plan.seed, self.label)
+            generator=self.generator,
+            target=self.target,
+            segmenter=self.segmenter,
+            donors=PatientLayers(self.generator, dataset, self.target, self.segmenter, plan.seed),
+            judges=dict(self.judges),
+            strengths=plan.strengths,
+            seed=plan.seed,
+            label=self.label,
+            perceptual=self.perceptual,
+            shuffled=shuffled_target(self.target, plan.seed) if isinstance(self.target, ModuleTarget) else None,
+        )

@@ -30,6 +30,9 @@ from gan_explain.metrics.opacity_probe import DOSES
 LEAST_JUDGE = 0.6  # AUROC that a judge's interval must lie above, for its calls to count
 PACKAGES = ("gan_explain", "torch", "torchvision", "numpy", "scipy", "pillow")
 NOT_MEASURES = ("image",)
+OF_NEGATIVES = ("rise", "rises", "rise.excess", "flip.negative", "random.excess", "monotonicity.rho", "monotonicity.violation")
+OF_POSITIVES = ("heal.fall", "heal.falls", "heal.excess", "flip.healed")
+NOT_QUICK = ("exact.zero", "exact.one", "reread", "reader.veils.rho", "persistence", "transfer", "realism")
 
 
 def summarise(gathered: Gathered) -> AuditResult:
@@ -70,7 +73,6 @@ def _conclusions(gathered: Gathered) -> dict[str, Any]:
     measures = _measures(gathered, total)
     judges = [str(name) for name in gathered.about["target"]["judges"]]
     target = gathered.about["target"]
-    own = bool(target.get("generator", gathered.about.get("generator", {})).get("own", True))
     found: dict[str, Any] = {
         "provenance": _provenance(gathered),
         "measures": dict(sorted(measures.items())),
@@ -78,7 +80,7 @@ def _conclusions(gathered: Gathered) -> dict[str, Any]:
         "evidence": evidence(measures),
         "controls": controls(measures),
         "subgroups": _subgroups(gathered),
-        "verdict": decide(measures, judges=judges, has_free=bool(target["free"]), own=own),
+        "verdict": decide(measures, judges=judges, has_free=bool(target["free"])),
     }
     return {"summary": put_in_words(found), **found}
 
@@ -141,11 +143,14 @@ def _missing(gathered: Gathered, measures: Mapping[str, Measure]) -> dict[str, M
     about, calls = gathered.about, {row["called"] for row in gathered.rows}
     target, quick = about["target"], about["plan"]["quick"]
     missing: dict[str, Measure] = {}
-    if "negative" not in calls:
-        for name in ("flip.negative", "rise", "monotonicity.rho", "monotonicity.violation", "random.excess"):
-            missing[name] = null("the target calls no image negative")
+    if "rise" not in measures:
+        called = "negative" in calls
+        reason = "no other patient is labelled positive" if called else "the target calls no image negative"
+        for name in (*OF_NEGATIVES, "exact.zero", "null.shuffled.flip"):
+            missing[name] = null(reason)
     if "positive" not in calls:
-        missing["flip.healed"] = missing["reconstruction.gap"] = null("the target calls no image positive")
+        for name in (*OF_POSITIVES, "exact.one", "reread"):
+            missing[name] = null("the target calls no image positive")
     if "opacity_probe.rises" not in measures:
         for name in ("opacity_probe.rises", "opacity_probe.slope", "shortcut"):
             missing[name] = null("the target calls no image negative that is labelled so")
@@ -153,17 +158,17 @@ def _missing(gathered: Gathered, measures: Mapping[str, Measure]) -> dict[str, M
         missing["shortcut"] = null("too few other patients to give transplants")
     if not target["free"]:
         for name in ("flip.negative", "rise", "causal.outside_share"):
-            missing[name + FREE] = null("the checkpoint has no free generator")
-        missing["free.outside_share"] = null("the checkpoint has no free generator")
+            missing[name + FREE] = null("no map was trained against this target")
+        missing["free.outside_share"] = null("no map was trained against this target")
     if quick:
-        for name in ("random.excess", "persistence", "transfer", "reconstruction.gap", "null.shuffled.flip", "realism"):
+        for name in (*NOT_QUICK, "null.shuffled.flip"):
             missing[name] = null("a quick audit does not measure it")
         return missing
     if not target["judges"]:
         missing["transfer"] = missing["realism"] = null("no judges were given")
     elif not target["gradient"]:
         missing["transfer.minus_pgd"] = null("the target has no gradient")
-    if "null.shuffled.flip" not in measures:
+    if "null.shuffled.flip" not in {**measures, **missing}:
         missing["null.shuffled.flip"] = null("the target's weights cannot be shuffled")
     return missing
 
@@ -210,7 +215,7 @@ def _provenance(gathered: Gathered) -> dict[str, Any]:
     target = about["target"]
     return {
         "target": {key: target.get(key) for key in ("spec", "classes", "positive", "operating_point", "sha256")},
-        "generator": {**about.get("generator", {}), "confine": target["confine"], **target.get("generator", {})},
+        "generator": dict(about.get("generator", {})),
         "free": target["free"],
         "data": {**about.get("data", {}), **about["images"]},
         "seed": plan["seed"],

@@ -48,14 +48,31 @@ SPREAD = Limit("spread", "at least", 0.05, "the standard deviation of p over the
 SLOPE = Limit("opacity_probe.slope", "at least", 0.05, "the rise of p per unit of dose of rendered opacities")
 
 SHORTCUT = Limit("shortcut", "within", 0.05, "what a positive's outside adds to p beyond what a negative's does")
-FREE_OUTSIDE = Limit(
-    "free.outside_share", "at most", 0.5, "the share of the free layer's effect that comes from outside the lungs"
-)
-FREE_MOVES = Limit("rise.free", "at least", 0.05, "the rise of p along the free layer")  # below it FREE_OUTSIDE says nothing
+FREE_OUTSIDE = Limit("free.outside_share", "at most", 0.5, "the share of the free map's effect that comes from outside the lungs")
+FREE_MOVES = Limit("rise.free", "at least", 0.05, "the rise of p along the free map")  # below it FREE_OUTSIDE says nothing
 LEAST_EVIDENCE = 0.05  # a statistic whose effect on p is surely more than this is named
 CONTROL = "control.marker.named"  # 1 where the audit named a marker that was planted for it to find
+EXACT = 1e-6  # below one level of 16 bits
 
 QUESTIONS: tuple[Question, ...] = (
+    Question(
+        "disease",
+        "Does p rise when real patients' disease is laid on?",
+        (
+            Limit("rise", "at least", 0.05, "the rise of p from strength 0 to 1"),
+            Limit("rises", "at least", 0.75, "the share of negatives whose p rises", share=True),
+            Limit("rise.excess", "more than", 0.0, "the rise beyond that under a random smooth layer of equal load"),
+        ),
+    ),
+    Question(
+        "healing",
+        "Does p fall when the disease is taken off?",
+        (
+            Limit("heal.fall", "at least", 0.05, "the fall of p when what was read is taken off"),
+            Limit("heal.falls", "at least", 0.75, "the share of positives whose p falls", share=True),
+            Limit("heal.excess", "more than", 0.0, "the fall beyond that when a random smooth layer of equal load is taken off"),
+        ),
+    ),
     Question(
         "informed",
         "Tells the labels apart?",
@@ -73,9 +90,8 @@ QUESTIONS: tuple[Question, ...] = (
     ),
     Question(
         "monotone",
-        "Rises steadily as the generated pathology is turned up?",
+        "Rises steadily as the disease is turned up?",
         (
-            Limit("rise", "at least", 0.10, "the rise of p from strength 0 to 1"),
             Limit("monotonicity.rho", "at least", 0.90, "Spearman's rho of the logit and the strength"),
             Limit("monotonicity.violation", "at most", 0.05, "the share of the curve's movement that goes down"),
         ),
@@ -93,11 +109,12 @@ QUESTIONS: tuple[Question, ...] = (
         "explanation",
         "Can this explanation be trusted?",
         (
-            Limit("flip.negative", "at least", 0.80, "the share of negatives that the layer turns positive", share=True),
-            Limit("random.excess", "more than", 0.0, "the flips of the layer less those of a random one of equal norm"),
-            Limit("transfer.*", "at least", 0.60, "the share that turns positive under another network too", share=True),
+            Limit("exact.zero", "at most", EXACT, "the largest difference of strength 0 of a negative from the image"),
+            Limit("exact.one", "at most", EXACT, "the largest difference of strength 1 of a positive from the image"),
+            Limit("reader.veils.rho", "at least", 0.60, "Spearman's rho of the load read and the load rendered"),
+            Limit("reread", "at most", 0.50, "the share of the load taken off that is read again"),
+            Limit("transfer.*", "at least", 0.60, "the share whose p rises under another network too", share=True),
             Limit("persistence.*", "at least", 0.90, "the share of flips that survive", share=True),
-            Limit("reconstruction.gap", "at most", 0.10, "the change of p by taking a positive apart and composing it again"),
             Limit(
                 "null.shuffled.flip", "at most", 0.10, "the flips of the target with shuffled weights", share=True, optional=True
             ),

@@ -34,21 +34,17 @@ def decide(
     *,
     judges: Sequence[str] = (),
     has_free: bool = False,
-    own: bool = True,
     thresholds: Sequence[Question] = QUESTIONS,
 ) -> list[dict[str, Any]]:
     """The verdict: {"id", "question", "answer", "why", "checks"} for each question, in the order of the table.
 
-    `judges`: names of the judging networks (transfer.NAME); `has_free`: whether a free generator took part; `own`: whether the
-    generator was trained with this target, which is said but decides nothing.
+    `judges`: names of the judging networks (transfer.NAME.rises); `has_free`: whether a free map took part.
     """
     moves, still = movement(measures)
     verdict = []
     for question in thresholds:
         checks = list(_checks(question, measures, judges, has_free))
         answer, why = _answer(question, checks, measures)
-        if question.id == "explanation" and not own:
-            why += "; the generator was not trained with this target"
         if not moves and question.id != "informed":
             answer, why = "abstain", still
         verdict.append({"id": question.id, "question": question.question, "answer": answer, "why": why, "checks": checks})
@@ -82,10 +78,10 @@ def _checks(question: Question, measures: Measures, judges: Sequence[str], has_f
             if found["value"] is not None or not limit.optional:
                 yield found
         elif name == "transfer":
-            keys = [f"{name}.{judge}" for judge in judges]
+            keys = {f"{name}.{judge}.rises": judge for judge in judges}
             heard = [key for key in keys if measures.get(key, {}).get("value") is not None]
             for key in heard or keys:
-                words = f"{limit.words} ({key.removeprefix(name + '.')})"
+                words = f"{limit.words} ({keys[key]})"
                 yield check(replace(limit, measure=key, words=words), measures.get(key) or measures.get(name))
             if not keys:
                 yield check(limit, {"value": None, "reason": "no other networks were given as judges"})

@@ -12,7 +12,7 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
-from gan_explain.cli.models import SPEC, TRUST_CODE, judge, load_models, named_judges, names
+from gan_explain.cli.models import FORMS, GENERATOR, TRUST_CODE, judge, load_models, named_judges, names
 from gan_explain.cli.names import SALT_OPTION, Salt, shown_data
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GENERATOR, JUDGES = "cxr128", "judges"  # shipped checkpoints
+JUDGES = "judges"  # shipped checkpoint
 MEMORY = 256 << 20  # bytes of images kept
 FAIL_ON = click.option(
     "--fail-on",
@@ -32,11 +32,16 @@ FAIL_ON = click.option(
 
 
 @common.command("audit", out="out/audit")
-@click.option("--target", required=True, metavar="SPEC", help=SPEC.replace(" [default: the checkpoint's own]", ""))
+@click.option("--target", required=True, metavar="SPEC", help=f"CNN: {FORMS}.")
 @click.option("--data", required=True, help=DATA_HELP)
 @INCLUDE
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", help="Split to audit on.")
-@click.option("--checkpoint", metavar="NAME", help="Generator. [default: the one of checkpoint:NAME, else cxr128]")
+@click.option("--generator", default=GENERATOR, metavar="NAME", help="Generator: a shipped name or a checkpoint folder.")
+@click.option(
+    "--free",
+    metavar="NAME",
+    help="Checkpoint of a free map that was trained against this target. [default: the target's own checkpoint, if it has one]",
+)
 @click.option("--positive", metavar="A+B", help="Classes that count as positive. [default: the target's own]")
 @click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none.")
 @click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs.")
@@ -66,7 +71,8 @@ def audit(
     data: str,
     include: Sequence[str],
     split: str,
-    checkpoint: str | None,
+    generator: str,
+    free: str | None,
     positive: str | None,
     classes: str | None,
     segmenter: str,
@@ -92,7 +98,7 @@ def audit(
     they are (progression --salt FILE --patient PSEUDONYM), so keep it when the rest is passed on.
     """
     from gan_explain.audit import Plan, gather, summarise
-    from gan_explain.cli.patients import strengths_between
+    from gan_explain.counterfactual import even_strengths
     from gan_explain.evaluate.run import limited
     from gan_explain.metrics.proximity import perceptual
     from gan_explain.types import DataError
@@ -102,12 +108,12 @@ def audit(
     secret = Salt(run, salt, beside=part is not None and salt is None)
     if part is not None and fail_on:
         raise click.UsageError("--fail-on: a shard has no verdict; give it to `gan-explain merge`")
-    options: dict[str, Any] = {"positive": positive, "classes": classes, "segmenter": segmenter, "trust_code": trust_code}
-    name = checkpoint or _own_generator(target) or GENERATOR
-    models = load_models(run, checkpoint=name, confine="lungs", target=target, **options)
-    subject = _subject(models, name, quick, judges, trust_code)
+    options: dict[str, Any] = {
+        "generator": generator, "positive": positive, "classes": classes, "segmenter": segmenter, "trust_code": trust_code,
+    }  # fmt: skip
+    models = load_models(run, target=target, **options)
     distance = perceptual(lpips) if lpips else None
-    subject = replace(subject, perceptual=distance)
+    subject = replace(_subject(models, target, free, quick, judges, trust_code), perceptual=distance)
     every = open_included(run, data, models.generator.resolution, include)
     dataset = every.split(split).remembering(MEMORY)
     if not len(dataset):
@@ -117,19 +123,20 @@ def audit(
     _check_columns(columns, dataset.records, data)
     about: dict[str, Any] = {
         "data": {"name": shown_data(run, data, dataset.fingerprint()), "split": split, "include": list(include)},
-        "target": _facts(models, target, name),
+        "generator": _generator(generator),
+        "target": _facts(models, target),
     }
     second = None
     if compare:
-        other = load_models(run, checkpoint=name, confine="lungs", target=compare, **options)
-        second = replace(_subject(other, name, quick, judges, trust_code), perceptual=distance)
-        about["compare"] = _facts(other, compare, name)
+        other = load_models(run, target=compare, **options)
+        second = replace(_subject(other, compare, None, quick, judges, trust_code), perceptual=distance)
+        about["compare"] = _facts(other, compare)
     run.record(images=len(dataset))
     if run.dry_run:
         run.say(f"dry run: {len(dataset)} images, {len(subject.judges)} judges; nothing audited")
         return {"images": len(dataset), "judges": list(subject.judges)}
     plan = Plan(
-        strengths=tuple(strengths_between(0.0, highest, steps).tolist()), seed=run.seed, by=columns, quick=quick, show=show,
+        strengths=tuple(even_strengths(0.0, highest, steps).tolist()), seed=run.seed, by=columns, quick=quick, show=show,
         marker=plant_marker or None,
     )  # fmt: skip
     gathered = gather(subject, dataset, plan, shard=part or (1, 1), compare=second, about=about)
@@ -177,42 +184,41 @@ def _finish(run: common.Run, result: AuditResult, fail_on: Sequence[str], salt: 
     return {"summary": result.summary, "verdict": result.verdict, "measures": result.measures}
 
 
-def _subject(models: Models, checkpoint: str, quick: bool, judges: Sequence[str], trust_code: bool) -> Subject:
-    """The target with the generators of a checkpoint and the judges."""
+def _subject(models: Models, spec: str, free: str | None, quick: bool, judges: Sequence[str], trust_code: bool) -> Subject:
+    """The target with the generator, the free map that was trained against it where there is one, and the judges."""
     from gan_explain.audit import Subject
-    from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
+    from gan_explain.checkpoints import load_free
 
-    free = None
-    if "free" in read_config(find_checkpoint(checkpoint))["parts"]:
-        free = load_generator(checkpoint, "free").to(models.device)
+    name = free or _own_free(spec)
+    against = load_free(name).to(models.device) if name else None
     specs = [] if quick or tuple(judges) == ("none",) else named_judges(judges or (f"checkpoint:{JUDGES}",))
     jury = {short: judge(spec, models, trust_code) for short, spec in specs}
-    return Subject(models.target, models.generator, models.segmenter, free, jury, models.label)
+    return Subject(models.target, models.generator, models.segmenter, against, jury, models.generator.labels[0])
 
 
-def _own_generator(spec: str) -> str | None:
-    """The checkpoint that holds a target of ours, where it holds its generator too."""
+def _own_free(spec: str) -> str | None:
+    """The checkpoint that holds a target of ours, where it holds a free map too."""
     from gan_explain.checkpoints import find_checkpoint, read_config
 
     scheme, _, rest = spec.partition(":")
     name, _, part = rest.partition("#")
     if scheme != "checkpoint" or part not in ("", "target"):
         return None
-    return name if "lungs" in read_config(find_checkpoint(name))["parts"] else None
+    return name if "free" in read_config(find_checkpoint(name))["parts"] else None
 
 
-def _facts(models: Models, spec: str, checkpoint: str) -> dict[str, Any]:
-    """What a result says of its target and of the generator's relation to it."""
-    from gan_explain.checkpoints import find_checkpoint, load_part, read_config
+def _facts(models: Models, spec: str) -> dict[str, Any]:
+    """What a result says of its target."""
     from gan_explain.targets import weights_digest
 
-    digest = weights_digest(models.target)
-    trained_with = load_part(checkpoint, "lungs").origin.get("target_sha256")
-    own = trained_with == digest if trained_with else _own_generator(spec) == checkpoint
-    note = "trained with this target" if own else "trained with another target: its layers are what that one calls positive"
-    sha256 = read_config(find_checkpoint(checkpoint))["sha256"]
-    generator = {"checkpoint": Path(checkpoint).name, "sha256": sha256, "own": own, "note": note}
-    return {"spec": spec, "sha256": digest, "generator": generator}
+    return {"spec": spec, "sha256": weights_digest(models.target)}
+
+
+def _generator(name: str) -> dict[str, Any]:
+    """What a result says of its generator."""
+    from gan_explain.checkpoints import find_checkpoint, read_config
+
+    return {"checkpoint": Path(name).name, "sha256": read_config(find_checkpoint(name))["sha256"]}
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

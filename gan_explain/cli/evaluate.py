@@ -1,10 +1,10 @@
-"""`gan-explain evaluate`: the measures of a generator against its target on one split, as a table and as JSON."""
+"""`gan-explain evaluate`: the measures of a generator under a target, or of the generator alone, as a table and as JSON."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,20 @@ from gan_explain.cli.models import judge, load_models, model_options, named_judg
 from gan_explain.cli.names import SALT_OPTION, Salt
 
 if TYPE_CHECKING:
-    from gan_explain.nets.synthesis import StructureGenerator
+    from gan_explain.data import Dataset
+    from gan_explain.evaluate import EvaluationResult
+    from gan_explain.nets.structure import StructureGenerator
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Everything loaded: the side at which images are read, names of the judges, and what measures (images, training images)."""
+
+    resolution: int
+    judges: list[str]
+    measure: Callable[[Dataset, Dataset], EvaluationResult]
 
 
 @common.command("evaluate", out="out/evaluate")
@@ -28,6 +39,7 @@ logger = logging.getLogger(__name__)
 @click.option("--judges", multiple=True, metavar="SPEC", help="Independent CNN for transfer, as for --target; may be repeated.")
 @click.option("--lpips", type=click.Path(path_type=Path), metavar="FILE", help="Local AlexNet weights, for the LPIPS distance.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Measure on N images drawn by --seed, for a quick look.")
+@click.option("--reader-only", is_flag=True, help="Measure the generator alone: what it reads and draws; no target is asked.")
 @SALT_OPTION
 @model_options
 def evaluate(
@@ -38,45 +50,36 @@ def evaluate(
     judges: Sequence[str],
     lpips: Path | None,
     limit: int | None,
+    reader_only: bool,
     salt: Path | None,
-    **models_named: Any,
+    **models: Any,
 ) -> dict[str, Any]:
-    """Measure how a generator's counterfactuals move its target: flip rates, monotonicity, proximity, realism, transfer and more.
+    """Measure what a generator reads and draws, and what a target makes of it: rises and falls of p beside those under random
+    layers of equal load, flip rates, monotonicity, proximity, realism, transfer and more.
 
     Every measure is taken per sample, then over all and per source, with a patient-bootstrap interval of 95 %. What cannot be
     measured is null, with the reason.
     """
-    from gan_explain.evaluate import evaluate as measure
     from gan_explain.metrics.aggregate import format_table
-    from gan_explain.metrics.proximity import perceptual
-    from gan_explain.types import DataError
 
+    if reader_only and (judges or lpips or models["target"] or models["positive"] or models["classes"]):
+        raise click.UsageError(
+            "--reader-only: no target is asked; expected no --target, --positive, --classes, --judges, --lpips"
+        )
     secret = Salt(run, salt)
-    models = load_models(run, **models_named)
-    distance = perceptual(lpips) if lpips else None
-    jury = {short: judge(spec, models, models_named["trust_code"]) for short, spec in named_judges(judges)}
-    opened = open_included(run, data, models.generator.resolution, include)
+    ready = _alone(run, limit, **models) if reader_only else _under_target(run, limit, judges, lpips, **models)
+    opened = open_included(run, data, ready.resolution, include)
     dataset = opened.split(split)
     if not len(dataset):
+        from gan_explain.types import DataError
+
         raise DataError(f"{data}: no images in split {split!r}")
     count = min(len(dataset), limit or len(dataset))
     run.record(images=count)
     if run.dry_run:
-        run.say(f"dry run: {count} images, {len(jury)} judges; nothing measured")
-        return {"images": count, "judges": list(jury)}
-    synthesis = _synthesis(models_named["checkpoint"])
-    result = measure(
-        models.generator,
-        models.target,
-        dataset,
-        models.segmenter,
-        judges=jury,
-        synthesis=synthesis.to(run.device) if synthesis is not None else None,
-        perceptual=distance,
-        seed=run.seed,
-        limit=limit,
-        train=opened.split("train"),
-    )
+        run.say(f"dry run: {count} images, {len(ready.judges)} judges; nothing measured")
+        return {"images": count, "judges": ready.judges}
+    result = ready.measure(dataset, opened.split("train"))
     result = replace(result, per_sample=secret.names(opened.records).rows(result.per_sample))
     with run.staging() as folder:
         result.save(folder)
@@ -86,11 +89,46 @@ def evaluate(
     return {"measures": result.measures}
 
 
-def _synthesis(checkpoint: str) -> StructureGenerator | None:
-    """The checkpoint's generator of synthetic patients, None where it has none."""
-    from gan_explain.checkpoints import find_checkpoint, load_synthesis, read_config
+def _alone(run: common.Run, limit: int | None, *, generator: str, segmenter: str, **ignored: Any) -> Ready:
+    """A generator alone."""
+    from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
+    from gan_explain.evaluate import evaluate_reader
+    from gan_explain.segmenter import load_segmenter
 
-    if "synthesis" not in read_config(find_checkpoint(checkpoint))["parts"]:
+    network = load_generator(generator).to(run.device)
+    lungs = load_segmenter(segmenter).to(run.device)
+    run.record(generator={"name": generator, "part": "generator", "sha256": read_config(find_checkpoint(generator))["sha256"]})
+    return Ready(
+        network.resolution,
+        [],
+        lambda dataset, train: evaluate_reader(network, dataset, lungs, seed=run.seed, limit=limit, train=train),
+    )
+
+
+def _under_target(run: common.Run, limit: int | None, judges: Sequence[str], lpips: Path | None, **named: Any) -> Ready:
+    """A generator under a target, beside judges."""
+    from gan_explain.evaluate import evaluate as measure
+    from gan_explain.metrics.proximity import perceptual
+
+    models = load_models(run, **named)
+    distance = perceptual(lpips) if lpips else None
+    jury = {short: judge(spec, models, named["trust_code"]) for short, spec in named_judges(judges)}
+    structures = _structures(run, named["generator"])
+
+    def measured(dataset: Dataset, train: Dataset) -> EvaluationResult:
+        return measure(
+            models.generator, models.target, dataset, models.segmenter, judges=jury, synthesis=structures, perceptual=distance,
+            seed=run.seed, limit=limit, train=train,
+        )  # fmt: skip
+
+    return Ready(models.generator.resolution, list(jury), measured)
+
+
+def _structures(run: common.Run, checkpoint: str) -> StructureGenerator | None:
+    """The checkpoint's generator of synthetic patients, None where it has none."""
+    from gan_explain.checkpoints import find_checkpoint, load_structure, read_config
+
+    if "structure" not in read_config(find_checkpoint(checkpoint))["parts"]:
         logger.info("checkpoint %s has no synthetic patients: their measures are null", checkpoint)
         return None
-    return load_synthesis(checkpoint)
+    return load_structure(checkpoint).to(run.device)

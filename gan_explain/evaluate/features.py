@@ -49,9 +49,14 @@ class Features:
         """How widely the layers kept under `name` are spread over the lungs: entropy in [0, 1]."""
         if name not in self.layers:
             return null("there are no such layers")
-        maps = torch.cat(self.layers[name]).float()  # (N, 2, 64, 64)
-        value = placement_entropy(maps[:, :1], (maps[:, 1:] > 0.5).float())
-        return summary(value, len(maps)) if math.isfinite(value) else null("there are no layers in lungs")
+        tau, lungs = self.maps(name)
+        value = placement_entropy(tau, lungs)
+        return summary(value, len(tau)) if math.isfinite(value) else null("there are no layers in lungs")
+
+    def maps(self, name: str) -> tuple[Tensor, Tensor]:
+        """The layers and the lungs kept under `name`: (N, 1, 64, 64) each."""
+        kept = torch.cat(self.layers[name]).float() if name in self.layers else torch.empty(0, 2, 64, 64)
+        return kept[:, :1], (kept[:, 1:] > 0.5).float()
 
     def of(self, name: str) -> Tensor:
         return torch.cat(self.sets[name]) if name in self.sets else torch.empty(0, 0)

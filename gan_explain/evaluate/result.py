@@ -76,16 +76,16 @@ class Aggregator:
         """A statistic of one column; values that are not finite are left out."""
         return self._measure(self.column(name), statistic, "no sample has a value")
 
-    def correlation(self, first: str, second: str) -> Measure:
-        """Spearman's rho of two columns over the rows that have both."""
+    def relation(self, first: str, second: str, of: Callable[[Floats, Floats], float] = spearman) -> Measure:
+        """A statistic of two columns (Spearman's rho) over the rows that have both."""
         a, b = self.column(first), self.column(second)
         places = np.where(np.isfinite(a) & np.isfinite(b), np.arange(len(a)), np.nan)
 
-        def rho(drawn: Floats) -> float:
+        def related(drawn: Floats) -> float:
             i = drawn.astype(int)
-            return spearman(a[i], b[i])
+            return of(a[i], b[i])
 
-        return self._measure(places, rho, "needs two different values of both")
+        return self._measure(places, related, "needs two different values of both")
 
     def _measure(self, values: Floats, statistic: Statistic, reason: str) -> Measure:
         patients, sources = ([row[key] for row in self.rows] for key in ("patient_id", "source"))

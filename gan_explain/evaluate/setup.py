@@ -1,4 +1,4 @@
-"""What an evaluation is about, and the two directions of a counterfactual."""
+"""What an evaluation is about, and the changes that it makes: pathology laid on, and taken off."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from gan_explain.counterfactual import disentangle
+from gan_explain.counterfactual.disentangle import laid
 from gan_explain.data import Batch
+from gan_explain.evaluate.donors import PatientLayers
 from gan_explain.evaluate.inputs import seed_of
-from gan_explain.image import feather, quantize16
+from gan_explain.image import quantize16
 from gan_explain.metrics.proximity import Perceptual
-from gan_explain.nets.generator import Disentangler
-from gan_explain.optics import compose
 from gan_explain.targets import device_of
-from gan_explain.types import Generator, Removal, Segmenter, Target
+from gan_explain.types import Generator, Segmenter, Target
 
 STRENGTHS = tuple(0.05 * i for i in range(31))  # 0 to 1.5
 
 
 @dataclass(frozen=True)
 class Setup:
-    """The parts under evaluation. `label`: whose codes the prior draws; `perceptual`: LPIPS, where its backbone is at hand;
-    `shuffled`: the target with its weights in random order, a null, where that can be made."""
+    """The parts under evaluation. `donors`: layers of real patients for negatives; `label`: whose codes the prior draws;
+    `perceptual`: LPIPS, where its backbone is at hand; `shuffled`: the target with its weights in random order, a null, where
+    that can be made."""
 
     generator: Generator
     target: Target
     segmenter: Segmenter
+    donors: PatientLayers
     judges: Mapping[str, Target] = field(default_factory=dict)
     strengths: tuple[float, ...] = STRENGTHS
     seed: int = 0
@@ -39,28 +42,19 @@ class Setup:
     def device(self) -> torch.device:
         return device_of(self.generator)
 
-    def soft_lungs(self, lungs: Tensor) -> Tensor:
-        """The feathered mask that confines a layer: (N, 1, H, W) in [0, 1]."""
-        return feather(lungs, self.generator.resolution / 64)
-
-    def codes(self, patients: tuple[str, ...]) -> Tensor:
-        """One code of strength 1 a patient (N, d), the same whatever else is in the batch."""
-        drawn = [self.generator.prior(1, torch.Generator().manual_seed(seed_of(p, self.seed)), self.label) for p in patients]
-        return torch.cat(drawn).to(self.device)
-
 
 @dataclass(frozen=True)
 class Part:
-    """Some samples of a batch. images and lungs (N, 1, H, W); p (N,) of the positive set; rows: their places in the batch;
-    removal and code (N, d): what the removal network read in them."""
+    """Some samples of a batch. images on the 16-bit grid, their lungs, the layer read on them and the structure under it, all
+    (N, 1, H, W); p (N,) of the positive set; rows: their places in the batch."""
 
     batch: Batch
     rows: Tensor
     images: Tensor
     lungs: Tensor
+    layer: Tensor
+    structure: Tensor
     p: Tensor
-    removal: Removal
-    code: Tensor
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -73,41 +67,52 @@ class Part:
         """The samples for which `chosen` (N,) is True."""
         i = torch.nonzero(chosen).flatten()
         there = i.to(self.images.device)
-        removal = Removal(self.removal.structure[there], self.removal.tau[there], self.removal.clamped[there])
-        return Part(self.batch, self.rows[i], self.images[there], self.lungs[there], self.p[i], removal, self.code[there])
+        images, lungs, layer, structure = (each[there] for each in (self.images, self.lungs, self.layer, self.structure))
+        return Part(self.batch, self.rows[i], images, lungs, layer, structure, self.p[i])
+
+    def with_donors(self, donors: PatientLayers) -> Part:
+        """The samples for which there is another patient's layer."""
+        return self.where(torch.tensor([donors.has(self.batch.records[i]) for i in self.rows], dtype=torch.bool))
 
 
 @dataclass(frozen=True)
 class Change:
-    """`reference` is what a counterfactual is compared with (x of a negative, x_hat of a positive), `counterfactual` is x_c, both
-    (N, 1, H, W) on the 16-bit grid; tau (N, 1, H, W) the layer between them at strength 1."""
+    """`reference` is what a counterfactual is compared with, the image itself; `counterfactual` is x_c, both (N, 1, H, W) on the
+    16-bit grid; tau (N, 1, H, W) the layer between them at strength 1."""
 
     reference: Tensor
     counterfactual: Tensor
     tau: Tensor
 
 
-@torch.no_grad()
-def read_part(setup: Setup, batch: Batch, p: Tensor) -> Part:
-    """Every sample of a batch with one pass of the removal network over it."""
-    images = quantize16(batch.images)
-    if isinstance(setup.generator, Disentangler):
-        removal, code, _, _ = setup.generator.remove_and_read(images, batch.lungs)
-    else:
-        removal, code = setup.generator.remove(images, batch.lungs), setup.generator.encode(images, batch.lungs)
-    return Part(batch, torch.arange(len(batch)), images, batch.lungs, p, removal, code)
+def read_part(generator: Generator, batch: Batch, p: Tensor) -> Part:
+    """Every sample of a batch, taken apart into layer and structure; p (N,)."""
+    found = disentangle(generator, batch.images, batch.lungs)
+    return Part(batch, torch.arange(len(batch)), found.image, batch.lungs, found.layer, found.structure, p)
+
+
+def from_patients(setup: Setup, part: Part) -> Change:
+    """Each image under the layer of a real patient, at strength 1; all need a donor (`Part.with_donors`)."""
+    return under(part, setup.donors.moved([part.batch.records[i] for i in part.rows], part.lungs))
+
+
+def from_prior(setup: Setup, part: Part) -> Change:
+    """Each image under a layer of the prior, drawn by patient, at strength 1."""
+    return under(part, prior_layers(setup.generator, part, setup.label, setup.seed))
+
+
+def under(part: Part, tau: Tensor) -> Change:
+    """Each image under a layer (N, 1, H, W), at strength 1."""
+    return Change(part.images, laid(part.images, tau), tau)
+
+
+def healed(part: Part) -> Change:
+    """Each image with what was read on it taken off."""
+    return Change(part.images, quantize16(part.structure), part.layer)
 
 
 @torch.no_grad()
-def added(setup: Setup, part: Part) -> Change:
-    """Negatives made positive: the layer of a prior code at strength 1 on the image itself."""
-    tau = setup.generator.layer(part.images, setup.codes(part.patients), part.lungs)
-    return Change(part.images, quantize16(compose(part.images, tau)), tau)
-
-
-@torch.no_grad()
-def healed(setup: Setup, part: Part) -> Change:
-    """Positives made negative: strength 0 of their own structure; the reference is that structure with its own layer on."""
-    structure = quantize16(part.removal.structure)
-    tau = setup.generator.layer(structure, part.code, part.lungs)
-    return Change(quantize16(compose(structure, tau)), structure, tau)
+def prior_layers(generator: Generator, part: Part, label: str, seed: int) -> Tensor:
+    """A layer (N, 1, H, W) of the prior for each image, which follows from the patient's name."""
+    drawn = [generator.prior(1, torch.Generator().manual_seed(seed_of(name, seed)), label) for name in part.patients]
+    return generator.layer(torch.cat(drawn).to(part.images), part.lungs) if drawn else torch.zeros_like(part.lungs)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gan_explain.counterfactual.disentangle import laid
+from gan_explain.counterfactual.synthetic import StructureNetwork, draw_structure
 from gan_explain.data import Dataset
 from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, summary, thumbnail
 from gan_explain.evaluate.inputs import ask, seed_of
 from gan_explain.evaluate.result import Aggregator
 from gan_explain.evaluate.setup import Setup
 from gan_explain.evaluate.table import Row
-from gan_explain.image import quantize16
-from gan_explain.latent.synthetic import draw_structure
 from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.realism import nearest_neighbours
-from gan_explain.nets.synthesis import StructureGenerator
-from gan_explain.optics import compose
 
 FULL = 1.5  # strength at which a synthetic patient should be called positive
 
@@ -24,7 +22,7 @@ FULL = 1.5  # strength at which a synthetic patient should be called positive
 @torch.no_grad()
 def synthetic_patients(
     setup: Setup,
-    synthesis: StructureGenerator,
+    synthesis: StructureNetwork,
     features: Features,
     extractor: Extractor | None,
     count: int,
@@ -42,15 +40,14 @@ def synthetic_patients(
     point = setup.target.operating_point
     for start in range(0, count, batch_size):
         names = tuple(f"synthetic-{i}" for i in range(start, min(start + batch_size, count)))
-        z = [
-            torch.randn(1, synthesis.config.z_dim, generator=torch.Generator().manual_seed(seed_of(n, setup.seed))) for n in names
-        ]
+        z = [synthesis.sample(1, torch.Generator().manual_seed(seed_of(name, setup.seed))) for name in names]
         structure, lungs = draw_structure(synthesis, setup.generator, setup.segmenter, torch.cat(z).to(setup.device))
         small.append(thumbnail(structure).cpu())
-        tau = setup.generator.layer(structure, setup.codes(names), lungs)
-        ill = quantize16(compose(structure, tau, FULL))
+        codes = [setup.generator.prior(1, torch.Generator().manual_seed(seed_of(n, setup.seed)), setup.label) for n in names]
+        tau = setup.generator.layer(torch.cat(codes).to(setup.device), lungs)
+        ill = laid(structure, tau, FULL)
         features.add(extractor, "synthetic negative", structure, lungs)
-        features.add(extractor, "synthetic positive", quantize16(compose(structure, tau)), lungs)
+        features.add(extractor, "synthetic positive", laid(structure, tau), lungs)
         calls = zip(names, ask(setup.target, structure, lungs) < point, ask(setup.target, ill, lungs) >= point, strict=True)
         rows += [
             {"patient_id": n, "source": "synthetic", "synthetic.negative_at_0": float(a), "synthetic.positive_at_1.5": float(b)}

@@ -1,6 +1,6 @@
 """Which part of a change moves the target: the one inside the lungs or the one outside?
 
-With M the feathered lungs, x_hat the reconstruction and x_c the counterfactual:
+With M the lungs and the soft border of a layer around them, x_hat the image at strength 1 or 0 and x_c the counterfactual:
     E_in  = p(M x_c + (1 - M) x_hat) - p(x_hat)
     E_out = p((1 - M) x_c + M x_hat) - p(x_hat)
     outside share = |E_out| / (|E_in| + |E_out|),   interaction = p(x_c) - p(x_hat) - E_in - E_out
@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from gan_explain.image import feather
+from gan_explain.metrics.structure import widened
 from gan_explain.types import Target
 
+BORDER = 1 / 16  # of the side: how far around the lungs a change still counts as one inside them
 SMALLEST = 1e-6  # |E_in| + |E_out| below which there is no effect to share out
 
 
@@ -31,11 +33,9 @@ class CausalShare:
 
 
 @torch.no_grad()
-def causal_share(
-    target: Target, reference: Tensor, counterfactual: Tensor, lungs: Tensor, width: float | None = None
-) -> CausalShare:
-    """Images and lungs (N, 1, H, W); `width` of the feathering in pixels, 1/64 of the image by default."""
-    soft = feather(lungs, reference.shape[-1] / 64 if width is None else width)
+def causal_share(target: Target, reference: Tensor, counterfactual: Tensor, lungs: Tensor) -> CausalShare:
+    """Images and lungs (N, 1, H, W)."""
+    soft = feather(widened(lungs, BORDER), reference.shape[-1] / 64)
     masks = lungs if target.uses_lungs else None
 
     def p(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a measure reads where there is nothing to see: a random layer of equal norm, shuffled weights, a constant target."""
+"""What a measure reads where there is nothing to see: a random layer of equal load, shuffled weights, a constant target."""
 
 from __future__ import annotations
 
@@ -10,42 +10,39 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gan_explain.image import feather, gaussian_blur
-from gan_explain.optics import compose
+from gan_explain.image import gaussian_blur
+from gan_explain.lungs import support
+from gan_explain.metrics.severity import opacity_load
 from gan_explain.targets import ModuleTarget
 
-LARGEST = 64.0  # strength above which a norm is out of reach
+LARGEST = 64.0  # load above which a bounded layer is not tried
+SMOOTH = 0.06  # of the width: standard deviation of the blur of a random layer
+BISECTIONS = 40
 
 
-def random_pathology(
-    images: Tensor, counterfactuals: Tensor, lungs: Tensor, seeds: Sequence[int], smooth: float = 0.06
-) -> Tensor:
-    """Each image under a random layer that changes the lungs by as much as its counterfactual does: (N, 1, H, W) -> (N, 1, H, W).
+def random_pathology(tau: Tensor, lungs: Tensor, seeds: Sequence[int], most: Tensor | None = None) -> Tensor:
+    """A random smooth layer in the same lungs for each layer tau, of the same load: (N, 1, H, W) -> (N, 1, H, W).
 
-    tau = s max(0, g) M, g Gaussian noise blurred by `smooth` of the width, M the feathered lungs; s is bisected until the L2 norm
-    of the change is that of (x_c - x) inside the lungs, or as near to it as attenuation can come. Outside the lungs x stays.
+    s max(0, g) M, g Gaussian noise blurred by SMOOTH, M the lungs with the soft border that every layer has; s gives it the load
+    of tau. With `most` (N, 1, H, W) it is min(s max(0, g) M, most), of the load of tau or as near to it as `most` lets it.
     `seeds` (N,): one for each image, so that its layer does not depend on the batch.
     """
-    size = images.shape[-1]
-    noise = torch.cat([torch.randn(1, 1, *images.shape[-2:], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-    field_ = gaussian_blur(noise.to(images), smooth * size)
-    shape = (field_ / field_.flatten(1).std(1).clamp(min=1e-12).view(-1, 1, 1, 1)).clamp(min=0) * feather(lungs, size / 64)
-    wanted = _norm((counterfactuals - images) * lungs)
+    noise = torch.cat([torch.randn(1, 1, *tau.shape[-2:], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    shape = gaussian_blur(noise.to(tau), SMOOTH * tau.shape[-1]).clamp(min=0) * support(lungs)
+    shape = shape / opacity_load(shape, lungs).nan_to_num().clamp(min=1e-12).view(-1, 1, 1, 1)  # of load 1
+    wanted = opacity_load(tau, lungs).nan_to_num()
+    if most is None:
+        return shape * wanted.view(-1, 1, 1, 1)
 
-    def changed(strength: Tensor) -> Tensor:
-        return compose(images, shape, strength.view(-1, 1, 1, 1))
+    def bounded(strength: Tensor) -> Tensor:
+        return torch.minimum(shape * strength.view(-1, 1, 1, 1), most)
 
     low, high = torch.zeros_like(wanted), torch.full_like(wanted, LARGEST)
-    for _ in range(40):
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        enough = _norm(changed(middle) - images) >= wanted
+        enough = opacity_load(bounded(middle), lungs).nan_to_num() >= wanted
         low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
-    return changed(low)
-
-
-def _norm(x: Tensor) -> Tensor:
-    length: Tensor = x.flatten(1).norm(dim=1)
-    return length
+    return bounded(low)
 
 
 def shuffled_target(target: ModuleTarget, seed: int = 0) -> ModuleTarget | None:

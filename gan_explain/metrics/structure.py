@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 
 def dice(a: Tensor, b: Tensor) -> Tensor:
@@ -34,3 +35,9 @@ def structure(before: Tensor, after: Tensor) -> dict[str, Tensor]:
 
 def _drift(before: Tensor, after: Tensor) -> Tensor:
     return torch.where(before > 0, (after - before).abs() / before.clamp(min=1e-12), torch.nan)
+
+
+def widened(lungs: Tensor, share: float) -> Tensor:
+    """Masks (N, 1, H, W) in {0, 1} with all that lies within `share` of the side around them."""
+    reach = max(1, round(share * lungs.shape[-1]))
+    return max_pool2d(lungs, 2 * reach + 1, stride=1, padding=reach)

@@ -31,8 +31,8 @@ __all__ = ["Picture", "render_report"]
 SCHEMA_VERSIONS = (1,)
 # curve: what it is called, its tone, whether its x is the dose of rendered opacities
 CURVES = {
-    "negative": ("negatives, layer confined to the lungs", 0, False),
-    "negative.free": ("negatives, free layer", 1, False),
+    "negative": ("negatives under real patients' disease", 0, False),
+    "negative.free": ("negatives under the free map", 1, False),
     "healed": ("positives, healed at λ = 0", 2, False),
     "probe": ("negatives, rendered opacities", 3, True),
 }

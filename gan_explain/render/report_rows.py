@@ -29,12 +29,13 @@ COLUMNS = (
     Column("label", "label", "what the data say"),
     Column("called", "called", "what the target says at p*"),
     Column("p", "p", "probability of the positive set", True),
-    Column("rise", "rise", "p at λ = 1 less p at λ = 0, lungs generator", True),
+    Column("rise", "rise", "p at λ = 1 less p at λ = 0, under a real patient's disease", True),
     Column("crossing.lambda", "λ*", "strength at which p passes p*", True),
     Column("monotonicity.rho", "ρ", "Spearman's ρ of the logit along λ", True),
     Column("monotonicity.violation", "falls", "share of the movement of p that falls", True),
-    Column("rise.free", "rise, free", "the same rise under the free generator", True),
+    Column("rise.free", "rise, free", "the same rise under the free map", True),
     Column("transplant.outside.excess", "outside", "what the outside of positives adds to p, beyond that of negatives", True),
+    Column("heal.fall", "fall", "p before less p after the disease was taken off", True),
     Column("flip.healed", "healed", "1 where a positive turns negative when healed", True),
 )
 

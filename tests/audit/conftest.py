@@ -22,7 +22,7 @@ def null(reason: str) -> dict[str, Any]:
 
 
 def balanced() -> Measures:
-    """Sees opacities, ignores the outside, right in each of two sources; explained by its generator."""
+    """Sees opacities, ignores the outside, right in each of two sources; follows real disease."""
     return {
         "spread": m(0.41, 0.40, 0.42),
         "auroc": m(0.958, 0.938, 0.975),
@@ -35,14 +35,22 @@ def balanced() -> Measures:
         "transplant.outside.positive": m(0.0),
         "transplant.outside.negative": m(0.0),
         "transplant.lungs.excess": m(0.43, 0.4, 0.46),
-        "rise": m(0.9, 0.88, 0.92),
+        "rise": m(0.3, 0.27, 0.33),
+        "rises": m(0.95, 0.92, 0.98),
+        "rise.excess": m(0.12, 0.1, 0.14),
+        "heal.fall": m(0.4, 0.36, 0.44),
+        "heal.falls": m(0.97, 0.95, 0.99),
+        "heal.excess": m(0.2, 0.17, 0.23),
         "monotonicity.rho": m(0.99, 0.98, 0.995),
         "monotonicity.violation": m(0.004, 0.002, 0.006),
-        "flip.negative": m(1.0),
+        "flip.negative": m(0.31, 0.25, 0.37),
         "random.excess": m(0.179, 0.13, 0.236),
-        "transfer.judge": m(0.863, 0.819, 0.903),
+        "transfer.judge.rises": m(0.863, 0.819, 0.903),
+        "exact.zero": m(0.0),
+        "exact.one": m(0.0),
+        "reader.veils.rho": m(0.88, 0.82, 0.92),
+        "reread": m(0.1, 0.08, 0.12),
         **{f"persistence.{name}": m(1.0) for name in DISTURBED},
-        "reconstruction.gap": m(0.07, 0.06, 0.08),
         "null.shuffled.flip": m(0.0),
         "control.marker.named": m(1.0),
         "control.marker.shortcut": m(0.55, 0.4, 0.7, 32),

@@ -28,7 +28,8 @@ def test_evidence_carries_no_sources(made: SimpleNamespace) -> None:
 
 def test_controls_that_worked(made: SimpleNamespace) -> None:
     assert ok(made.balanced()) == dict.fromkeys(
-        ("null.shuffled.flip", "random.excess", "control.marker.shortcut", "control.marker.named"), True
+        ("null.shuffled.flip", "random.excess", "exact.zero", "exact.one", "control.marker.shortcut", "control.marker.named"),
+        True,
     )
 
 
@@ -39,7 +40,7 @@ def test_controls_that_did_not_work_or_leave_it_open(made: SimpleNamespace) -> N
     assert ok({"random.excess": made.null("quick")}) == {"random.excess": None}
     assert ok({"transfer.judge.minus_pgd": m(-0.1, -0.2, -0.05)}) == {"transfer.judge.minus_pgd": False}
     assert ok({"control.marker.named": m(0.0)}) == {"control.marker.named": False}
-    assert ok({"identity.ssim": m(1.0), "outside.change": m(0.001)}) == {"identity.ssim": True, "outside.change": False}
+    assert ok({"exact.zero": m(0.0), "outside.change": m(0.001)}) == {"exact.zero": True, "outside.change": False}
 
 
 def test_a_clean_marker_adds_nothing_to_the_targets_own_shortcut(made: SimpleNamespace) -> None:

@@ -15,7 +15,6 @@ from gan_explain.checkpoints import save_part
 from gan_explain.cli import main
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
-from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
@@ -80,8 +79,6 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.nn.init.zeros_(unet.head.weight)
         torch.nn.init.constant_(unet.head.bias, bias)  # type: ignore[arg-type]
         save_part(root / name, "segmenter", "segmenter", lungs.model_dump(mode="json"), unet.state_dict())
-    signed = FreeConfig(resolution=SIZE, width=8)
-    save_part(root / "tiny", "free", "free", signed.model_dump(mode="json"), FreeMap(signed).state_dict())
     return root
 
 

@@ -7,10 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import Result
 
+from gan_explain.checkpoints import save_part
+from gan_explain.nets.classifier import ClassifierConfig, build
+from gan_explain.nets.free import FreeConfig, FreeMap
+from gan_explain.targets import TargetConfig
+
 Invoke = Callable[..., Result]
-MODELS = ("--checkpoint", "tiny", "--segmenter", "everywhere", "--target", "brightness_target:Brightness", "--judges", "none")
+MODELS = ("--generator", "tiny", "--segmenter", "everywhere", "--target", "brightness_target:Brightness", "--judges", "none")
 DATA = ("--data", "phantom:n=80", "--limit", 10)
 QUICK = (*MODELS, *DATA, "--quick", "--steps", 21)
 FILES = ["audit.json", "curves.csv", "patient_salt", "per_sample.csv", "report.html", "run.json"]
@@ -25,19 +31,36 @@ def test_the_summary_comes_first_and_everything_is_written(invoke: Invoke, world
     assert sorted(path.name for path in (world / "a").iterdir() if path.is_file()) == FILES
     run = json.loads((world / "a" / "run.json").read_text())
     assert run["images"] == 10
-    assert document["provenance"]["generator"]["own"] is False
-    assert "trained with another target" in document["provenance"]["generator"]["note"]
+    assert set(document["provenance"]["generator"]) == {"checkpoint", "sha256"}
+    assert document["provenance"]["free"] is False
 
 
-def test_a_target_of_the_checkpoint_is_its_generators_own(invoke: Invoke, world: Path) -> None:
-    args = ("audit", "--target", "checkpoint:tiny", "--segmenter", "everywhere", *DATA, "--quick", "--json", "--out", "a")
-    result = invoke(*args)
+def with_free(root: Path, name: str) -> None:
+    """A target as that of `tiny`, and a free map that was trained against nothing."""
+    torch.manual_seed(1)
+    target = TargetConfig(arch="small", classes=("normal", "covid"), positive=("covid",), size=64, channels=1)
+    network = build(ClassifierConfig(arch="small", classes=2, channels=1))
+    save_part(root / name, "target", "target", target.model_dump(mode="json"), network.state_dict())
+    config = FreeConfig(resolution=64, width=8)
+    save_part(root / name, "free", "free", config.model_dump(mode="json"), FreeMap(config).state_dict())
+
+
+def test_the_free_map_of_the_targets_checkpoint_stands_beside_real_disease(invoke: Invoke, world: Path) -> None:
+    with_free(world, "mine")
+    given = ("audit", "--generator", "tiny", "--segmenter", "everywhere", *DATA, "--quick", "--json", "--out", "a")
+    result = invoke(*given, "--target", "checkpoint:mine")
     assert result.exit_code == 0, result.stderr
-    assert set(json.loads(result.stdout)) == {"summary", "verdict", "measures"}
+    printed = json.loads(result.stdout)
+    assert set(printed) == {"summary", "verdict", "measures"}
+    assert "free.outside_share" in printed["measures"]
     provenance = json.loads((world / "a" / "audit.json").read_text())["provenance"]
     assert provenance["generator"]["checkpoint"] == "tiny"
-    assert provenance["generator"]["own"] is True
+    assert provenance["free"] is True
     assert len(provenance["target"]["sha256"]) == 64
+    assert invoke(*given, "--target", "checkpoint:tiny").exit_code == 0
+    assert json.loads((world / "a" / "audit.json").read_text())["provenance"]["free"] is False
+    assert invoke(*given, "--target", "checkpoint:tiny", "--free", "mine").exit_code == 0
+    assert json.loads((world / "a" / "audit.json").read_text())["provenance"]["free"] is True
 
 
 def test_two_runs_give_the_same_bytes_and_so_do_shards(invoke: Invoke, world: Path) -> None:
@@ -79,7 +102,7 @@ def test_a_second_target_stands_beside_the_first(invoke: Invoke, world: Path) ->
     compare = json.loads((world / "a" / "audit.json").read_text())["compare"]
     assert compare["target"]["spec"] == "checkpoint:tiny"
     assert compare["target"]["classes"] == ["normal", "covid"]
-    assert len(compare["verdict"]) == 6
+    assert len(compare["verdict"]) == 8
 
 
 def test_fail_on_ends_with_7_and_the_report_is_there(invoke: Invoke, world: Path) -> None:
@@ -97,6 +120,8 @@ def test_fail_on_ends_with_7_and_the_report_is_there(invoke: Invoke, world: Path
         (("--shard", "1/2", "--fail-on", "any"), 2, "gan-explain merge"),
         (("--fail-on", "everything"), 2, "everything"),
         (("--by", "sex"), 2, "--by sex"),
+        (("--free", "tiny"), 3, "'free'"),
+        (("--generator", "nowhere"), 3, "nowhere"),
         (("--steps", "20"), 2, "--steps"),
         (("--target", "brightness_target:WrongShape"), 4, "(4, 2)"),
         (("--target", "brightness_target:NotANumber"), 4, "NaN"),

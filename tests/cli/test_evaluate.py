@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 Invoke = Callable[..., Result]
-MODELS = ("--checkpoint", "tiny", "--segmenter", "everywhere", "--target", "brightness_target:Brightness")
+MODELS = ("--generator", "tiny", "--segmenter", "everywhere", "--target", "brightness_target:Brightness")
 JUDGE = "checkpoint:tiny#target"
 
 
@@ -52,6 +52,9 @@ def test_dry_run_checks_and_measures_nothing(invoke: Invoke, world: Path) -> Non
         (("--data", "phantom:n=60", "--judges", "nonsense"), 4, "nonsense"),
         (("--data", "phantom:n=60", "--lpips", "nowhere.pth"), 3, "nowhere.pth"),
         (("--data", "phantom:n=60", "--limit", "0"), 2, "--limit"),
+        (("--data", "phantom:n=60", "--generator", "nowhere"), 3, "nowhere"),
+        (("--data", "phantom:n=60", "--generator", "fog"), 3, "generator"),
+        (("--data", "phantom:n=60", "--reader-only"), 2, "--reader-only"),
         ((), 2, "--data"),
     ],
 )
@@ -61,3 +64,16 @@ def test_bad_input(invoke: Invoke, world: Path, args: tuple[str, ...], code: int
     assert says in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
     assert not (world / "e").exists()
+
+
+def test_a_generator_alone_is_measured_without_a_target(invoke: Invoke, world: Path) -> None:
+    alone = ("--generator", "tiny", "--segmenter", "everywhere", "--reader-only")
+    result = invoke("evaluate", *alone, "--data", "phantom:n=60", "--limit", 6, "--json", "--out", "e")
+    assert result.exit_code == 0, result.stderr
+    measures = json.loads(result.stdout)["measures"]
+    assert {"reader.veils.rho", "reader.patterns.slope", "reader.auroc", "layers.real.load"} <= set(measures)
+    assert "flip.negative" not in measures
+    run = json.loads((world / "e" / "run.json").read_text())
+    assert run["generator"]["name"] == "tiny"
+    assert "target" not in run
+    assert (world / "e" / "per_sample.csv").is_file()

@@ -76,7 +76,7 @@ def test_summary_and_verdict_come_first_and_every_section_is_there(audit: Any) -
 def test_numbers_of_the_document_are_on_the_page(audit: Any) -> None:
     page = render(audit)
     texts = ['0.480</b> <span class="ci">[0.390, 0.570]', "at least 0.750", "within ±0.050", "n = 91", "no judges were given"]
-    texts += ["= 0.020 corrected", "the checkpoint has no free generator", "−0.020", "something.new", "checkpoint:another less"]
+    texts += ["= 0.020 corrected", "no map was trained against this target", "−0.020", "something.new", "checkpoint:another less"]
     for text in texts:
         assert text in page, text
 
@@ -264,6 +264,6 @@ def test_words() -> None:
     assert interval({"value": 1, "low": None, "high": 2}) == ""
     assert asked({"relation": "within", "threshold": 0.05}) == "within ±0.050"
     assert (p_value(0.0005), p_value(0.01)) == ("< 0.001", "= 0.010")
-    assert label("rise.free") == "rise of p from λ = 0 to λ = 1 (free generator)"
+    assert label("rise.free") == "rise of p under real patients' disease, λ = 0 to 1 (free map)"
     assert label("who.knows") == "who.knows"
     assert sentence(["a", "b", "c"]) == "a, b and c"
