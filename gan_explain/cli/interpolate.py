@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 KINDS = ("own", "prior", "minimal", "steered")  # of --pathology, and from:IMAGE
-SIDES: click.ParamType = click.IntRange(64, 8192)
+SIDES = click.IntRange(64, 8192)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Asked:
 
 
 def _side(context: click.Context, option: click.Parameter, value: str) -> int | None:
-    found: int | None = None if value == "native" else SIDES.convert(value, option, context)
+    found: int | None = None if value == "native" else SIDES(value, option, context)
     return found
 
 
