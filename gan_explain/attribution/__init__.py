@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from gan_explain.attribution.base import Method
 from gan_explain.attribution.cxrnet import CxrNetMap
@@ -30,19 +30,24 @@ class MethodOptions:
     segmenter: Segmenter | None = None
 
 
+class Maker(Protocol):
+    def __call__(self, options: MethodOptions = ...) -> Method: ...
+
+
+PLAIN = MethodOptions()
 # A name, as --method takes it, to a function of the options.
-METHODS: dict[str, Callable[[MethodOptions], Method]] = {
-    "grad_cam": lambda options: GradCam(options.layer),
-    "lung_cam": lambda options: LungCam(options.layer, options.segmenter),
-    "cxrnet": lambda options: CxrNetMap(),
-    "fem": lambda options: Fem(options.layer),
-    "spectral_fem": lambda options: SpectralFem(options.layer),
-    "integrated_gradients": lambda options: IntegratedGradients(),
-    "gradient_x_input": lambda options: GradientXInput(),
-    "occlusion": lambda options: Occlusion(),
-    "latent_path": lambda options: LatentPath(options.generator, options.segmenter, seed=options.seed, label=options.label),
-    "difference": lambda options: Difference(options.generator, options.segmenter, seed=options.seed, label=options.label),
-    "reader": lambda options: ReaderMap(options.generator, options.segmenter),
+METHODS: dict[str, Maker] = {
+    "grad_cam": lambda options=PLAIN: GradCam(options.layer),
+    "lung_cam": lambda options=PLAIN: LungCam(options.layer, options.segmenter),
+    "cxrnet": lambda options=PLAIN: CxrNetMap(),
+    "fem": lambda options=PLAIN: Fem(options.layer),
+    "spectral_fem": lambda options=PLAIN: SpectralFem(options.layer),
+    "integrated_gradients": lambda options=PLAIN: IntegratedGradients(),
+    "gradient_x_input": lambda options=PLAIN: GradientXInput(),
+    "occlusion": lambda options=PLAIN: Occlusion(),
+    "latent_path": lambda options=PLAIN: LatentPath(options.generator, options.segmenter, seed=options.seed, label=options.label),
+    "difference": lambda options=PLAIN: Difference(options.generator, options.segmenter, seed=options.seed, label=options.label),
+    "reader": lambda options=PLAIN: ReaderMap(options.generator, options.segmenter),
 }
 
 __all__ = [
