@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from gan_explain.image import write_bytes
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
+from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.structure import StructureConfig
 from gan_explain.nets.structure import StructureGenerator as CodedStructureGenerator
@@ -235,9 +236,14 @@ def load_network(
     return built
 
 
-def load_generator(name: str | os.PathLike[str], confine: str = "lungs") -> Disentangler:
-    """The disentangling generator of a checkpoint, frozen; `confine` is "lungs" or "free"."""
-    return load_network(name, confine, "disentangler", GeneratorConfig, Disentangler)
+def load_generator(name: str | os.PathLike[str] = "disease") -> Disentangler:
+    """The disentangling generator of a checkpoint, frozen: by default the one that serves every target."""
+    return load_network(name, "generator", "disentangler", GeneratorConfig, Disentangler)
+
+
+def load_free(name: str | os.PathLike[str]) -> FreeMap:
+    """The free map that was trained against the target of a checkpoint, frozen."""
+    return load_network(name, "free", "free", FreeConfig, FreeMap)
 
 
 def load_synthesis(name: str | os.PathLike[str]) -> StructureGenerator:

@@ -13,7 +13,7 @@ import os
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,24 +42,26 @@ TAGS = (*NUMBERS, "PhotometricInterpretation", "NumberOfFrames", *LOOKUP, *DISPL
 log = logging.getLogger(__name__)
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether there is a DICOM file: by its content (DICM after a preamble of 128 bytes), or by its name alone."""
-    if not path.is_file():
+def is_dicom(path: Path, file: BinaryIO | None = None) -> bool:
+    """Whether there is a DICOM file: by its content (DICM after a preamble of 128 bytes), or by its name alone. `file`: the file
+    where it is open already."""
+    if file is None and not path.is_file():
         return False
     if path.suffix.lower() in SUFFIXES:
         return True
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    with path.open("rb") if file is None else nullcontext(file) as source:
+        source.seek(0)
+        return source.read(132)[128:] == b"DICM"
 
 
-def read_dicom(path: Path) -> NDArray[np.float32]:
+def read_dicom(path: Path, opened: BinaryIO | None = None) -> NDArray[np.float32]:
     """The first frame as (H, W) float32 in [0, 1] of its window, bone bright; of the range of its pixels where it has none.
 
     A header that speaks against a frontal chest radiograph is logged as a warning. DataError names the file: no pydicom, not
     DICOM, a missing tag, colour, more than 89 million pixels, a length that the header lies about, an encoding that cannot be
     decoded here (named, with what decodes it).
     """
-    with _opened(path) as (file, header):
+    with _opened(path, opened) as (file, header):
         return _displayed(path, _decoded(path, file, header), header.tags)
 
 
@@ -112,8 +114,10 @@ class _Sparing:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, _Header]]:
-    """The file and its checked header. Whatever pydicom and its decoders stumble over becomes a DataError; their own words,
+def _opened(path: Path, opened: BinaryIO | None = None) -> Iterator[tuple[BinaryIO, _Header]]:
+    """The file (`opened`, where it is open already) and its checked header.
+
+    Whatever pydicom and its decoders stumble over becomes a DataError; their own words,
     warnings and logs are kept back, as they quote the file."""
     try:
         import pydicom  # noqa: F401
@@ -122,8 +126,9 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, _Header]]:
     others = logging.getLogger("pydicom")
     propagates, others.propagate = others.propagate, False
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with warnings.catch_warnings(), path.open("rb") if opened is None else nullcontext(opened) as file:
             warnings.simplefilter("ignore")
+            file.seek(0)
             yield file, _header(path, file)
     except (DataError, PermissionError, MemoryError):
         raise

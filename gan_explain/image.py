@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -26,17 +29,34 @@ FloatImage = NDArray[np.float32]
 Box = tuple[slice, slice]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One image file as it was read: its name, pixels (H, W) in [0, 1], `colourfulness`, and the SHA-256 of its bytes."""
+
+    name: str
+    pixels: FloatImage
+    colourfulness: float
+    sha256: str
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image file opened by Pillow, not yet decoded; whatever is wrong with it, then or in the block, becomes a DataError."""
+def _file(path: Path) -> Iterator[BinaryIO]:
     if not path.is_file():
         raise DataError(f"{path}: no such image file")
+    with path.open("rb") as file:
+        yield file
+
+
+@contextmanager
+def _opened(path: Path, source: BinaryIO) -> Iterator[Image.Image]:
+    """An image file opened by Pillow, not yet decoded; whatever is wrong with it, then or in the block, becomes a DataError."""
+    source.seek(0)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # Pillow's remarks on metadata: what counts is whether pixels come out
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as file:
-                check_growth(path, file.width * file.height, path.stat().st_size)
+            with Image.open(source, formats=FORMATS) as file:
+                check_growth(path, file.width * file.height, os.fstat(source.fileno()).st_size)
                 yield file
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: expected an image (PNG, JPEG, TIFF, DICOM), got something else") from error
@@ -55,10 +75,25 @@ def read_image(path: str | os.PathLike[str]) -> FloatImage:
     Raises DataError, naming the file, when it does not exist, is no image, is truncated, or has more than 89 million pixels.
     """
     path = Path(path)
-    if is_dicom(path):
-        return read_dicom(path)
-    with _opened(path) as file:
-        return _to_unit(file)
+    with _file(path) as source:
+        if is_dicom(path, source):
+            return read_dicom(path, source)
+        with _opened(path, source) as file:
+            return _to_unit(file)
+
+
+def read_picture(path: str | os.PathLike[str], source: BinaryIO | None = None) -> Picture:
+    """`read_image`, `colourfulness` and SHA-256 of a file that is opened once (or is open: `source`, which `path` then only
+    names), so that they are of the same bytes. Raises as `read_image` does."""
+    path = Path(path)
+    if source is None:
+        with _file(path) as file:
+            return read_picture(path, file)
+    digest = hashlib.file_digest(source, "sha256").hexdigest()
+    if is_dicom(path, source):
+        return Picture(str(path), read_dicom(path, source), 0.0, digest)
+    with _opened(path, source) as file:
+        return Picture(str(path), _to_unit(file), _colourfulness(file), digest)
 
 
 def check_image(path: str | os.PathLike[str]) -> None:
@@ -71,7 +106,7 @@ def check_image(path: str | os.PathLike[str]) -> None:
     if is_dicom(path):
         check_dicom(path)
         return
-    with _opened(path) as file:
+    with _file(path) as source, _opened(path, source) as file:
         if file.format == "PNG" and file.width * file.height > LARGE:
             with suppress(SyntaxError, OSError, ValueError):
                 file.verify()
@@ -97,12 +132,16 @@ def colourfulness(path: str | os.PathLike[str]) -> float:
     path = Path(path)
     if is_dicom(path):
         return 0.0
-    with _opened(path) as file:
-        if file.mode in ("L", "1", "F", "I") or file.mode.startswith("I;16"):
-            return 0.0
-        small = file.convert("RGB")
-        small.thumbnail((256, 256))
-        rgb = np.asarray(small, dtype=np.float32) / 255
+    with _file(path) as source, _opened(path, source) as file:
+        return _colourfulness(file)
+
+
+def _colourfulness(file: Image.Image) -> float:
+    if file.mode in ("L", "1", "F", "I") or file.mode.startswith("I;16"):
+        return 0.0
+    small = file.convert("RGB")
+    small.thumbnail((256, 256))
+    rgb = np.asarray(small, dtype=np.float32) / 255
     return float(np.abs(rgb - rgb.mean(axis=2, keepdims=True)).mean())
 
 
@@ -204,6 +243,15 @@ def feather(mask: Tensor, width: float = 2.0) -> Tensor:
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     """[0, 1] tensor -> uint8 array of the same shape."""
     return (images.detach().clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
+
+
+def check_images(images: Tensor) -> None:
+    """ValueError unless images are (N, 1, H, W), finite and in [0, 1]."""
+    if images.ndim != 4 or images.shape[1] != 1 or not images.numel():
+        raise ValueError(f"expected images (N, 1, H, W) in [0, 1], got {tuple(images.shape)}")
+    low, high = (float(each) for each in images.detach().aminmax())
+    if not (low >= 0 and high <= 1):  # NaN is neither
+        raise ValueError(f"expected finite images in [0, 1], got {low:g} to {high:g}")
 
 
 def quantize16(images: Tensor) -> Tensor:

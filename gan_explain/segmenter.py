@@ -17,7 +17,7 @@ from gan_explain.nets.unet import UNet, UNetConfig
 class LungSegmenter(nn.Module):
     """(N, 1, H, W) in [0, 1], any size -> lung mask (N, 1, H, W) in {0, 1}: probability above one half, the two largest regions
     kept, holes filled. Not differentiable by design: a mask is read once from an input and held; `soft` is, for training.
-    Images are resized to `resolution`, by default the network's own."""
+    Images are resized to `resolution`, by default the network's own, and may lie on any device."""
 
     def __init__(self, network: UNet, resolution: int | None = None) -> None:
         super().__init__()
@@ -25,7 +25,8 @@ class LungSegmenter(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.network(resize(images, self.resolution))
+        device = next(self.network.parameters()).device
+        logits = self.network(resize(images.to(device), self.resolution))
         hard = torch.stack([_clean(mask) for mask in logits[:, 0] > 0])[:, None].to(images)
         return (_to_size(hard, images.shape[-2:]) > 0.5).to(images.dtype)
 

@@ -27,7 +27,7 @@ from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.types import CheckpointError
 
-SMALL = GeneratorConfig(resolution=32, width=8, code_dim=4)
+SMALL = GeneratorConfig(resolution=32, grid=16, backbone="small", width=8, layer_width=8, code_dim=4)
 
 
 def tensors() -> dict[str, Tensor]:
@@ -88,17 +88,23 @@ def test_saving_a_part_keeps_the_others_and_replaces_its_own(saved: Path) -> Non
     assert all(torch.equal(after.state[key], value) for key, value in before.state.items())
 
 
-def test_generators_come_back_frozen_and_the_same(tmp_path: Path) -> None:
-    for confine in ("lungs", "free"):
-        config = SMALL.model_copy(update={"confine": confine})
-        network = Disentangler(config)
-        save_part(tmp_path / "g", confine, "disentangler", config.model_dump(mode="json"), network.state_dict())
-        back = load_generator(tmp_path / "g", confine)
-        images, code = torch.rand(2, 1, 32, 32), torch.randn(2, 4)
-        assert torch.equal(back.layer(images, code, images), network.eval().layer(images, code, images))
-        assert back.config == config
-        assert not back.training
-        assert not any(parameter.requires_grad for parameter in back.parameters())
+def test_a_generator_comes_back_frozen_and_the_same(tmp_path: Path) -> None:
+    network = Disentangler(SMALL).eval()
+    save_part(tmp_path / "g", "generator", "disentangler", SMALL.model_dump(mode="json"), network.state_dict())
+    back = load_generator(tmp_path / "g")
+    images, lungs, codes = torch.rand(2, 1, 32, 32), torch.ones(2, 1, 32, 32), torch.randn(2, 4)
+    assert torch.equal(back.read(images, lungs), network.read(images, lungs))
+    assert torch.equal(back.layer(codes, lungs), network.layer(codes, lungs))
+    assert back.config == SMALL
+    assert not back.training
+    assert not any(parameter.requires_grad for parameter in back.parameters())
+
+
+def test_the_generator_that_serves_every_target_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_part(tmp_path / "disease", "generator", "disentangler", SMALL.model_dump(mode="json"), Disentangler(SMALL).state_dict())
+    monkeypatch.setenv("GAN_EXPLAIN_CHECKPOINTS", str(tmp_path))
+    monkeypatch.chdir(tmp_path.parent)
+    assert load_generator().config == SMALL
 
 
 def test_synthesis_comes_back(tmp_path: Path) -> None:
@@ -208,22 +214,22 @@ def test_newer_schema_says_so(saved: Path) -> None:
 
 
 def test_a_part_of_another_kind(saved: Path) -> None:
-    save_part(saved, "lungs", "target", {}, {})
-    with pytest.raises(CheckpointError, match="part 'lungs' to be of kind 'disentangler', got 'target'") as error:
+    save_part(saved, "generator", "target", {}, {})
+    with pytest.raises(CheckpointError, match="part 'generator' to be of kind 'disentangler', got 'target'") as error:
         load_generator(saved)
     assert str(saved) in one_line(error.value)
 
 
 @pytest.mark.parametrize("config", [{"colour": "blue"}, {"resolution": "large"}, {"resolution": 100}])
 def test_a_configuration_that_nothing_can_be_built_from(saved: Path, config: dict[str, object]) -> None:
-    save_part(saved, "lungs", "disentangler", config, {})
-    with pytest.raises(CheckpointError, match="part 'lungs': unusable configuration") as error:
+    save_part(saved, "generator", "disentangler", config, {})
+    with pytest.raises(CheckpointError, match="part 'generator': unusable configuration") as error:
         load_generator(saved)
     assert str(saved) in one_line(error.value)
 
 
 def test_weights_of_another_configuration(saved: Path) -> None:
-    save_part(saved, "lungs", "disentangler", {**SMALL.model_dump(), "width": 16}, Disentangler(SMALL).state_dict())
+    save_part(saved, "generator", "disentangler", {**SMALL.model_dump(), "width": 16}, Disentangler(SMALL).state_dict())
     with pytest.raises(CheckpointError, match="checkpoint mine: weights do not fit the configuration") as error:
         load_generator(saved)
     one_line(error.value)

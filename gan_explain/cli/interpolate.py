@@ -2,28 +2,84 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gan_explain.cli import common
-from gan_explain.cli.models import Models, digest, load_models, load_translator, model_options, read_radiograph
+from gan_explain.cli.models import load_models, load_structures, load_translator, model_options, translates
 from gan_explain.cli.names import shown_name
-from gan_explain.cli.patients import Patient, between_two, of_radiograph, strengths_between, synthetic, translated
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gan_explain.render import Axis
-    from gan_explain.types import Traversal
-
-logger = logging.getLogger(__name__)
+    from gan_explain.counterfactual import Radiograph, Traversal
+    from gan_explain.image import Picture
+    from gan_explain.types import Segmenter
 
 FILE = click.Path(path_type=Path)
+KINDS = ("own", "prior", "minimal", "steered")  # of --pathology, and from:IMAGE
+SIDES: click.ParamType = click.IntRange(64, 8192)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of the command but those that name models."""
+
+    image: Path | None
+    sample: int | None
+    between: tuple[Path, Path] | None
+    pathology: str | None
+    steps: int
+    min_strength: float
+    max_strength: float
+    size: int | None
+    fps: int
+    film_size: int
+    force: bool
+
+    @property
+    def reference(self) -> Path | None:
+        return Path(self.pathology[5:]) if self.pathology and self.pathology.startswith("from:") else None
+
+    @property
+    def kind(self) -> str | None:
+        """A name of `counterfactual.PATHOLOGIES`."""
+        return "from" if self.reference else self.pathology
+
+    @property
+    def files(self) -> list[Path]:
+        return [path for path in (self.image, *(self.between or ()), self.reference) if path is not None]
+
+    @property
+    def strengths(self) -> Tensor:
+        from gan_explain.counterfactual import even_strengths
+
+        return even_strengths(self.min_strength, self.max_strength, self.steps)
+
+    def check(self) -> None:
+        """UsageError for options that do not go together."""
+        if sum(map(bool, (self.image, self.sample, self.between))) > 1:
+            raise click.UsageError("expected one of IMAGE, --sample and --between")
+        if self.between and self.pathology:
+            raise click.UsageError("--between takes its pathologies from the two images, not from --pathology")
+        if self.pathology and self.pathology not in KINDS and not (self.reference and self.pathology != "from:"):
+            raise click.UsageError(f"--pathology: expected {', '.join(KINDS)} or from:IMAGE, got {self.pathology!r}")
+        if self.pathology == "own" and self.image is None:
+            raise click.UsageError("--pathology own is what is read on a radiograph: expected an IMAGE")
+        if not self.min_strength < self.max_strength:
+            low, high = self.min_strength, self.max_strength
+            raise click.UsageError(f"expected --min-strength below --max-strength, got {low:g} and {high:g}")
+
+
+def _side(context: click.Context, option: click.Parameter, value: str) -> int | None:
+    found: int | None = None if value == "native" else SIDES.convert(value, option, context)
+    return found
 
 
 @common.command("interpolate", out="out/interpolate")
@@ -33,153 +89,133 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--pathology",
     metavar="KIND",
-    help="prior: like those of covid images; minimal: the least that crosses the operating point; from:IMAGE: read from another "
-    "radiograph. [default: a positive's own, else prior]",
-)
-@click.option(
-    "--generator",
-    type=click.Choice(["gan", "cyclegan"]),
-    default="gan",
-    help="gan: a layer of pathology; cyclegan: x + λ (G(x) - x), both directions, from checkpoint cxr128-cyclegan unless named.",
+    help="own: what is read on IMAGE; prior: like that of covid images; minimal: the least that crosses the operating point; "
+    "steered: what the target answers to most; from:IMAGE: another patient's. [default: a positive's own, else prior]",
 )
 @click.option("--steps", type=click.IntRange(2, 1001), default=33, help="Frames.")
 @click.option("--min-strength", type=click.FloatRange(0, 10), default=0.0, help="λ of the first frame; 0 is the healthy image.")
 @click.option("--max-strength", type=click.FloatRange(0, 10), default=1.5, help="λ of the last frame; 1 is the pathology itself.")
+@click.option(
+    "--size",
+    callback=_side,
+    default="native",
+    metavar="native|N",
+    help="Longer side of the radiograph and its frames, in pixels.",
+)
 @click.option("--fps", type=click.IntRange(1, 60), default=12, help="Frames a second of the film.")
-@click.option("--size", type=click.IntRange(256, 1024), default=384, help="Side of an image in the film, in pixels.")
+@click.option("--film-size", type=click.IntRange(256, 1024), default=384, help="Side of an image in the film, in pixels.")
 @click.option("--force", is_flag=True, help="Go on with an image that does not look like a chest radiograph.")
 @model_options
-def interpolate(
-    run: common.Run,
-    image: Path | None,
-    sample: int | None,
-    between: tuple[Path, Path] | None,
-    pathology: str | None,
-    generator: str,
-    steps: int,
-    min_strength: float,
-    max_strength: float,
-    fps: int,
-    size: int,
-    force: bool,
-    **models_named: Any,
-) -> dict[str, Any]:
+def interpolate(run: common.Run, **options: Any) -> dict[str, Any]:
     """Turn a COVID-negative chest radiograph into a positive one and chart what a CNN makes of every frame.
 
-    IMAGE is a PNG, JPEG or DICOM file. One that the target calls negative is made positive; a positive is healed and made worse.
-    Without an IMAGE a synthetic patient is drawn.
+    IMAGE is a PNG, JPEG or DICOM file, kept whole. One that the target calls negative is made positive; a positive is healed and
+    made worse. Without an IMAGE a synthetic patient is drawn. A --generator that is a CycleGAN translates.
 
     Writes lossless frames, transition.mp4 and .gif, response_curve.png and .csv, a contact strip and run.json.
     """
-    from gan_explain.image import check_image
+    from gan_explain.image import read_picture
 
-    _check_options(image, sample, between, pathology, min_strength, max_strength)
-    if generator == "cyclegan":
-        _check_translation(image, pathology, models_named)
-    files = [path for path in (image, *(between or ()), _reference_path(pathology)) if path is not None]
-    for path in files:
-        check_image(path)
-    shown = {path: shown_name(run, path) for path in files}
-    run.record(data={shown[path]: digest(path) for path in files})
-    if generator == "cyclegan" and image is not None:
-        models, translator = load_translator(run, **models_named)
-        radiograph = read_radiograph(image, models, name=shown[image], force=force)
-        clock = time.perf_counter()
-        strengths = strengths_between(min_strength, max_strength, steps)
-        patient, axis = translated(models, translator, radiograph, strengths)
-        patients = [patient]
-    else:
-        models = load_models(run, **models_named)
-        reference = _reference(pathology, models, force)
-        clock = time.perf_counter()
-        axis = _axis(between)
-        if between:
-            first, second = (read_radiograph(path, models, name=shown[path], force=force) for path in between)
-            patients = [between_two(models, (first, second), steps)]
-        else:
-            strengths = strengths_between(min_strength, max_strength, steps)
-            if image is not None:
-                radiograph = read_radiograph(image, models, name=shown[image], force=force)
-                clock = time.perf_counter()
-                patients = [of_radiograph(models, radiograph, pathology, reference, strengths, run.seed)]
-            else:
-                from gan_explain.checkpoints import load_synthesis
-
-                synthesis = load_synthesis(models_named["checkpoint"]).to(models.device)
-                seeds = range(run.seed, run.seed + (sample or 1))
-                clock = time.perf_counter()
-                patients = [synthetic(models, synthesis, pathology, reference, strengths, seed) for seed in seeds]
+    asked = Asked(**{field.name: options.pop(field.name) for field in fields(Asked)})
+    asked.check()
+    pictures = {path: read_picture(path) for path in asked.files}
+    run.record(data={shown_name(run, path, picture.sha256): picture.sha256 for path, picture in pictures.items()})
+    follow = _translation if translates(options["generator"]) else _pathology
+    patients, seconds = follow(run, asked, pictures, options)
     answered = time.perf_counter()
     if not run.dry_run:
         with run.staging() as folder:
-            _write(patients, folder, axis, fps, size)
-    seconds = {"answer": round(answered - clock, 3), "write": round(time.perf_counter() - answered, 3)}
+            _write(patients, folder, asked)
+        seconds["write"] = round(time.perf_counter() - answered, 3)
     for patient in patients:
-        run.say(_sentence(patient, axis))
+        run.say(_sentence(patient))
     run.say("dry run: nothing written" if run.dry_run else f"written to {run.out} in {sum(seconds.values()):.1f} s")
+    first = patients[0].traversal
     return {
         "out": None if run.dry_run else run.out,
-        "positive": models.target.positive,
-        "operating_point": models.target.operating_point,
+        "positive": first.positive,
+        "operating_point": first.operating_point,
         "patients": [_facts(patient) for patient in patients],
         "seconds": seconds,
     }
 
 
-def _check_options(
-    image: Path | None, sample: int | None, between: tuple[Path, Path] | None, pathology: str | None, low: float, high: float
-) -> None:
-    if sum(map(bool, (image, sample, between))) > 1:
-        raise click.UsageError("expected one of IMAGE, --sample and --between")
-    if between and pathology:
-        raise click.UsageError("--between takes its pathologies from the two images, not from --pathology")
-    if pathology and pathology not in ("prior", "minimal") and not (pathology.startswith("from:") and len(pathology) > 5):
-        raise click.UsageError(f"--pathology: expected prior, minimal or from:IMAGE, got {pathology!r}")
-    if not low < high:
-        raise click.UsageError(f"expected --min-strength below --max-strength, got {low:g} and {high:g}")
+@dataclass(frozen=True)
+class Patient:
+    """A traversal and the radiograph that it started from."""
+
+    traversal: Traversal
+    radiograph: Radiograph
+
+    @property
+    def original(self) -> tuple[Tensor, float] | None:
+        """The radiograph as it came and its p, for a positive: its frames start healed."""
+        t = self.traversal
+        return (self.radiograph.image[0].cpu(), t.input) if t.input >= t.operating_point else None
 
 
-def _check_translation(image: Path | None, pathology: str | None, models_named: dict[str, Any]) -> None:
-    """UsageError for what a CycleGAN cannot do; its own checkpoint where none was named."""
-    if image is None:
-        raise click.UsageError("--generator cyclegan translates a radiograph: expected an IMAGE")
-    if pathology:
-        raise click.UsageError("--generator cyclegan has no pathology to choose: leave out --pathology")
-    if models_named["confine"] != "free" and _given("confine"):
-        raise click.UsageError("--generator cyclegan changes the whole image: leave out --confine")
-    if not _given("checkpoint"):
-        models_named["checkpoint"] = "cxr128-cyclegan"
+Followed = tuple[list[Patient], dict[str, float]]
+Pictures = dict[Path, "Picture"]
 
 
-def _given(option: str) -> bool:
-    source = click.get_current_context().get_parameter_source(option)
-    return source not in (None, click.core.ParameterSource.DEFAULT)
+def _read(run: common.Run, pictures: Pictures, asked: Asked, segmenter: Segmenter) -> dict[Path, Radiograph]:
+    """The radiographs of the files, under the names that results may show."""
+    from gan_explain.counterfactual import read_radiograph
+
+    def read(path: Path, picture: Picture) -> Radiograph:
+        found = read_radiograph(picture, segmenter=segmenter, size=asked.size, force=asked.force)
+        return replace(found.to(run.device), name=shown_name(run, path, picture.sha256))
+
+    found = {path: read(path, picture) for path, picture in pictures.items()}
+    run.record(
+        fit={each.name: each.fit for each in found.values()},
+        remarks={each.name: each.remarks for each in found.values() if each.remarks},
+    )
+    return found
 
 
-def _axis(between: object) -> Axis:
-    from gan_explain.render import BETWEEN, STRENGTH
+def _pathology(run: common.Run, asked: Asked, pictures: Pictures, options: dict[str, Any]) -> Followed:
+    """The patients asked for, under their pathologies, and how long that took."""
+    from gan_explain.counterfactual import traverse, traverse_between
+    from gan_explain.counterfactual.synthetic import synthetic_radiograph
 
-    return BETWEEN if between else STRENGTH
+    models = load_models(run, **options)
+    generator, target, segmenter = models.generator, models.target, models.segmenter
+    clock = time.perf_counter()
+    found = _read(run, pictures, asked, segmenter)
+    reference = found[asked.reference] if asked.reference else None
+    if asked.between:
+        a, b = (found[path] for path in asked.between)
+        patients = [Patient(traverse_between(generator, target, (a, b), asked.steps).cpu(), a)]
+    else:
+        kind, subjects = asked.kind, [found[asked.image]] if asked.image else []
+        if not subjects:
+            network = load_structures(run, options["generator"])
+            seeds = range(run.seed, run.seed + (asked.sample or 1))
+            kind, subjects = kind or "prior", [synthetic_radiograph(network, generator, segmenter, seed) for seed in seeds]
+        traversals = traverse(
+            generator, target, subjects, pathology=kind, seed=run.seed, strengths=asked.strengths, reference=reference
+        )
+        patients = [Patient(each.cpu(), subject) for each, subject in zip(traversals, subjects, strict=True)]
+    return patients, {"answer": round(time.perf_counter() - clock, 3)}
 
 
-def _reference_path(pathology: str | None) -> Path | None:
-    return Path(pathology[5:]) if pathology and pathology.startswith("from:") else None
+def _translation(run: common.Run, asked: Asked, pictures: Pictures, options: dict[str, Any]) -> Followed:
+    """The radiograph on its way to its translation, and how long that took. UsageError for what a CycleGAN cannot do."""
+    from gan_explain.counterfactual.translate import translate
+
+    if asked.image is None:
+        raise click.UsageError("a CycleGAN translates a radiograph: expected an IMAGE")
+    if asked.pathology:
+        raise click.UsageError("a CycleGAN has no pathology to choose: leave out --pathology")
+    network, target, segmenter = load_translator(run, **options)
+    clock = time.perf_counter()
+    radiograph = _read(run, pictures, asked, segmenter)[asked.image]
+    found = translate(network, target, radiograph, strengths=asked.strengths, resolution=network.config.resolution)
+    return [Patient(found.cpu(), radiograph)], {"answer": round(time.perf_counter() - clock, 3)}
 
 
-def _reference(pathology: str | None, models: Models, force: bool) -> Tensor | None:
-    """The code (1, d) of --pathology from:IMAGE; None for another kind."""
-    from gan_explain.latent.pathology import reference_code
-
-    path = _reference_path(pathology)
-    if path is None:
-        return None
-    radiograph = read_radiograph(path, models, name="reference", force=force)
-    if radiograph.probability < models.target.operating_point:
-        logger.warning("%s: the target calls this reference negative (p = %.2f)", path, radiograph.probability)
-    return reference_code(models.generator, radiograph.image, radiograph.lungs)
-
-
-def _write(patients: list[Patient], folder: Path, axis: Axis, fps: int, size: int) -> None:
+def _write(patients: Sequence[Patient], folder: Path, asked: Asked) -> None:
     """All files of the result: one patient in the folder itself, several in sample_NNN with a sheet of all."""
     from tqdm import tqdm
 
@@ -187,45 +223,39 @@ def _write(patients: list[Patient], folder: Path, axis: Axis, fps: int, size: in
 
     for i, patient in enumerate(tqdm(patients, unit="patient", file=sys.stderr, disable=len(patients) == 1)):
         into = folder if len(patients) == 1 else folder / f"sample_{i:03d}"
-        render.save_traversal(patient.traversal, into)
-        render.write_curve(patient.traversal, into / "response_curve.png", axis)
-        original = None if patient.original is None else (patient.original, patient.input)
-        render.write_strip(patient.traversal, into / "strip.png", axis=axis, original=original)
-        render.write_film(patient.traversal, into, fps=fps, axis=axis, side=size)
+        patient.traversal.save(into)
+        small = render.reduced(patient.traversal, asked.film_size)
+        render.write_curve(small, into / "response_curve.png")
+        render.write_strip(small, into / "strip.png", original=patient.original)
+        render.write_film(small, into, fps=asked.fps, side=asked.film_size)
     if len(patients) > 1:
         traversals = [patient.traversal for patient in patients]
         render.write_strips(traversals[:24], folder / "sheet.png")
-        render.write_curves(traversals, folder / "response_curves.png", axis)
-
-
-def _at(traversal: Traversal, strength: float) -> float | None:
-    """The probability of the frame at a strength; None where there is no such frame."""
-    found = (traversal.strengths == strength).nonzero()
-    return float(traversal.probability[found[0, 0]]) if len(found) else None
+        render.write_curves(traversals, folder / "response_curves.png")
 
 
 def _facts(patient: Patient) -> dict[str, Any]:
     t = patient.traversal
     return {
-        "name": patient.name,
-        "pathology": patient.pathology,
-        "input_probability": patient.input,
-        "called": "positive" if patient.input >= t.operating_point else "negative",
-        "probability_at_0": _at(t, 0.0),
-        "probability_at_1": _at(t, 1.0),
+        "name": t.name,
+        "pathology": t.pathology,
+        "input_probability": t.input,
+        "called": "positive" if t.input >= t.operating_point else "negative",
+        "probability_at_0": t.at(0.0),
+        "probability_at_1": t.at(1.0),
         "probability_last": float(t.probability[-1]),
         "crossing": t.crossing,
-        "clamped": t.clamped,
+        "load": float((t.layer * t.lungs).sum() / t.lungs.sum().clamp(min=1)),
         "lung_share": float(t.lungs.mean()),
+        "remarks": t.remarks,
+        **t.facts,
     }
 
 
-def _sentence(patient: Patient, axis: Axis) -> str:
-    from gan_explain.render import positive_label
+def _sentence(patient: Patient) -> str:
+    from gan_explain import render
 
-    t = patient.traversal
-    crossing = (
-        f"crosses {t.operating_point:.2f} at {axis.symbol} = {t.crossing:.2f}" if t.crossing is not None else "never crosses"
-    )
-    ends = " to ".join(f"{float(t.probability[i]):.2f} at {axis.symbol} = {float(t.strengths[i]):.2f}" for i in (0, -1))
-    return f"{patient.name}: {positive_label(t.positive)} {patient.input:.2f}; {ends}; {crossing}"
+    t, symbol = patient.traversal, render.axis_of(patient.traversal).symbol
+    crossing = f"crosses {t.operating_point:.2f} at {symbol} = {t.crossing:.2f}" if t.crossing is not None else "never crosses"
+    ends = " to ".join(f"{float(t.probability[i]):.2f} at {symbol} = {float(t.strengths[i]):.2f}" for i in (0, -1))
+    return f"{t.name}: {render.positive_label(t.positive)} {t.input:.2f}; {ends}; {crossing}"

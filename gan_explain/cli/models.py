@@ -1,12 +1,9 @@
-"""The options that name a generator, a target and a segmenter, and radiographs read for them."""
+"""The options that name a generator, a target and a segmenter, and what they name, loaded."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,20 +12,15 @@ from gan_explain.cli.run import Run
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
-    from gan_explain.image import FloatImage
+    from gan_explain.counterfactual.synthetic import StructureNetwork
     from gan_explain.nets.cyclegan import CycleGan
     from gan_explain.segmenter import LungSegmenter
     from gan_explain.types import Generator, Segmenter, Target
 
-logger = logging.getLogger(__name__)
-
-SMALLEST = 64  # pixels a side that an image must have
-COLOURFUL = 0.05  # mean distance of the colour channels above which an image is taken for a photograph
-LEAST_LUNG = 0.03  # share of the image below which no lungs were found
+GENERATOR, OTHERWISE = "disease", "checkpoint:cxr128"  # the generator, and the target where the generator's checkpoint has none
 FORMS = "checkpoint:NAME[#PART], torchvision:ARCH#FILE, xrv:NAME[#FILE], onnx:FILE, ts:FILE, pt2:FILE or package.module:factory"
-SPEC = f"CNN: {FORMS}. [default: the checkpoint's own]"
+SPEC = f"CNN: {FORMS}. [default: that of the generator's checkpoint, else {OTHERWISE}]"
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 TRUST_CODE = click.option("--trust-code", is_flag=True, help="Load ts: and pt2: files, which run code of their own.")
 
@@ -41,17 +33,6 @@ class Models:
     target: Target
     segmenter: LungSegmenter
     device: torch.device
-    label: str = "covid"  # whose codes the prior draws
-
-
-@dataclass(frozen=True)
-class Radiograph:
-    """One image as the models see it: image and lungs (1, 1, H, W), and the target's probability of the positive set."""
-
-    name: str
-    image: Tensor
-    lungs: Tensor
-    probability: float
 
 
 def names(value: str | None) -> tuple[str, ...] | None:
@@ -62,8 +43,7 @@ def names(value: str | None) -> tuple[str, ...] | None:
 def model_options(function: Decorated) -> Decorated:
     """Add the options that `load_models` takes."""
     options = [
-        click.option("--checkpoint", default="cxr128", metavar="NAME", help="Generator: a shipped name or a checkpoint folder."),
-        click.option("--confine", type=click.Choice(["lungs", "free"]), default="lungs", help="Where the layer may act."),
+        click.option("--generator", default=GENERATOR, metavar="NAME", help="Generator: a shipped name or a checkpoint folder."),
         click.option("--target", metavar="SPEC", help=SPEC),
         click.option("--positive", metavar="A+B", help="Classes that count as positive. [default: the target's own]"),
         click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none."),
@@ -75,61 +55,56 @@ def model_options(function: Decorated) -> Decorated:
     return function
 
 
-def load_models(
-    run: Run,
-    *,
-    checkpoint: str,
-    confine: str,
-    target: str | None,
-    positive: str | None,
-    classes: str | None,
-    segmenter: str,
-    trust_code: bool = False,
-) -> Models:
+def load_models(run: Run, *, generator: str, segmenter: str, **target: Any) -> Models:
     """Load and check everything that the options name, and note it in run.json.
 
     Raises CheckpointError and TargetError; the target has passed its contract probe.
     """
-    from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
+    from gan_explain.checkpoints import load_generator
+
+    network = load_generator(generator).to(run.device)
+    found, lungs = _asked(run, generator, "generator", segmenter, **target)
+    return Models(network, found, lungs, run.device)
+
+
+def translates(generator: str) -> bool:
+    """Whether the checkpoint that was named for a generator holds a CycleGAN in its place."""
+    from gan_explain.checkpoints import find_checkpoint, read_config
+
+    parts = read_config(find_checkpoint(generator))["parts"]
+    return "cyclegan" in parts and "generator" not in parts
+
+
+def load_translator(run: Run, *, generator: str, segmenter: str, **target: Any) -> tuple[CycleGan, Target, LungSegmenter]:
+    """As `load_models`, for a CycleGAN in place of the generator."""
+    from gan_explain.checkpoints import load_cyclegan
+
+    network = load_cyclegan(generator).to(run.device)
+    return (network, *_asked(run, generator, "cyclegan", segmenter, **target))
+
+
+def load_structures(run: Run, name: str) -> StructureNetwork:
+    """The network that draws synthetic patients, of a checkpoint: its part `structure`, or an older `synthesis`."""
+    from gan_explain.checkpoints import find_checkpoint, load_structure, load_synthesis, read_config
+
+    older = {"structure", "synthesis"} & set(read_config(find_checkpoint(name))["parts"]) == {"synthesis"}
+    return (load_synthesis(name) if older else load_structure(name)).to(run.device)
+
+
+def _asked(
+    run: Run, name: str, part: str, segmenter: str, *,
+    target: str | None, positive: str | None, classes: str | None, trust_code: bool = False,
+) -> tuple[Target, LungSegmenter]:  # fmt: skip
+    """The target asked for (that of the generator's checkpoint where it holds one, else `OTHERWISE`), and the segmenter."""
+    from gan_explain.checkpoints import find_checkpoint, read_config
     from gan_explain.segmenter import load_segmenter
 
-    generator: Any = load_generator(checkpoint, confine).to(run.device)
     lungs = load_segmenter(segmenter).to(run.device)
-    spec = target or f"checkpoint:{checkpoint}"
-    resolved = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
-    run.record(
-        checkpoint={"name": checkpoint, "confine": confine, "sha256": read_config(find_checkpoint(checkpoint))["sha256"]},
-        target=target_facts(spec, resolved),
-    )
-    return Models(generator, resolved, lungs, run.device, generator.config.labels[0])
-
-
-def load_translator(
-    run: Run,
-    *,
-    checkpoint: str,
-    confine: str,
-    target: str | None,
-    positive: str | None,
-    classes: str | None,
-    segmenter: str,
-    trust_code: bool = False,
-) -> tuple[Models, CycleGan]:
-    """As `load_models`, for a CycleGAN, which stands in the models' place of the generator (it has no layer, and acts anywhere:
-    `confine` is not asked). Without a target it is the checkpoint's own, or `checkpoint:cxr128` where that has none."""
-    from gan_explain.checkpoints import find_checkpoint, load_cyclegan, read_config
-    from gan_explain.segmenter import load_segmenter
-
-    network = load_cyclegan(checkpoint).to(run.device)
-    lungs = load_segmenter(segmenter).to(run.device)
-    config = read_config(find_checkpoint(checkpoint))
-    spec = target or f"checkpoint:{checkpoint if 'target' in config['parts'] else 'cxr128'}"
-    resolved = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
-    run.record(
-        checkpoint={"name": checkpoint, "part": "cyclegan", "sha256": config["sha256"]}, target=target_facts(spec, resolved)
-    )
-    stands_in: Any = network
-    return Models(stands_in, resolved, lungs, run.device), network
+    config = read_config(find_checkpoint(name))
+    spec = target or (f"checkpoint:{name}" if "target" in config["parts"] else OTHERWISE)
+    found = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
+    run.record(generator={"name": name, "part": part, "sha256": config["sha256"]}, target=target_facts(spec, found))
+    return found, lungs
 
 
 def target_facts(spec: str, target: Target) -> dict[str, Any]:
@@ -189,49 +164,3 @@ def judge(spec: str, models: Models, trust_code: bool = False) -> Target:
     shared = tuple(name for name in models.target.positive if name in given.classes)
     other = shared if shared and set(shared) != set(given.positive) else None
     return probed(spec, models.device, positive=other, segmenter=models.segmenter, trust_code=trust_code)
-
-
-def read_radiograph(path: Path, models: Models, *, name: str, force: bool = False) -> Radiograph:
-    """Read, check, prepare one image file at the generator's resolution, find its lungs, ask the target; results call it `name`.
-
-    Raises DataError for what is no radiograph: unreadable, below 64 pixels a side, coloured, or (where the layer is confined to
-    the lungs) without lungs; `force` lets the last two pass.
-    """
-    from gan_explain.image import prepare
-    from gan_explain.types import DataError
-
-    image = prepare(read_gray(path, force=force), models.generator.resolution)[None].to(models.device)
-    lungs = models.segmenter(image)
-    share = float(lungs.mean())
-    if share < LEAST_LUNG and models.generator.confine == "lungs" and not force:
-        raise DataError(f"{path}: expected a frontal chest radiograph, found lungs on {share:.1%} of it (--force goes on)")
-    return Radiograph(name, image, lungs, probability(models, image, lungs))
-
-
-def read_gray(path: Path, *, force: bool = False) -> FloatImage:
-    """One image file (H, W), not yet prepared. DataError: unreadable, below 64 pixels a side, or (without `force`) coloured."""
-    from gan_explain.image import colourfulness, read_image
-    from gan_explain.types import DataError
-
-    array = read_image(path)
-    height, width = array.shape
-    if min(height, width) < SMALLEST:
-        raise DataError(f"{path}: expected an image of at least {SMALLEST}x{SMALLEST} pixels, got {width}x{height}")
-    colour = colourfulness(path)
-    if colour > COLOURFUL and not force:
-        raise DataError(f"{path}: expected a gray radiograph, got a colour photograph (--force uses its brightness)")
-    return array
-
-
-def probability(models: Models, image: Tensor, lungs: Tensor) -> float:
-    """The target's probability of the positive set for one image (1, 1, H, W)."""
-    import torch
-
-    with torch.no_grad():
-        return float(models.target.probability(image, lungs if models.target.uses_lungs else None))
-
-
-def digest(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -60,11 +60,9 @@ class Salt:
             write_salt(folder / SALT, self._value)
 
 
-def shown_name(run: Run, path: Path) -> str:
+def shown_name(run: Run, path: Path, sha256: str) -> str:
     """What a result calls an image file: by its content, since its name may be the patient's; its name with --plain-ids."""
-    from gan_explain.cli.models import digest
-
-    return path.name if run.plain_ids else f"radiograph {digest(path)[:8]}"
+    return path.name if run.plain_ids else f"radiograph {sha256[:8]}"
 
 
 def is_phantom(data: str) -> bool:

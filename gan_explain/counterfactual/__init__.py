@@ -1,12 +1,12 @@
 """From a radiograph to structure, layer and code, and along a line of them: what everything else asks for counterfactuals."""
 
 from gan_explain.counterfactual.counterfactual import Counterfactual, counterfactual
-from gan_explain.counterfactual.disentangle import Disentangled, disentangle
+from gan_explain.counterfactual.disentangle import Disentangled, disentangle, laid
 from gan_explain.counterfactual.frames import Frames
 from gan_explain.counterfactual.pathology import PATHOLOGIES, Pathology, choose
 from gan_explain.counterfactual.radiograph import Radiograph, read_radiograph
 from gan_explain.counterfactual.respond import positive_probability, respond
-from gan_explain.counterfactual.traversal import Traversal, traverse
+from gan_explain.counterfactual.traversal import Traversal, even_strengths, traverse, traverse_between
 
 __all__ = [
     "PATHOLOGIES",
@@ -19,8 +19,11 @@ __all__ = [
     "choose",
     "counterfactual",
     "disentangle",
+    "even_strengths",
+    "laid",
     "positive_probability",
     "read_radiograph",
     "respond",
     "traverse",
+    "traverse_between",
 ]

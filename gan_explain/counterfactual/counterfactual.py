@@ -27,6 +27,11 @@ class Counterfactual:
     flipped: bool
     pathology: str
 
+    def _repr_png_(self) -> bytes:
+        from gan_explain.render import draw, strip
+
+        return draw.png(strip.draw_counterfactual(self))
+
 
 def counterfactual(
     generator: Generator,
@@ -38,8 +43,8 @@ def counterfactual(
     label: str | None = None,
     reference: Radiograph | None = None,
 ) -> Counterfactual:
-    """A radiograph that the target calls negative under a `pathology` at strength 1; one that it calls positive with what was read
-    on it taken off. Whether p follows is a finding about the target, not a promise."""
+    """A radiograph that the target calls negative under a `pathology` at strength 1; one that it calls positive with what was
+    read on it taken off. Whether p follows is a finding about the target, not a promise."""
     before = probability(target, radiograph.image, radiograph.lungs)
     apart = disentangle(generator, radiograph.image, radiograph.lungs)
     if before >= target.operating_point:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_explain.image import quantize16
+from gan_explain.image import check_images, quantize16
 from gan_explain.optics import compose, take_off
 from gan_explain.types import Generator
 
@@ -26,7 +26,9 @@ class Disentangled:
 
 @torch.no_grad()
 def disentangle(generator: Generator, images: Tensor, lungs: Tensor) -> Disentangled:
-    """Read the layer of radiographs and take it off: images in [0, 1] and lungs (N, 1, H, W), any size."""
+    """Read the layer of radiographs and take it off: images in [0, 1] and lungs (N, 1, H, W), any size.
+    ValueError for images of another shape or range."""
+    check_images(images)
     images = quantize16(images)
     tau = generator.read(images, lungs)
     return Disentangled(images, take_off(images, tau), tau)

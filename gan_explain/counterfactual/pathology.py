@@ -9,6 +9,7 @@ steered     a code inside the prior that the target answers to most: an adversar
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from gan_explain.nets.layers import unit_strength
 from gan_explain.optics import compose
 from gan_explain.types import Generator, Target
 
+logger = logging.getLogger(__name__)
+
+NOTHING = 0.01  # mean thickness over the lungs below which a reference has no pathology to speak of
 WORKING = 256  # pixels a side on which searches ask the target
 STEPS, RATE = 40, 0.15  # of the gradient of `steered`
 ROUNDS, KEPT = 8, 8  # of its search where there is no gradient
@@ -30,12 +34,14 @@ ROUNDS, KEPT = 8, 8  # of its search where there is no gradient
 
 @dataclass(frozen=True)
 class Pathology:
-    """A layer tau (1, 1, H, W) at strength 1, where it came from, its code (1, d) where it has one, and facts for the record."""
+    """A layer tau (1, 1, H, W) at strength 1, where it came from, its code (1, d) where it has one, facts for the record, and
+    remarks on what may be wrong with it."""
 
     kind: str
     layer: Tensor
     code: Tensor | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,12 @@ def of_another(generator: Generator, target: Target, subject: Subject, wish: Wis
         raise ValueError("expected a radiograph to take the pathology from, got none")
     other = wish.reference
     tau = generator.read(other.image, other.lungs)
-    facts = {"reference": other.name, "load": _load(tau, other.lungs)}
-    return Pathology("from", generator.move(tau, other.lungs, subject.lungs), facts=facts)
+    load = _load(tau, other.lungs)
+    remarks = () if load >= NOTHING else ("hardly any pathology was found on the reference",)
+    for remark in remarks:
+        logger.warning("%s: %s (mean thickness %.3f over its lungs)", other.name, remark, load)
+    moved = generator.move(tau, other.lungs, subject.lungs)
+    return Pathology("from", moved, facts={"reference": other.name, "load": load}, remarks=remarks)
 
 
 @torch.no_grad()
@@ -141,8 +151,8 @@ def _by_gradient(answer: Callable[[Tensor], Tensor], draws: Tensor, random: torc
     optimizer = torch.optim.Adam([current], RATE)
     for _ in range(STEPS):
         found = answer(current)
-        if float(found) > most:
-            best, most = current.detach().clone(), float(found)
+        if float(found.detach()) > most:
+            best, most = current.detach().clone(), float(found.detach())
         optimizer.zero_grad()
         (-found.sum()).backward()
         optimizer.step()
@@ -168,7 +178,8 @@ def _by_search(answer: Callable[[Tensor], Tensor], draws: Tensor, random: torch.
 def _inside(noise: Tensor) -> Tensor:
     """Noise (n, d) no longer than sqrt(d), the length of a typical draw."""
     length = noise.norm(dim=1, keepdim=True)
-    return noise * (math.sqrt(noise.shape[1]) / length.clamp(min=1e-6)).clamp(max=1)
+    shorter: Tensor = noise * (math.sqrt(noise.shape[1]) / length.clamp(min=1e-6)).clamp(max=1)
+    return shorter
 
 
 def between(generator: Generator, codes: tuple[Tensor, Tensor], position: float) -> Tensor:

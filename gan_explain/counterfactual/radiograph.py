@@ -6,8 +6,9 @@ import hashlib
 import io
 import logging
 import os
-from dataclasses import dataclass, field
-from pathlib import Path
+import tempfile
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_explain.image import FloatImage, clip_percentile, colourfulness, quantize16, read_image, resize, trim_box
+from gan_explain.image import Picture, check_images, clip_percentile, quantize16, read_picture, resize, trim_box
+from gan_explain.lungs import split_lungs
 from gan_explain.segmenter import load_segmenter
 from gan_explain.types import DataError, Segmenter
 
@@ -24,7 +26,7 @@ logger = logging.getLogger(__name__)
 SMALLEST = 64  # pixels a side that an image must have
 COLOURFUL = 0.05  # mean distance of the colour channels above which an image is taken for a photograph
 LEAST_LUNG = 0.03  # share of the image below which no lungs were found
-Source = str | os.PathLike[str] | bytes | np.ndarray[Any, Any] | Image.Image | Tensor
+Source = str | os.PathLike[str] | Picture | bytes | np.ndarray[Any, Any] | Image.Image | Tensor
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Radiograph:
 
     `sha256` is that of the file's bytes (of the pixels where there is no file). `fit` says what was done to the pixels: the size
     that came, rows and columns that were trimmed, the percentiles that became 0 and 1, and the size kept. `remarks` are what may
-    be wrong with it (one lung, cut-off lungs).
+    be wrong with it (one lung, cut-off lungs). ValueError for an image or lungs of another shape or range.
     """
 
     name: str
@@ -43,8 +45,14 @@ class Radiograph:
     fit: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_images(self.image)
+        if len(self.image) != 1 or self.lungs.shape != self.image.shape:
+            shapes = f"{tuple(self.image.shape)} and {tuple(self.lungs.shape)}"
+            raise ValueError(f"expected an image and lungs (1, 1, H, W) of one size, got {shapes}")
+
     def to(self, device: torch.device) -> Radiograph:
-        return Radiograph(self.name, self.image.to(device), self.lungs.to(device), self.sha256, self.fit, self.remarks)
+        return replace(self, image=self.image.to(device), lungs=self.lungs.to(device))
 
 
 def read_radiograph(
@@ -56,7 +64,8 @@ def read_radiograph(
     name: str | None = None,
     force: bool = False,
 ) -> Radiograph:
-    """Read one frontal chest radiograph: a path (PNG, JPEG, TIFF, BMP, GIF, DICOM), its bytes, an array (H, W), a PIL image.
+    """Read one frontal chest radiograph: a path (PNG, JPEG, TIFF, BMP, GIF, DICOM), a file read before (`image.read_picture`),
+    its bytes, an array (H, W), a PIL image.
 
     Uniform borders are trimmed (`trim`), the 0.5 and 99.5 percentiles become 0 and 1; nothing is cropped. `size` is the longer
     side to work at, in pixels; None keeps the radiograph's own. Without a `segmenter` the shipped one finds the lungs.
@@ -64,8 +73,10 @@ def read_radiograph(
     Raises DataError for what is no frontal chest radiograph: unreadable, below 64 pixels a side, a colour photograph, no lungs;
     `force` lets the last two pass. ValueError for an array that is not two-dimensional, not finite, or not in [0, 1].
     """
-    array, label, digest = _pixels(source, force)
-    label = name or label
+    picture = _picture(source)
+    array, label = picture.pixels, name or picture.name
+    if picture.colourfulness > COLOURFUL and not force:
+        raise DataError(f"{label}: expected a gray radiograph, got a colour photograph (--force uses its brightness)")
     height, width = array.shape
     if min(height, width) < SMALLEST:
         raise DataError(f"{label}: expected an image of at least {SMALLEST}x{SMALLEST} pixels, got {width}x{height}")
@@ -77,7 +88,7 @@ def read_radiograph(
         to = [max(SMALLEST, round(side * scale)) for side in image.shape[-2:]]
         image = torch.nn.functional.interpolate(image, to, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
     image = quantize16(image)
-    lungs = (segmenter or load_segmenter())(image).to(image)
+    lungs = (segmenter or _shipped_segmenter())(image).to(image)
     remarks = _check_lungs(label, lungs, force)
     fit = {
         "size": [height, width], "rows": [rows.start, rows.stop], "columns": [columns.start, columns.stop],
@@ -85,54 +96,43 @@ def read_radiograph(
     }  # fmt: skip
     for remark in remarks:
         logger.warning("%s: %s", label, remark)
-    return Radiograph(label, image, lungs, digest, fit, remarks)
+    return Radiograph(label, image, lungs, picture.sha256, fit, remarks)
 
 
-def _pixels(source: Source, force: bool) -> tuple[FloatImage, str, str]:
-    """(H, W) in [0, 1], a name, and the SHA-256 of what came."""
+@cache
+def _shipped_segmenter() -> Segmenter:
+    return load_segmenter()
+
+
+def _picture(source: Source) -> Picture:
+    """Pixels, a name and the SHA-256 of whatever a radiograph comes as."""
+    if isinstance(source, Picture):
+        return source
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        array = read_image(path)
-        colour = colourfulness(path)
-        if colour > COLOURFUL and not force:
-            raise DataError(f"{path}: expected a gray radiograph, got a colour photograph (--force uses its brightness)")
-        with path.open("rb") as file:
-            return array, str(path), hashlib.file_digest(file, "sha256").hexdigest()
+        return read_picture(source)
     if isinstance(source, Image.Image):
         buffer = io.BytesIO()
         source.save(buffer, format="PNG")
         source = buffer.getvalue()
     if isinstance(source, bytes):
-        return _from_bytes(source, force)
+        with tempfile.TemporaryFile() as file:
+            file.write(source)
+            file.seek(0)
+            return read_picture("bytes", file)
     array = np.asarray(source.detach().cpu() if isinstance(source, Tensor) else source)
-    if array.dtype == np.uint8:
-        array = array.astype(np.float32) / np.float32(255)
-    elif array.dtype == np.uint16:
-        array = array.astype(np.float32) / np.float32(65535)
-    array = array.squeeze() if array.ndim > 2 else array
-    if array.ndim != 2:
+    largest = {"uint8": 255, "uint16": 65535}.get(array.dtype.name, 1)
+    array = array.astype(np.float32) / np.float32(largest)
+    if array.ndim > 2 and array.size == array.shape[-1] * array.shape[-2]:
+        array = array.reshape(array.shape[-2:])  # (1, 1, H, W) -> (H, W)
+    if array.ndim != 2 or not array.size:
         raise ValueError(f"expected an array (H, W), got {np.shape(source)}")
-    array = array.astype(np.float32)
-    if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-        raise ValueError(f"expected values in [0, 1], got {array.min():g} to {array.max():g}")
-    return array, "array", hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
-def _from_bytes(data: bytes, force: bool) -> tuple[FloatImage, str, str]:
-    """What `_pixels` says of a file's bytes: they are read as the file would be."""
-    import tempfile
-
-    with tempfile.NamedTemporaryFile(suffix=".image") as file:
-        file.write(data)
-        file.flush()
-        array, _, digest = _pixels(file.name, force)
-    return array, "bytes", digest
+    if not (array.min() >= 0 and array.max() <= 1):  # NaN is neither
+        raise ValueError(f"expected finite values in [0, 1], got {array.min():g} to {array.max():g}")
+    return Picture("array", array, 0.0, hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest())
 
 
 def _check_lungs(label: str, lungs: Tensor, force: bool) -> tuple[str, ...]:
     """DataError where there are no lungs; remarks on lungs that are cut off, or one that is missing."""
-    from gan_explain.lungs import split_lungs
-
     share = float(lungs.mean())
     if share < LEAST_LUNG and not force:
         raise DataError(f"{label}: expected a frontal chest radiograph, found lungs on {share:.1%} of it (--force goes on)")

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
 
 from gan_explain.counterfactual import pathology as ways
-from gan_explain.counterfactual.disentangle import Disentangled, disentangle
+from gan_explain.counterfactual.disentangle import disentangle
 from gan_explain.counterfactual.frames import Frames, layered, layered_each
 from gan_explain.counterfactual.pathology import Pathology, Subject, Wish
 from gan_explain.counterfactual.radiograph import Radiograph
 from gan_explain.counterfactual.respond import positive_probability, probability, respond
+from gan_explain.image import quantize16
 from gan_explain.types import Generator, Target
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +36,7 @@ class Traversal:
     frames: L images (1, H, W), made when asked for; strengths (L,); probability (L,) of the positive set; class_probability
     (L, K); layer (1, H, W): optical thickness tau at strength 1; structure (1, H, W): the frame at strength 0; lungs (1, H, W);
     code (d,), empty where the layer has none. `name` is the radiograph's, `pathology` where the layer came from, `input` p of the
-    radiograph as it came.
+    radiograph as it came, `remarks` what may be wrong with the radiograph or the pathology.
     """
 
     frames: Frames
@@ -49,6 +54,7 @@ class Traversal:
     pathology: str = ""
     input: float = float("nan")
     facts: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def crossing(self) -> float | None:
@@ -65,6 +71,29 @@ class Traversal:
         names = ("frames", "strengths", "probability", "class_probability", "layer", "structure", "lungs", "code")
         moved: dict[str, Any] = {name: getattr(self, name).cpu() for name in names}
         return replace(self, **moved)
+
+    def at(self, strength: float) -> float | None:
+        """The probability of the frame at a strength; None where there is no such frame."""
+        found = (self.strengths == strength).nonzero()
+        return float(self.probability[found[0, 0]]) if len(found) else None
+
+    def plot(self, width: int = 1000, height: int = 620) -> Figure:
+        """The response curve as a matplotlib figure, sizes in pixels."""
+        from gan_explain.render.curves import curve_figure
+
+        return curve_figure(self, width, height)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write frames (16-bit PNG), curve (CSV), layer and code into a new or empty folder, from which
+        `render.load_traversal` reads them again. FileExistsError where it holds anything."""
+        from gan_explain.render.saved import save_traversal
+
+        save_traversal(self, folder)
+
+    def _repr_png_(self) -> bytes:
+        from gan_explain.render import draw, strip
+
+        return draw.png(strip.draw_strip(self))
 
 
 def even_strengths(low: float, high: float, count: int) -> Tensor:
@@ -160,7 +189,7 @@ def traverse_between(
 
     last = Pathology("between", layer(len(line) - 1)[None], line[-1])
     frames = layered_each(structure[0], layer, len(line))
-    shown = replace(first, name=f"{first.name} to {pair[1].name}")
+    shown = replace(first, name=f"{first.name} to {pair[1].name}", remarks=(*first.remarks, *pair[1].remarks))
     return chart(target, structure, last, shown, positions, answers[0], frames)
 
 
@@ -179,10 +208,8 @@ def chart(
     code = structure.new_zeros(0) if pathology.code is None else pathology.code[0]
     return Traversal(
         frames=frames, strengths=strengths, probability=positive_probability(target, found), class_probability=found,
-        layer=pathology.layer[0], structure=structure[0], lungs=radiograph.lungs[0], code=code, classes=tuple(target.classes),
-        positive=tuple(target.positive), operating_point=target.operating_point, name=radiograph.name, pathology=pathology.kind,
-        input=before, facts=dict(pathology.facts),
+        layer=pathology.layer[0], structure=quantize16(structure[0]), lungs=radiograph.lungs[0], code=code,
+        classes=tuple(target.classes), positive=tuple(target.positive), operating_point=target.operating_point,
+        name=radiograph.name, pathology=pathology.kind, input=before, facts=dict(pathology.facts),
+        remarks=(*radiograph.remarks, *pathology.remarks),
     )  # fmt: skip
-
-
-__all__ = ["Disentangled", "Traversal", "as_strengths", "chart", "even_strengths", "traverse", "traverse_between"]

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gan_explain.image import resize
+from gan_explain.image import check_images, resize
 from gan_explain.lungs import LungFrame, enlarge
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.layers import LayerDecoder, LayerEncoder, unit_strength
@@ -63,7 +63,9 @@ class Disentangler(nn.Module):
 
     # -- what is on a radiograph ----------------------------------------------------------------------------------------------
     def read(self, images: Tensor, lungs: Tensor) -> Tensor:
-        """The layer found on radiographs -> tau (N, 1, H, W) >= 0, no thicker than can be taken off (`optics.headroom`)."""
+        """The layer found on radiographs -> tau (N, 1, H, W) >= 0, no thicker than can be taken off (`optics.headroom`).
+        ValueError for images that are not (N, 1, H, W), finite and in [0, 1]."""
+        check_images(images)
         size = images.shape[-2], images.shape[-1]
         found = self.reader(resize(images, self.resolution), self.frame_mask(lungs))
         return bounded(enlarge(found, size), images)

@@ -36,6 +36,10 @@ class StructureGenerator(nn.Module):
         self.anatomy = Anatomy(config)
         self.detail = Detail(config)
 
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """z1 ~ N(0, I): (n, z_dim)."""
+        return torch.randn(n, self.config.z_dim, generator=generator).to(self.anatomy.encoder)
+
     def encode(self, images: Tensor) -> Tensor:
         """The whitened linear code of real images: (N, 1, H, W) -> (N, z_dim), about N(0, I) over the training negatives."""
         return self.anatomy.encode(resize(images, LOW))

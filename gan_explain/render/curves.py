@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from gan_explain.counterfactual import Traversal
 from gan_explain.render.draw import (
     ACCENT,
     BACKGROUND,
@@ -20,14 +21,13 @@ from gan_explain.render.draw import (
     LINE,
     MUTED,
     PANEL,
-    STRENGTH,
     TEXT,
     Axis,
     Pixels,
+    axis_of,
     hexadecimal,
     write_png,
 )
-from gan_explain.types import Traversal
 
 _DPI = 100
 
@@ -52,15 +52,15 @@ def beside(traversal: Traversal) -> tuple[str, NDArray[np.float64]] | None:
     return "p(covid)", _array(traversal.class_probability[:, traversal.classes.index("covid")])
 
 
-def write_curve(traversal: Traversal, path: str | os.PathLike[str], axis: Axis = STRENGTH) -> None:
+def write_curve(traversal: Traversal, path: str | os.PathLike[str]) -> None:
     """The response curve as a PNG of 1000 x 620 pixels."""
-    write_png(Image.fromarray(draw_curve(traversal, 1000, 620, axis).pixels), path)
+    write_png(Image.fromarray(draw_curve(traversal, 1000, 620).pixels), path)
 
 
-def write_curves(traversals: Sequence[Traversal], path: str | os.PathLike[str], axis: Axis = STRENGTH) -> None:
+def write_curves(traversals: Sequence[Traversal], path: str | os.PathLike[str]) -> None:
     """The curves of several patients in one picture, their median drawn heavily (all at the strengths of the first)."""
     first = traversals[0]
-    figure, axes = _frame(1000, 620, first, axis, 1.7)
+    figure, axes = _frame(1000, 620, first, 1.7)
     stack = np.stack([_array(each.probability) for each in traversals])
     for row in stack:
         axes.plot(_array(first.strengths), row, color=hexadecimal(ACCENT), lw=1.6, alpha=0.4)
@@ -69,10 +69,23 @@ def write_curves(traversals: Sequence[Traversal], path: str | os.PathLike[str], 
     write_png(Image.fromarray(figure_pixels(figure)), path)
 
 
-def draw_curve(traversal: Traversal, width: int, height: int, axis: Axis = STRENGTH, *, faint: bool = False) -> Drawing:
+def curve_figure(traversal: Traversal, width: int, height: int) -> Figure:
+    """The response curve as a figure of a size in pixels."""
+    return _curve(traversal, width, height)[0]
+
+
+def draw_curve(traversal: Traversal, width: int, height: int, *, faint: bool = False) -> Drawing:
     """Draw the response curve at a size in pixels; `faint` leaves the curves pale, for a film to draw over."""
+    figure, axes = _curve(traversal, width, height, faint)
+    pixels = figure_pixels(figure)
+    points = np.stack([_array(traversal.strengths), _array(traversal.probability)], 1)
+    places = np.asarray(axes.transData.transform(points), dtype=np.float64)  # (L, 2), y upwards
+    return Drawing(pixels, np.stack([places[:, 0], height - places[:, 1]], 1))
+
+
+def _curve(traversal: Traversal, width: int, height: int, faint: bool = False) -> tuple[Figure, Axes]:
     scale = min(width / 560, height / 360)
-    figure, axes = _frame(width, height, traversal, axis, scale)
+    figure, axes = _frame(width, height, traversal, scale)
     x, y = _array(traversal.strengths), _array(traversal.probability)
     alpha = 0.28 if faint else 1.0
     other = beside(traversal)
@@ -81,20 +94,18 @@ def draw_curve(traversal: Traversal, width: int, height: int, axis: Axis = STREN
         axes.plot(x, other[1], color=hexadecimal(COOL), lw=1.6 * scale, alpha=alpha, label=other[0], zorder=2.5)
     if not faint:
         axes.fill_between(x, y, color=hexadecimal(ACCENT), alpha=0.10, lw=0)
-    _crossing(axes, traversal, axis, scale, alpha)
+    _crossing(axes, traversal, axis_of(traversal), scale, alpha)
     _legend(axes, scale)
-    pixels = figure_pixels(figure)
-    places = np.asarray(axes.transData.transform(np.stack([x, y], 1)), dtype=np.float64)  # (L, 2), y upwards
-    return Drawing(pixels, np.stack([places[:, 0], height - places[:, 1]], 1))
+    return figure, axes
 
 
-def _frame(width: int, height: int, traversal: Traversal, axis: Axis, scale: float) -> tuple[Figure, Axes]:
+def _frame(width: int, height: int, traversal: Traversal, scale: float) -> tuple[Figure, Axes]:
     figure = Figure((width / _DPI, height / _DPI), dpi=_DPI, facecolor=hexadecimal(BACKGROUND))
     left, bottom = 66 * scale / width, 56 * scale / height
     axes = figure.add_axes((left, bottom, 1 - left - 20 * scale / width, 1 - bottom - 34 * scale / height))
     axes.set_facecolor(hexadecimal(PANEL))
     size = 10.0 * scale
-    axes.set_xlabel(axis.label, color=hexadecimal(TEXT), fontsize=size, labelpad=6 * scale)
+    axes.set_xlabel(axis_of(traversal).label, color=hexadecimal(TEXT), fontsize=size, labelpad=6 * scale)
     axes.set_ylabel(positive_label(traversal.positive), color=hexadecimal(TEXT), fontsize=size, labelpad=6 * scale)
     axes.tick_params(colors=hexadecimal(MUTED), labelsize=0.9 * size, length=3 * scale)
     axes.grid(color=hexadecimal(LINE), lw=0.6 * scale, alpha=0.6)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from gan_explain.counterfactual import Frames, Traversal
 from gan_explain.image import to_uint8, write_bytes
 from gan_explain.optics import opacity
-from gan_explain.types import Traversal
 
 Rgb = tuple[int, int, int]
 Pixels = NDArray[np.uint8]  # (H, W, 3)
@@ -39,21 +41,62 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
+def fit(text: str, width: int, size: int) -> str:
+    """The text, cut with an ellipsis where it is wider than `width` pixels."""
+    if font(size).getlength(text) <= width:
+        return text
+    while text and font(size).getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
 def hexadecimal(colour: Rgb) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def enlarge(image: Tensor, side: int) -> Pixels:
-    """(1, H, W) in [0, 1] -> (side, side, 3) gray pixels, bicubic."""
-    small = Image.fromarray(to_uint8(image.squeeze(0)))
-    gray = np.asarray(small.resize((side, side), Image.Resampling.BICUBIC))
+    """(1, H, W) in [0, 1] -> (side, side, 3) gray pixels, bicubic; one that is not square in the middle of black."""
+    gray = np.asarray(_fitted(Image.fromarray(to_uint8(image.squeeze(0))), side))
     return np.repeat(gray[:, :, None], 3, axis=2)
 
 
 def smooth(values: Tensor, side: int) -> NDArray[np.float32]:
-    """A (1, H, W) map -> (side, side) float, bicubic."""
-    resized = Image.fromarray(values.squeeze(0).detach().cpu().float().numpy()).resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(resized, dtype=np.float32)
+    """A (1, H, W) map -> (side, side) float, bicubic, placed as `enlarge` places its image."""
+    return np.asarray(_fitted(Image.fromarray(values.squeeze(0).detach().cpu().float().numpy()), side), dtype=np.float32)
+
+
+def _fitted(picture: Image.Image, side: int) -> Image.Image:
+    """A picture at its own aspect ratio in the middle of a square of zeros."""
+    scale = side / max(picture.size)
+    width, height = (max(1, round(scale * each)) for each in picture.size)
+    resized = picture.resize((width, height), Image.Resampling.BICUBIC)
+    if width == height:
+        return resized
+    square = Image.new(picture.mode, (side, side))
+    square.paste(resized, ((side - width) // 2, (side - height) // 2))
+    return square
+
+
+def reduced(traversal: Traversal, side: int, chosen: Sequence[int] | None = None) -> Traversal:
+    """A traversal for a picture: of its frames the `chosen` ones (by default all), made one after the other and kept at no more
+    than `side` pixels a side; the layer, the structure and the lungs likewise."""
+
+    def small(image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        scale = side / max(height, width)
+        image = image.detach().cpu().float()
+        if scale >= 1:
+            return image
+        size = (max(1, round(scale * height)), max(1, round(scale * width)))
+        return F.interpolate(image[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+
+    at = list(range(len(traversal.frames)) if chosen is None else chosen)
+    frames = [small(traversal.frames[i]) for i in at]
+    return replace(
+        traversal, frames=Frames(frames.__getitem__, len(frames)), strengths=traversal.strengths[at],
+        probability=traversal.probability[at], class_probability=traversal.class_probability[at],
+        layer=small(traversal.layer), structure=small(traversal.structure), lungs=small(traversal.lungs),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,6 +112,11 @@ STRENGTH = Axis("strength λ", "λ")
 BETWEEN = Axis("from the code of A (t = 0) to the code of B (t = 1)", "t")
 BLEND = Axis("strength λ, from the image (λ = 0) to its translation (λ = 1)", "λ", "what the translation changes")
 HEALED = Axis("strength λ, from the healed image (λ = 0) to the radiograph (λ = 1)", "λ", "what healing takes away")
+AXES = {"between": BETWEEN, "to_positive": BLEND, "to_negative": HEALED}  # of a pathology; others grow along STRENGTH
+
+
+def axis_of(traversal: Traversal) -> Axis:
+    return AXES.get(traversal.pathology, STRENGTH)
 
 
 @dataclass(frozen=True)
@@ -88,13 +136,13 @@ class Heat:
         return f"{-self.scale:.2f}" if self.signed else "0"
 
 
-def heat(traversal: Traversal, axis: Axis) -> Heat:
+def heat(traversal: Traversal) -> Heat:
     """Opacity along a traversal: 1 - exp(-lambda tau) where strength scales one layer, else what the frames themselves say, their
     share of the way from the structure to white (or black)."""
-    if axis == STRENGTH:
+    if axis_of(traversal) == STRENGTH:
         alpha = torch.stack([opacity(traversal.layer, float(s)) for s in traversal.strengths])
     else:
-        S, gain = traversal.structure[None], traversal.frames - traversal.structure[None]
+        S, gain = traversal.structure[None], traversal.frames.stack() - traversal.structure[None]
         alpha = torch.where(gain >= 0, gain / (1 - S).clamp(min=0.02), gain / S.clamp(min=0.02))
     alpha = alpha.detach().cpu().float()
     largest = float(np.percentile(alpha.abs().amax(0).numpy(), 99.5))
@@ -132,8 +180,13 @@ def heat_bar(width: int, height: int, signed: bool = False) -> Image.Image:
     return Image.fromarray(overlay(np.full((height, width, 3), 40, np.uint8), values, 1.0))
 
 
-def write_png(picture: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write a picture without metadata, whole or not at all."""
+def png(picture: Image.Image) -> bytes:
+    """A picture as a PNG without metadata."""
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", compress_level=4)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def write_png(picture: Image.Image, path: str | os.PathLike[str]) -> None:
+    """Write a picture, whole or not at all."""
+    write_bytes(path, png(picture))

@@ -10,7 +10,21 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gan_explain.render.draw import ACCENT, COOL, MUTED, TEXT, Rgb, canvas, enlarge, font, heat_bar, overlay, smooth, write_png
+from gan_explain.render.draw import (
+    ACCENT,
+    COOL,
+    MUTED,
+    TEXT,
+    Rgb,
+    canvas,
+    enlarge,
+    fit,
+    font,
+    heat_bar,
+    overlay,
+    smooth,
+    write_png,
+)
 
 GAP, MARGIN, LINE_HEIGHT = 18, 22, 17
 HEAD, BAR = 34, 24  # above an image: its title; below it: its colour bar
@@ -130,15 +144,6 @@ def wrap(text: str, width: int, size: int) -> list[str]:
         else:
             lines.append(word)
     return lines
-
-
-def fit(text: str, width: int, size: int) -> str:
-    """The text, cut with an ellipsis where it is wider than `width` pixels."""
-    if font(size).getlength(text) <= width:
-        return text
-    while text and font(size).getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"
 
 
 def _wrapped(text: str, width: int, colour: Rgb) -> list[tuple[str, Rgb, bool]]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from gan_explain.render.draw import MUTED, TEXT, canvas, enlarge, font, write_png
-from gan_explain.render.heat import HeatMap, fit, lay
+from gan_explain.render.draw import MUTED, TEXT, canvas, enlarge, fit, font, write_png
+from gan_explain.render.heat import HeatMap, lay
 
 SIDE, GAP, HEAD, FOOT = 160, 8, 30, 22
 

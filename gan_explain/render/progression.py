@@ -25,12 +25,13 @@ from gan_explain.render.draw import (
     Rgb,
     canvas,
     enlarge,
+    fit,
     font,
     heat_bar,
     hexadecimal,
     write_png,
 )
-from gan_explain.render.heat import HeatMap, fit, lay, wrap
+from gan_explain.render.heat import HeatMap, lay, wrap
 
 MARGIN, GAP, NAMES, CAPTION, LEGEND, DPI = 20, 8, 92, 26, 178, 100
 MOST = 8  # columns

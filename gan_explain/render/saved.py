@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gan_explain.image import read_image, write_bytes, write_png16
+from gan_explain.counterfactual import Frames, Traversal
+from gan_explain.image import check_image, read_image, write_bytes, write_png16
 from gan_explain.safetext import csv_text, plain
-from gan_explain.types import DataError, Traversal
+from gan_explain.types import DataError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST, CURVE, CLASSES = "traversal.json", "response_curve.csv", "classes.csv"
 
 
@@ -51,13 +54,19 @@ def save_traversal(traversal: Traversal, folder: str | os.PathLike[str]) -> None
         "positive": list(traversal.positive),
         "operating_point": traversal.operating_point,
         "crossing": traversal.crossing,
-        "clamped": traversal.clamped,
+        "name": traversal.name,
+        "pathology": traversal.pathology,
+        "input": None if math.isnan(traversal.input) else traversal.input,
+        "facts": traversal.facts,
+        "remarks": list(traversal.remarks),
     }
     write_bytes(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
 
 
 def load_traversal(folder: str | os.PathLike[str]) -> Traversal:
-    """Read a traversal that `save_traversal` wrote. DataError, naming the file, when something is missing or damaged."""
+    """Read a traversal that `save_traversal` wrote; its frames are read when they are asked for.
+
+    DataError, naming the file, when something is missing or damaged."""
     folder = Path(folder)
     path = folder / MANIFEST
     try:
@@ -66,28 +75,40 @@ def load_traversal(folder: str | os.PathLike[str]) -> Traversal:
             raise ValueError(f"expected a traversal of schema_version {SCHEMA_VERSION}")
         count, classes = int(manifest["frames"]), tuple(map(str, manifest["classes"]))
         positive, point = tuple(map(str, manifest["positive"])), float(manifest["operating_point"])
-        clamped = float(manifest["clamped"])
+        told: dict[str, Any] = {
+            "name": str(manifest["name"]),
+            "pathology": str(manifest["pathology"]),
+            "facts": dict(manifest["facts"]),
+        }
+        told["input"] = math.nan if manifest["input"] is None else float(manifest["input"])
+        told["remarks"] = tuple(map(str, manifest["remarks"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: expected the manifest of a traversal, got: {error}") from error
     frames = sorted((folder / "frames").glob("*.png"))
     if len(frames) != count:
         raise DataError(f"{folder / 'frames'}: expected {count} frames, got {len(frames)}")
+    for frame in frames:
+        check_image(frame)
     curve = _read_csv(folder / CURVE, ["strength", "probability"], count)
     by_class = _read_csv(folder / CLASSES, ["strength", *classes], count)
     return Traversal(
-        frames=torch.stack([torch.from_numpy(read_image(frame))[None] for frame in frames]),
+        frames=Frames(lambda i: _read_png(frames[i]), count),
         strengths=curve[:, 0],
         probability=curve[:, 1],
         class_probability=by_class[:, 1:],
         layer=_read_array(folder / "layer.npy"),
-        structure=torch.from_numpy(read_image(folder / "structure.png"))[None],
-        lungs=torch.from_numpy(read_image(folder / "lungs.png"))[None],
+        structure=_read_png(folder / "structure.png"),
+        lungs=_read_png(folder / "lungs.png"),
         code=_read_array(folder / "code.npy"),
         classes=classes,
         positive=positive,
         operating_point=point,
-        clamped=clamped,
+        **told,
     )
+
+
+def _read_png(path: Path) -> Tensor:
+    return torch.from_numpy(read_image(path))[None]
 
 
 def _write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:

@@ -9,27 +9,29 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from gan_explain.counterfactual import Counterfactual, Traversal
 from gan_explain.optics import opacity
 from gan_explain.render.curves import positive_label
 from gan_explain.render.draw import (
     ACCENT,
     COOL,
+    FAINTEST,
     MUTED,
-    STRENGTH,
     TEXT,
-    Axis,
     Heat,
     Rgb,
+    axis_of,
     canvas,
     enlarge,
+    fit,
     font,
     heat,
     heat_bar,
     overlay,
+    reduced,
     smooth,
     write_png,
 )
-from gan_explain.types import Traversal
 
 GAP, MARGIN = 6, 20
 
@@ -50,16 +52,23 @@ def write_strip(
     traversal: Traversal,
     path: str | os.PathLike[str],
     *,
-    axis: Axis = STRENGTH,
     columns: int = 7,
     side: int = 224,
     original: tuple[Tensor, float] | None = None,
 ) -> None:
+    """`draw_strip` as a PNG."""
+    write_png(draw_strip(traversal, columns=columns, side=side, original=original), path)
+
+
+def draw_strip(
+    traversal: Traversal, *, columns: int = 7, side: int = 224, original: tuple[Tensor, float] | None = None
+) -> Image.Image:
     """One patient: frames above, their layers below, strength and probability between.
 
     `original`, the radiograph as it came (1, H, W) and its probability, stands first where it is not a frame itself.
     """
-    chosen = pick(traversal, columns)
+    traversal = reduced(traversal, side, pick(traversal, columns))
+    chosen = range(len(traversal.frames))
     first = 1 if original is not None else 0
     caption, foot, head = 44, 34, 22
     width = 2 * MARGIN + (len(chosen) + first) * (side + GAP) - GAP
@@ -67,30 +76,52 @@ def write_strip(
     if original is not None:
         picture.paste(Image.fromarray(enlarge(original[0], side)), (MARGIN, head))
         _caption(draw, MARGIN, head + side + 13, side, "input", original[1], verdict(traversal, original[1]))
-    layers = heat(traversal, axis)
+    layers, symbol = heat(traversal), axis_of(traversal).symbol
     for column, i in enumerate(chosen, first):
         left, strength, p = MARGIN + column * (side + GAP), float(traversal.strengths[i]), float(traversal.probability[i])
         gray = enlarge(traversal.frames[i], side)
         picture.paste(Image.fromarray(gray), (left, head))
         picture.paste(Image.fromarray(layers.over(gray, i)), (left, head + side + caption))
-        _caption(draw, left, head + side + 13, side, f"{axis.symbol} = {strength:.2f}", p, verdict(traversal, p))
+        _caption(draw, left, head + side + 13, side, f"{symbol} = {strength:.2f}", p, verdict(traversal, p))
     _footer(picture, draw, traversal, layers, width, head + 2 * side + caption + 10)
-    write_png(picture, path)
+    return picture
+
+
+def draw_counterfactual(found: Counterfactual, side: int = 320) -> Image.Image:
+    """The structure, the layer over it, and the counterfactual, with p before and after."""
+    alpha = opacity(found.layer[0]).cpu()
+    gray, image = enlarge(found.structure[0], side), enlarge(found.image[0], side)
+    scale = max(FAINTEST, float(alpha.abs().max()))
+    columns = (
+        ("structure", gray),
+        (f"layer ({found.pathology})", overlay(gray, smooth(alpha, side), scale)),
+        ("counterfactual", image),
+    )
+    picture, draw = canvas(2 * MARGIN + 3 * (side + GAP) - GAP, 34 + side + 34)
+    for i, (title, pixels) in enumerate(columns):
+        left = MARGIN + i * (side + GAP)
+        draw.text((left, 9), title, MUTED, font(14))
+        picture.paste(Image.fromarray(pixels), (left, 34))
+    call = "the call changed" if found.flipped else "the call stayed"
+    draw.text((MARGIN, 34 + side + 9), f"p = {found.before:.2f} before, {found.after:.2f} after: {call}", TEXT, font(14))
+    return picture
 
 
 def write_strips(
     traversals: Sequence[Traversal], path: str | os.PathLike[str], *, columns: int = 6, side: int = 160, layers: bool = True
 ) -> None:
     """Several patients, one a row: frames at increasing strength and, with `layers`, the layer at strength 1 at the end."""
+    traversals = [reduced(each, side, pick(each, columns)) for each in traversals]
     first = traversals[0]
-    width = 2 * MARGIN + (len(pick(first, columns)) + layers) * (side + GAP) - GAP
+    shown = range(len(first.frames))
+    width = 2 * MARGIN + (len(shown) + layers) * (side + GAP) - GAP
     caption, foot, head = 24, 34, 34
     picture, draw = canvas(width, head + len(traversals) * (side + caption) + foot)
-    warmth = [heat(each, STRENGTH) for each in traversals]
+    warmth = [heat(each) for each in traversals]
     common = Heat(warmth[0].alpha, max(each.scale for each in warmth), any(each.signed for each in warmth))
     for row, traversal in enumerate(traversals):
         top = head + row * (side + caption)
-        for column, i in enumerate(pick(traversal, columns)):
+        for column, i in enumerate(shown):
             left, p = MARGIN + column * (side + GAP), float(traversal.probability[i])
             picture.paste(Image.fromarray(enlarge(traversal.frames[i], side)), (left, top))
             draw.text((left + side // 2, top + side + 3), f"p {p:.2f}", verdict(traversal, p), font(13), anchor="ma")
@@ -100,7 +131,7 @@ def write_strips(
         if layers:
             alpha = opacity(traversal.layer).cpu()
             gray = enlarge(traversal.structure, side)
-            left = MARGIN + len(pick(traversal, columns)) * (side + GAP)
+            left = MARGIN + len(shown) * (side + GAP)
             picture.paste(Image.fromarray(overlay(gray, smooth(alpha, side), common.scale)), (left, top))
             if row == 0:
                 draw.text((left + side // 2, 10), "layer, λ = 1", MUTED, font(14), anchor="ma")
@@ -115,7 +146,8 @@ def _caption(draw: ImageDraw.ImageDraw, left: int, top: int, side: int, place: s
 
 def _footer(picture: Image.Image, draw: ImageDraw.ImageDraw, traversal: Traversal, layers: Heat, width: int, top: int) -> None:
     text = f"p = {positive_label(traversal.positive)}, positive at {traversal.operating_point:.2f}"
-    draw.text((MARGIN, top), text, MUTED, font(13))
+    text = " · ".join((text, *traversal.remarks))
+    draw.text((MARGIN, top), fit(text, width - 2 * MARGIN - 320, 13), MUTED, font(13))
     bar = heat_bar(120, 8, layers.signed)
     end = width - MARGIN
     draw.text((end, top), f"{layers.scale:.2f}", MUTED, font(13), anchor="ra")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from gan_explain.counterfactual import Traversal
 from gan_explain.image import write_bytes
 from gan_explain.render.curves import draw_curve, positive_label
 from gan_explain.render.draw import (
@@ -23,20 +24,20 @@ from gan_explain.render.draw import (
     LINE,
     MUTED,
     PANEL,
-    STRENGTH,
     TEXT,
-    Axis,
     Heat,
     Pixels,
     Rgb,
+    axis_of,
     canvas,
     enlarge,
+    fit,
     font,
     heat,
     heat_bar,
+    reduced,
 )
 from gan_explain.render.strip import verdict
-from gan_explain.types import Traversal
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,6 @@ def write_film(
     folder: str | os.PathLike[str],
     *,
     fps: int = 12,
-    axis: Axis = STRENGTH,
     side: int = SIDE,
     name: str = "transition",
 ) -> list[str]:
@@ -61,7 +61,7 @@ def write_film(
     Without a working ffmpeg the GIF alone, with a warning in the log. Raises ValueError for a side below 256, OSError when the
     disk is full."""
     folder = Path(folder)
-    frames = list(compose_film(traversal, axis, side))
+    frames = list(compose_film(traversal, side))
     hold = max(1, round(HOLD * fps))
     written = []
     if _write_mp4([frames[0]] * hold + frames[1:-1] + [frames[-1]] * hold, folder / f"{name}.mp4", fps):
@@ -70,16 +70,17 @@ def write_film(
     return [*written, f"{name}.gif"]
 
 
-def compose_film(traversal: Traversal, axis: Axis = STRENGTH, side: int = SIDE) -> Iterator[Pixels]:
+def compose_film(traversal: Traversal, side: int = SIDE) -> Iterator[Pixels]:
     """Yield the pictures (H, W, 3) of the film, one a frame of the traversal; sides are even."""
     if side < SMALLEST:
         raise ValueError(f"expected images of at least {SMALLEST} pixels in a film, got {side}")
     side, plot_width = side // 2 * 2, round(side * PLOT / 2) * 2
     width, height = 4 * MARGIN + 2 * side + plot_width, HEAD + side + FOOT
-    bright = draw_curve(traversal, plot_width, side, axis)
-    pale = draw_curve(traversal, plot_width, side, axis, faint=True)
-    layers = heat(traversal, axis)
-    still = _still(side, width, height, layers, axis)
+    traversal = reduced(traversal, side)
+    bright = draw_curve(traversal, plot_width, side)
+    pale = draw_curve(traversal, plot_width, side, faint=True)
+    layers, axis = heat(traversal), axis_of(traversal)
+    still = _still(side, width, height, layers, traversal)
     plot_left = 3 * MARGIN + 2 * side
     for i, frame in enumerate(traversal.frames):
         strength, p = float(traversal.strengths[i]), float(traversal.probability[i])
@@ -97,10 +98,12 @@ def compose_film(traversal: Traversal, axis: Axis = STRENGTH, side: int = SIDE) 
         yield _texts(pixels, traversal, side, f"{axis.symbol} = {strength:.2f}", p)
 
 
-def _still(side: int, width: int, height: int, layers: Heat, axis: Axis) -> Pixels:
-    """What stays the same throughout the film: titles, colour bar, borders."""
+def _still(side: int, width: int, height: int, layers: Heat, traversal: Traversal) -> Pixels:
+    """What stays the same throughout the film: titles, remarks, colour bar, borders."""
     picture, draw = canvas(width, height)
-    for column, title in enumerate(("radiograph", axis.layer)):
+    if traversal.remarks:
+        draw.text((MARGIN, 3), fit("; ".join(traversal.remarks), width - 2 * MARGIN, 12), ACCENT, font(12))
+    for column, title in enumerate(("radiograph", axis_of(traversal).layer)):
         left = MARGIN + column * (side + MARGIN)
         draw.text((left, 19), title, MUTED, _font(side, 16))
         draw.rectangle((left - 1, HEAD - 1, left + side, HEAD + side), outline=LINE)

@@ -1,5 +1,6 @@
 """Targets: the CNN under explanation behind one contract (`gan_explain.types.Target`)."""
 
+from gan_explain.targets.load import as_target, load_target
 from gan_explain.targets.module import (
     ModuleTarget,
     Preparation,
@@ -18,7 +19,9 @@ __all__ = [
     "ModuleTarget",
     "Preparation",
     "TargetConfig",
+    "as_target",
     "device_of",
+    "load_target",
     "load_torchvision_weights",
     "masks_for",
     "probe",

@@ -55,8 +55,8 @@ def no_network():
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tiny` (a generator with thick layers, synthesis, a target), `fog`, a CycleGAN that brightens and darkens, and `everywhere`, a segmenter
-    that takes the whole image for lungs."""
+    """`tiny` (a generator, synthesis, a target), `fog`, a CycleGAN that brightens and darkens, and `everywhere`,
+    a segmenter that takes the whole image for lungs."""
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("checkpoints")
     config = GeneratorConfig(resolution=SIZE, grid=32, backbone="small", width=8, layer_width=8, code_dim=8)

@@ -21,7 +21,7 @@ from gan_explain.targets import TargetConfig
 Invoke = Callable[..., Result]
 Save = Callable[..., Path]
 CLASSES = ("--classes", "normal,covid")
-MODELS = ("--checkpoint", "tiny", "--segmenter", "everywhere")
+MODELS = ("--generator", "tiny", "--segmenter", "everywhere")
 
 
 class Brightness(nn.Module):

@@ -29,14 +29,14 @@ def files(folder: Path) -> set[str]:
 
 @pytest.fixture
 def refused(invoke: Invoke, world: Path) -> Callable[..., str]:
-    """Run a command that must fail with a code; returns its one error line."""
+    """Run a command that must fail with a code; returns its one error line (remarks on the image may stand before it)."""
 
     def call(code: int, *args: object) -> str:
         before = files(world)
         result = invoke(*args)
         assert result.exit_code == code, result.stderr
         assert result.stdout == ""
-        lines = result.stderr.strip().splitlines()
+        lines = [line for line in result.stderr.strip().splitlines() if not line.startswith("warning: ")]
         assert len(lines) == 1, result.stderr
         assert lines[0].startswith("error: ")
         assert "Traceback" not in result.stderr
@@ -98,7 +98,7 @@ def test_jpeg_cut_in_half(refused: Callable[..., str], positive: Path) -> None:
 def test_colour_photograph(refused: Callable[..., str], invoke: Invoke, world: Path) -> None:
     path = photograph(world / "holiday.jpg")
     assert "colour photograph" in refused(DATA, "interpolate", path)
-    assert invoke("interpolate", path, "--force", "--steps", 3, "--size", 256).exit_code == OK
+    assert invoke("interpolate", path, "--force", "--steps", 3, "--film-size", 256).exit_code == OK
 
 
 def test_gray_image_stored_as_rgb_is_fine(invoke: Invoke, negative: Path) -> None:
@@ -141,6 +141,8 @@ def test_reference_and_between_are_checked_too(refused: Callable[..., str], nega
         ("--between", "negative.png", "negative.png", "--pathology", "prior"),
         ("negative.png", "--pathology", "worst"),
         ("negative.png", "--pathology", "from:"),
+        ("--pathology", "own"),
+        ("negative.png", "--size", "63"),
         ("negative.png", "--steps", "1"),
         ("negative.png", "--min-strength", "2"),
         ("negative.png", "--max-strength", "nan"),
@@ -178,7 +180,7 @@ def test_full_disk_leaves_nothing(refused: Callable[..., str], negative: Path, m
 
 
 def test_checkpoint_that_does_not_exist(refused: Callable[..., str], negative: Path) -> None:
-    assert "no checkpoint 'cxr999'" in refused(DATA, "interpolate", negative, "--checkpoint", "cxr999")
+    assert "no checkpoint 'cxr999'" in refused(DATA, "interpolate", negative, "--generator", "cxr999")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "config.json"])
@@ -186,11 +188,11 @@ def test_checkpoint_cut_in_half(refused: Callable[..., str], negative: Path, wor
     shutil.copytree(checkpoints / "tiny", world / "half")
     data = (world / "half" / name).read_bytes()
     (world / "half" / name).write_bytes(data[: len(data) // 2])
-    assert name in refused(DATA, "interpolate", negative, "--checkpoint", "half")
+    assert name in refused(DATA, "interpolate", negative, "--generator", "half")
 
 
 def test_checkpoint_of_another_kind(refused: Callable[..., str], negative: Path) -> None:
-    refused(DATA, "interpolate", negative, "--checkpoint", "everywhere")
+    refused(DATA, "interpolate", negative, "--generator", "everywhere")
     refused(DATA, "interpolate", negative, "--segmenter", "tiny")
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from gan_explain.cli import main
-from gan_explain.cli.models import digest
-from gan_explain.cli.patients import strengths_between
-from gan_explain.image import read_image
+from gan_explain.counterfactual import even_strengths
+from gan_explain.image import clip_percentile, quantize16, read_image
 from gan_explain.render import load_traversal
 
 Invoke = Callable[..., Result]
-FEW = ("--steps", 5, "--size", 256)
+FEW = ("--steps", 5, "--film-size", 256)
 FILES = {
     "classes.csv", "code.npy", "frames", "layer.npy", "lungs.png", "response_curve.csv", "response_curve.png", "run.json",
     "strip.png", "structure.png", "transition.gif", "transition.mp4", "traversal.json",
@@ -50,7 +53,7 @@ def test_negative_becomes_positive_and_everything_is_written(invoke: Invoke, neg
 
 
 def test_charted_probabilities_are_those_of_the_saved_frames(invoke: Invoke, negative: Path, world: Path) -> None:
-    assert invoke("interpolate", negative, *FEW, "--out", "film").exit_code == 0
+    assert invoke("interpolate", negative, *FEW, "--size", 64, "--out", "film").exit_code == 0
     with open(world / "film" / "response_curve.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["strength", "probability"]
@@ -87,8 +90,8 @@ def test_no_image_means_one_synthetic_patient_by_seed(invoke: Invoke, world: Pat
     assert invoke("interpolate", *FEW, "--out", "b", "--sample", 1).exit_code == 0
     assert invoke("interpolate", *FEW, "--out", "c", "--seed", 1).exit_code == 0
     first, second, other = (load_traversal(world / name) for name in "abc")
-    assert (first.frames == second.frames).all()
-    assert not (first.frames == other.frames).all()
+    assert torch.equal(first.frames.stack(), second.frames.stack())
+    assert not torch.equal(first.frames.stack(), other.frames.stack())
 
 
 def test_several_synthetic_patients_have_folders_and_a_sheet(invoke: Invoke, world: Path) -> None:
@@ -96,11 +99,12 @@ def test_several_synthetic_patients_have_folders_and_a_sheet(invoke: Invoke, wor
     assert names(world / "many") == {"sample_000", "sample_001", "sheet.png", "response_curves.png", "run.json"}
     assert names(world / "many" / "sample_001") == FILES - {"run.json"}
     assert invoke("interpolate", "--seed", 1, *FEW, "--out", "one").exit_code == 0
-    assert (load_traversal(world / "many" / "sample_001").frames == load_traversal(world / "one").frames).all()
+    again, alone = load_traversal(world / "many" / "sample_001"), load_traversal(world / "one")
+    assert torch.equal(again.frames.stack(), alone.frames.stack())
 
 
 def test_pathology_minimal_crosses_at_one(invoke: Invoke, negative: Path) -> None:
-    result = invoke("interpolate", negative, "--pathology", "minimal", "--steps", 31, "--size", 256, "--json")
+    result = invoke("interpolate", negative, "--pathology", "minimal", "--steps", 31, "--film-size", 256, "--json")
     assert result.exit_code == 0, result.stderr
     (patient,) = json.loads(result.stdout)["patients"]
     assert patient["pathology"] == "minimal"
@@ -122,16 +126,23 @@ def test_between_starts_healthy_at_a_negative(invoke: Invoke, negative: Path, po
 
 
 def test_target_is_the_checkpoints_own_unless_named(world: Path, negative: Path) -> None:
-    args = ["interpolate", str(negative), "--checkpoint", "tiny", "--segmenter", "everywhere", "--steps", "3", "--size", "256"]
+    args = [
+        "interpolate",
+        str(negative),
+        "--generator",
+        "tiny",
+        "--segmenter",
+        "everywhere",
+        "--steps",
+        "3",
+        "--film-size",
+        "256",
+    ]
     result = CliRunner().invoke(main, [*args, "--out", "film"])
     assert result.exit_code == 0, result.stderr
     run = json.loads((world / "film" / "run.json").read_text())
     assert run["target"]["spec"] == "checkpoint:tiny"
     assert load_traversal(world / "film").positive == ("covid",)
-
-
-def test_free_layer(invoke: Invoke, negative: Path) -> None:
-    assert invoke("interpolate", negative, "--confine", "free", *FEW).exit_code == 0
 
 
 def test_run_json_says_how_it_was_made(invoke: Invoke, negative: Path, world: Path) -> None:
@@ -141,8 +152,10 @@ def test_run_json_says_how_it_was_made(invoke: Invoke, negative: Path, world: Pa
     assert run["seed"] == 7
     assert run["device"] == "cpu"
     assert run["options"]["steps"] == 5
-    assert run["data"] == {f"radiograph {digest(negative)[:8]}": digest(negative)}
-    assert run["checkpoint"]["sha256"]
+    digest = hashlib.sha256(negative.read_bytes()).hexdigest()
+    assert run["data"] == {f"radiograph {digest[:8]}": digest}
+    assert run["fit"][f"radiograph {digest[:8]}"]["kept"] == [96, 96]
+    assert run["generator"]["sha256"]
     assert run["target"]["positive"] == ["covid", "pneumonia"]
     assert {"python", "torch", "numpy"} <= set(run["versions"])
     assert set(run["files"]) == {
@@ -151,7 +164,7 @@ def test_run_json_says_how_it_was_made(invoke: Invoke, negative: Path, world: Pa
 
 
 def test_second_run_replaces_the_first_and_leaves_other_files(invoke: Invoke, negative: Path, world: Path) -> None:
-    assert invoke("interpolate", negative, "--steps", 7, "--size", 256, "--out", "film").exit_code == 0
+    assert invoke("interpolate", negative, "--steps", 7, "--film-size", 256, "--out", "film").exit_code == 0
     (world / "film" / "note.txt").write_text("mine")
     assert invoke("interpolate", negative, *FEW, "--out", "film").exit_code == 0
     assert len(list((world / "film" / "frames").iterdir())) == 5
@@ -176,9 +189,76 @@ def test_without_ffmpeg_there_is_a_gif_and_a_word_about_it(
 
 
 def test_strengths_pass_through_one() -> None:
-    assert 1.0 in strengths_between(0, 1.5, 33)
-    assert strengths_between(0, 1.5, 33).diff().min() > 0
-    assert strengths_between(0, 1.5, 31).tolist() == pytest.approx([0.05 * i for i in range(31)])
-    assert 1.0 in strengths_between(0.99, 1.5, 3)
-    assert strengths_between(0.2, 0.8, 3).tolist() == pytest.approx([0.2, 0.5, 0.8])
-    assert strengths_between(0, 1.5, 2).tolist() == [0, 1.5]
+    assert 1.0 in even_strengths(0, 1.5, 33)
+    assert even_strengths(0, 1.5, 33).diff().min() > 0
+    assert even_strengths(0, 1.5, 31).tolist() == pytest.approx([0.05 * i for i in range(31)])
+    assert 1.0 in even_strengths(0.99, 1.5, 3)
+    assert even_strengths(0.2, 0.8, 3).tolist() == pytest.approx([0.2, 0.5, 0.8])
+    assert even_strengths(0, 1.5, 2).tolist() == [0, 1.5]
+
+
+# -- the radiograph as it came ------------------------------------------------------------------------------------------------
+
+
+def wide(path: Path, brightness: float, height: int = 90, width: int = 150) -> Path:
+    """A 16-bit ramp that is not square."""
+    ramp = np.linspace(0, 1, width) ** (1 / brightness - 1)
+    Image.fromarray((65535 * np.tile(ramp, (height, 1)) + 0.5).astype(np.uint16)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(("brightness", "pathology", "strength"), [(0.4, "prior", 0.0), (0.8, "own", 1.0)])
+def test_the_end_that_is_the_input_is_it_on_the_16_bit_grid(
+    invoke: Invoke, world: Path, brightness: float, pathology: str, strength: float
+) -> None:
+    """Strength 0 of a negative, strength 1 of a positive: at its own size, not square, as saved and read back."""
+    path = wide(world / "wide.png", brightness)
+    result = invoke("interpolate", path, *FEW, "--out", "film", "--json")
+    assert result.exit_code == 0, result.stderr
+    (patient,) = json.loads(result.stdout)["patients"]
+    assert patient["pathology"] == pathology
+    film = load_traversal(world / "film")
+    frame = film.frames[film.strengths.tolist().index(strength)]
+    expected = quantize16(torch.from_numpy(clip_percentile(read_image(path))))[None]
+    assert frame.shape == (1, 90, 150)
+    assert torch.equal(frame, expected)
+    assert film.at(strength) == pytest.approx(patient["input_probability"], abs=1e-6)
+    assert not torch.equal(film.frames[4], expected)
+
+
+def test_a_longer_side_may_be_asked_for(invoke: Invoke, world: Path) -> None:
+    path = wide(world / "wide.png", 0.4)
+    assert invoke("interpolate", path, *FEW, "--size", 75, "--out", "film").exit_code == 0
+    assert load_traversal(world / "film").frames[0].shape == (1, 64, 75)  # no side below 64
+    assert invoke("interpolate", path, *FEW, "--size", "small").exit_code == 2
+    assert invoke("interpolate", path, *FEW, "--size", 10).exit_code == 2
+
+
+def test_each_file_is_opened_once(invoke: Invoke, negative: Path, positive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    real = io.open
+
+    def counted(file: Any, *args: Any, **named: Any) -> Any:
+        opened.append(str(file))
+        return real(file, *args, **named)
+
+    monkeypatch.setattr(io, "open", counted)
+    monkeypatch.setattr("builtins.open", counted)
+    result = invoke("interpolate", negative, "--pathology", f"from:{positive}", "--dry-run")
+    assert result.exit_code == 0, result.stderr
+    assert (opened.count(str(negative)), opened.count(str(positive))) == (1, 1)
+
+
+def test_remarks_are_said_recorded_and_shown(invoke: Invoke, negative: Path, world: Path) -> None:
+    """The segmenter of the small world takes the whole image for lungs."""
+    result = invoke("interpolate", negative, *FEW, "--out", "film")
+    assert "the lungs reach the border of the image" in result.stderr
+    (remarks,) = json.loads((world / "film" / "run.json").read_text())["remarks"].values()
+    assert remarks == list(load_traversal(world / "film").remarks)
+
+
+def test_steered_and_own(invoke: Invoke, negative: Path) -> None:
+    for kind in ("steered", "own"):
+        result = invoke("interpolate", negative, "--pathology", kind, *FEW, "--json")
+        assert result.exit_code == 0, result.stderr
+        assert json.loads(result.stdout)["patients"][0]["pathology"] == kind

@@ -78,7 +78,7 @@ def test_an_image_is_called_by_its_content(invoke: Invoke, negative: Path, world
 
 
 def test_a_dry_run_makes_no_salt(invoke: Invoke, world: Path) -> None:
-    models = ("--checkpoint", "tiny", "--segmenter", "everywhere", "--target", "brightness_target:Brightness")
+    models = ("--generator", "tiny", "--segmenter", "everywhere", "--target", "brightness_target:Brightness")
     args = ("evaluate", *models, "--data", "phantom:n=60", "--limit", 2, "--dry-run", "--salt", "deep/salt")
     assert invoke(*args).exit_code == 0
     assert not (world / "deep").exists()

@@ -12,10 +12,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from gan_explain.counterfactual import Traversal
+from gan_explain.counterfactual.frames import layered
 from gan_explain.image import quantize16
-from gan_explain.optics import compose
 from gan_explain.render.report import Picture
-from gan_explain.types import Traversal
 
 SIDE, TAU = 16, 0.8
 
@@ -29,7 +29,7 @@ def traversal() -> Traversal:
     strengths = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5])
     p = strengths / 1.5
     return Traversal(
-        frames=quantize16(torch.stack([compose(structure, layer, float(s)) for s in strengths])),
+        frames=layered(quantize16(structure), layer, strengths),
         strengths=strengths,
         probability=p,
         class_probability=torch.stack([1 - p, 0.75 * p, 0.25 * p], 1),
@@ -40,7 +40,11 @@ def traversal() -> Traversal:
         classes=("normal", "pneumonia", "covid"),
         positive=("covid", "pneumonia"),
         operating_point=0.4,
-        clamped=0.125,
+        name="a patient",
+        pathology="prior",
+        input=0.0,
+        facts={"load": 0.1},
+        remarks=("only one lung was found",),
     )
 
 

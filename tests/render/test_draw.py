@@ -13,13 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_explain.counterfactual import Counterfactual, Frames, Traversal
+from gan_explain.counterfactual.frames import stored
 from gan_explain.render import (
-    BETWEEN,
-    BLEND,
-    HEALED,
-    STRENGTH,
-    Axis,
+    axis_of,
     positive_label,
+    reduced,
     write_curve,
     write_curves,
     write_sheet,
@@ -27,10 +26,9 @@ from gan_explain.render import (
     write_strips,
 )
 from gan_explain.render.curves import beside, draw_curve
-from gan_explain.render.draw import ACCENT, FAINTEST, enlarge, heat, overlay
+from gan_explain.render.draw import ACCENT, BETWEEN, BLEND, FAINTEST, HEALED, STRENGTH, enlarge, heat, overlay, smooth
 from gan_explain.render.sheet import GAP
-from gan_explain.render.strip import pick, verdict
-from gan_explain.types import Traversal
+from gan_explain.render.strip import draw_counterfactual, pick, verdict
 
 SIDE, TAU = 16, 0.8  # as in conftest
 
@@ -41,7 +39,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def test_heat_is_one_minus_transmission(traversal: Traversal) -> None:
-    found = heat(traversal, STRENGTH)
+    found = heat(traversal)
     assert found.alpha[0].abs().max() == 0
     assert found.alpha[4, 0, 0, 0] == pytest.approx(1 - math.exp(-TAU))
     assert found.alpha[4, 0, 0, -1] == 0
@@ -50,15 +48,15 @@ def test_heat_is_one_minus_transmission(traversal: Traversal) -> None:
 
 
 def test_heat_read_from_frames_is_the_same(traversal: Traversal) -> None:
-    assert torch.allclose(heat(traversal, BETWEEN).alpha, heat(traversal, STRENGTH).alpha, atol=1e-4)
+    assert torch.allclose(heat(replace(traversal, pathology="between")).alpha, heat(traversal).alpha, atol=1e-4)
 
 
 def test_faint_layer_stays_faint(traversal: Traversal) -> None:
-    assert heat(replace(traversal, layer=traversal.layer / 100), STRENGTH).scale == FAINTEST
+    assert heat(replace(traversal, layer=traversal.layer / 100)).scale == FAINTEST
 
 
 def test_layer_that_darkens_is_signed(traversal: Traversal) -> None:
-    assert heat(replace(traversal, layer=-traversal.layer), STRENGTH).signed
+    assert heat(replace(traversal, layer=-traversal.layer)).signed
 
 
 def test_overlay_leaves_what_has_no_layer_and_warms_or_cools_the_rest() -> None:
@@ -164,15 +162,80 @@ def test_sheet_of_uneven_rows_and_labels(tmp_path: Path) -> None:
         write_sheet([], tmp_path / "sheet.png")
 
 
-@pytest.mark.parametrize("axis", [BLEND, HEALED])
-def test_the_heat_of_a_blend_is_what_its_frames_say(axis: Axis, traversal: Traversal) -> None:
+@pytest.mark.parametrize("pathology", ["to_positive", "to_negative"])
+def test_the_heat_of_a_blend_is_what_its_frames_say(pathology: str, traversal: Traversal) -> None:
     """The layer of a blend is a difference of pixels, not an optical thickness: it is not taken for one."""
     start, end = torch.full((1, 4, 4), 0.2), torch.full((1, 4, 4), 0.6)
     end[:, 2:] = 0.1
     frames = torch.stack([start, start + 0.5 * (end - start), end])
-    blend = replace(traversal, frames=frames, strengths=torch.tensor([0.0, 0.5, 1.0]), layer=end - start, structure=start)
-    found = heat(blend, axis)
+    blend = replace(
+        traversal, frames=stored(frames), strengths=torch.tensor([0.0, 0.5, 1.0]), layer=end - start, structure=start,
+        pathology=pathology,
+    )  # fmt: skip
+    found = heat(blend)
     assert found.signed
     assert found.alpha[2, 0, 0, 0].item() == pytest.approx(0.4 / 0.8)  # half of the way to white
     assert found.alpha[2, 0, 3, 0].item() == pytest.approx(-0.1 / 0.2)  # half of the way to black
     assert found.alpha[0].abs().max() == 0
+
+
+def test_the_axis_follows_from_the_pathology(traversal: Traversal) -> None:
+    kinds = ("prior", "own", "from", "between", "to_positive", "to_negative")
+    axes = [axis_of(replace(traversal, pathology=kind)) for kind in kinds]
+    assert axes == [STRENGTH, STRENGTH, STRENGTH, BETWEEN, BLEND, HEALED]
+
+
+# -- large and not square -----------------------------------------------------------------------------------------------------
+
+
+def test_an_image_that_is_not_square_keeps_its_shape() -> None:
+    wide = torch.full((1, 20, 40), 0.5)
+    pixels = enlarge(wide, 64)
+    assert pixels.shape == (64, 64, 3)
+    assert (pixels[16:48] == 128).all()
+    assert (pixels[:16] == 0).all()
+    assert (pixels[48:] == 0).all()
+    assert (enlarge(wide.transpose(1, 2), 64) == pixels.transpose(1, 0, 2)).all()
+    assert (smooth(wide, 64) > 0).sum() == 32 * 64
+
+
+def test_a_layer_lies_where_it_is_on_an_image_that_is_not_square(traversal: Traversal, tmp_path: Path) -> None:
+    structure, layer = torch.full((1, 40, 20), 0.3), torch.zeros(1, 40, 20)
+    layer[:, 20:] = 1
+    film = replace(traversal, frames=stored(structure.repeat(7, 1, 1, 1)), structure=structure, layer=layer, lungs=layer)
+    write_strip(film, tmp_path / "strip.png", columns=2, side=64)
+    below = read(tmp_path / "strip.png")[22 + 64 + 44 :][:64, 20 + 70 : 20 + 70 + 64].astype(int)
+    warm = below[:, :, 0] > below[:, :, 2] + 60
+    assert warm[36:60, 20:44].all()  # the lower half of the image, which is 32 pixels wide
+    assert not warm[:28].any()
+    assert not warm[:, :14].any()
+
+
+def test_a_traversal_is_reduced_frame_by_frame(traversal: Traversal) -> None:
+    alive, most = 0, 0
+
+    class Counted(torch.Tensor):
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    def make(i: int) -> torch.Tensor:
+        nonlocal alive, most
+        alive += 1
+        most = max(most, alive)
+        return torch.full((1, 300, 200), i / 7).as_subclass(Counted)
+
+    large = torch.zeros(1, 300, 200)
+    film = replace(traversal, frames=Frames(make, 7), structure=large, layer=large, lungs=large)
+    small = reduced(film, 30, [0, 3, 6])
+    assert [tuple(frame.shape) for frame in small.frames] == [(1, 30, 20)] * 3
+    assert small.strengths.tolist() == [0.0, 0.75, 1.5]
+    assert small.layer.shape == small.lungs.shape == (1, 30, 20)
+    assert float(small.frames[2].mean()) == pytest.approx(6 / 7)
+    assert most < 7
+
+
+def test_a_counterfactual_is_drawn_beside_its_structure() -> None:
+    plain = torch.full((1, 1, 32, 24), 0.4)
+    found = Counterfactual(plain, 0.5 * torch.ones_like(plain), plain + 0.2, 0.2, 0.7, True, "prior")
+    assert draw_counterfactual(found, side=64).size == (2 * 20 + 3 * 70 - 6, 34 + 64 + 34)

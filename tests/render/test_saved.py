@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from gan_explain.counterfactual import Frames, Traversal
+from gan_explain.counterfactual.frames import stored
 from gan_explain.render import load_traversal, save_traversal
-from gan_explain.types import DataError, Traversal
+from gan_explain.types import DataError
 
 
 def test_round_trip_to_the_bit(traversal: Traversal, tmp_path: Path) -> None:
@@ -20,6 +23,8 @@ def test_round_trip_to_the_bit(traversal: Traversal, tmp_path: Path) -> None:
         before, after = getattr(traversal, field.name), getattr(again, field.name)
         if isinstance(before, torch.Tensor):
             assert torch.equal(before, after), field.name
+        elif isinstance(before, Frames):
+            assert torch.equal(before.stack(), after.stack())
         else:
             assert before == after, field.name
     assert again.crossing == traversal.crossing == pytest.approx(0.6)
@@ -45,8 +50,10 @@ def test_frames_sort_beyond_a_thousand(traversal: Traversal, tmp_path: Path) -> 
     strengths = torch.linspace(0, 1, 1001)
     frames = torch.linspace(0, 1, 1001).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
     p = torch.zeros(1001, 3)
-    save_traversal(replace(traversal, frames=frames, strengths=strengths, probability=p[:, 0], class_probability=p), tmp_path)
-    assert load_traversal(tmp_path).frames[:, 0, 0, 0].diff().min() > 0
+    save_traversal(
+        replace(traversal, frames=stored(frames), strengths=strengths, probability=p[:, 0], class_probability=p), tmp_path
+    )
+    assert load_traversal(tmp_path).frames.stack()[:, 0, 0, 0].diff().min() > 0
 
 
 @pytest.mark.parametrize(
@@ -72,5 +79,26 @@ def test_newer_schema_is_refused(traversal: Traversal, tmp_path: Path) -> None:
     save_traversal(traversal, tmp_path)
     manifest = json.loads((tmp_path / "traversal.json").read_text())
     (tmp_path / "traversal.json").write_text(json.dumps({**manifest, "schema_version": 99}))
-    with pytest.raises(DataError, match="schema_version 1"):
+    with pytest.raises(DataError, match="schema_version 2"):
         load_traversal(tmp_path)
+
+
+def test_frames_are_written_and_read_one_at_a_time(traversal: Traversal, tmp_path: Path) -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    def make(i: int) -> torch.Tensor:
+        nonlocal most
+        frame = torch.full((1, 8, 8), i / 7)
+        alive.append(weakref.ref(frame))
+        most = max(most, sum(each() is not None for each in alive))
+        return frame
+
+    save_traversal(replace(traversal, frames=Frames(make, 7)), tmp_path)
+    assert len(alive) == 7
+    assert most <= 2
+    again = load_traversal(tmp_path)
+    (tmp_path / "frames" / "006.png").unlink()
+    assert again.frames[0].shape == (1, 8, 8)
+    with pytest.raises(DataError, match=r"006\.png"):
+        again.frames[6]

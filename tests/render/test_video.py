@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from gan_explain.counterfactual import Frames, Traversal
 from gan_explain.render import write_film
 from gan_explain.render.draw import enlarge
 from gan_explain.render.video import HEAD, MARGIN, compose_film
-from gan_explain.types import Traversal
 
 SIDE = 256
 
@@ -101,3 +103,13 @@ def test_same_traversal_gives_the_same_bytes(traversal: Traversal, tmp_path: Pat
 def test_too_small_a_film(traversal: Traversal, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 256"):
         write_film(traversal, tmp_path, side=100)
+
+
+def test_a_large_film_is_the_film_of_its_small_frames(traversal: Traversal) -> None:
+    """Not square either: the image stands in the middle of its place."""
+    large = torch.full((1, 1200, 900), 0.25)
+    film = replace(traversal, frames=Frames(lambda i: large, 7), structure=large, layer=large, lungs=large)
+    for picture in compose_film(film, side=SIDE):
+        panel = picture[HEAD : HEAD + SIDE, MARGIN : MARGIN + SIDE]
+        assert (panel[:, 32:224] == 64).all()
+        assert (panel[:, :32] == 0).all()

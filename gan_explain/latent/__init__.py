@@ -1,1 +1,0 @@
-"""Walking the latent space: encode an image, choose a pathology, traverse its strength."""
