@@ -79,12 +79,12 @@ def test_the_pixel_term_holds_the_first_outputs_to_their_images() -> None:
 
 def test_training_brings_codes_closer_to_their_images(phantoms: Dataset, tmp_path: Path) -> None:
     real = resize(structures(phantoms), 64)
-    config = SynthesisTraining(steps=12, batch_size=2, low_batch=8, low_steps=1, width=8, ema=0.5, r1_every=100)
+    config = SynthesisTraining(steps=20, batch_size=2, low_batch=8, low_steps=1, width=8, ema=0.5, r1_every=100)
     fresh = SynthesisTrainer(real, NETWORK, config).network
 
     def error(network: nn.Module) -> float:
         with torch.no_grad():
             return (resize(network(network.encode(real)), LOW) - resize(real, LOW)).abs().mean().item()  # type: ignore[operator]
 
-    train_synthesis(real, tmp_path / "s", NETWORK, config, LoopConfig(12))
+    train_synthesis(real, tmp_path / "s", NETWORK, config, LoopConfig(20))
     assert error(load_synthesis(tmp_path / "s")) < 0.9 * error(fresh)
