@@ -106,7 +106,7 @@ def load(tau: Tensor, inside: Tensor) -> Tensor:
 
 
 def order_loss(loads: Tensor, healthy: Tensor, source: Tensor) -> Tensor:
-    """Logistic loss over all pairs of a diseased and a healthy radiograph of one source: loads (N,) -> scalar; 0 without pairs."""
+    """Logistic loss over pairs of a diseased and a healthy radiograph of one source: loads (N,) -> scalar; 0 without pairs."""
     pairs = (~healthy)[:, None] & healthy[None] & (source[:, None] == source[None])
     gap = (MARGIN - (loads[:, None] - loads[None])) / SCALE
     return (F.softplus(gap) * pairs).sum() / pairs.sum().clamp(min=1)
