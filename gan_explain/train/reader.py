@@ -25,6 +25,7 @@ from gan_explain.checkpoints import save_part
 from gan_explain.data.labels import NORMAL, canonical
 from gan_explain.data.opacities import Opacities, draw_opacities, draw_tones, move, textured
 from gan_explain.lungs import enlarge, shrink
+from gan_explain.nets.efficientnet_lite import imagenet_features
 from gan_explain.nets.generator import Disentangler
 from gan_explain.nets.reader import PretrainedEncoder, Reader
 from gan_explain.optics import bounded, compose, opacity, take_off
@@ -105,7 +106,7 @@ def load(tau: Tensor, inside: Tensor) -> Tensor:
 
 
 def order_loss(loads: Tensor, healthy: Tensor, source: Tensor) -> Tensor:
-    """Logistic loss over all pairs of a diseased and a healthy radiograph of one source: loads (N,) -> scalar; 0 without pairs."""
+    """Logistic loss over pairs of a diseased and a healthy radiograph of one source: loads (N,) -> scalar; 0 without pairs."""
     pairs = (~healthy)[:, None] & healthy[None] & (source[:, None] == source[None])
     gap = (MARGIN - (loads[:, None] - loads[None])) / SCALE
     return (F.softplus(gap) * pairs).sum() / pairs.sum().clamp(min=1)
@@ -237,9 +238,10 @@ def train_reader(
     """Train the reader of `network` and write the part "generator" of checkpoint `out`; states and sheets are in `out`/reader.
 
     `dataset` has the training images at the network's resolution, with the segmenter's masks. Raises DataError without healthy
-    radiographs.
+    radiographs, CheckpointError where the adversary's ImageNet features are not installed.
     """
-    trainer = ReaderTrainer(dataset, network, config)
+    features = imagenet_features().to(config.device) if config.adversary else None
+    trainer = ReaderTrainer(dataset, network, config, features)
     run(trainer, loop, out / "reader", resume=resume)
     trained = trainer.averaged().cpu()
     if is_main():
