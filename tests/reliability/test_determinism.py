@@ -69,7 +69,7 @@ def test_a_training_is_its_seed(command: Command, tmp_path: Path) -> None:
 
 def test_a_transition_is_its_seed_and_its_chart_is_of_the_frames(command: Command, tmp_path: Path) -> None:
     """Read back from their PNG files and shown to the target again, the frames give the chart's values."""
-    files = twice(command, tmp_path, "interpolate", *MODELS, "--sample", 1, "--steps", 5, "--size", 256)
+    files = twice(command, tmp_path, "interpolate", *MODELS, "--sample", 1, "--steps", 5, "--film-size", 256)
     frames = sorted((tmp_path / "a" / "frames").glob("*.png"))
     images = torch.stack([torch.from_numpy(read_image(frame))[None] for frame in frames])
     lungs = torch.from_numpy(read_image(tmp_path / "a" / "lungs.png"))[None, None].expand(len(images), -1, -1, -1)
