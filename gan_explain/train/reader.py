@@ -81,14 +81,15 @@ class ReaderObjective(nn.Module):
         inside = shrink(lungs, self.reader.grid)
         first = self.reader(images, lungs).float()  # (N, 1, g, g)
         known = first.detach()
-        off = share * bounded(enlarge(known, size), images)
-        laid, healed = compose(images, fine), take_off(images, off)
-        second, third = self.reader(torch.cat([laid, healed]), torch.cat([lungs, lungs])).float().chunk(2)
         ill = ~healthy
+        off = share[ill] * bounded(enlarge(known[ill], size), images[ill])
+        shown = torch.cat([compose(images, fine), take_off(images[ill], off)])
+        second, third = self.reader(shown, torch.cat([lungs, lungs[ill]])).float().split([len(images), len(off)])
+        left = (known[ill] - shrink(off, self.reader.grid)).clamp(min=0)
         terms = {
             "rendered": config.rendered * _distance(second, tau, inside, healthy),
             "additive": config.additive * _distance(second, known + tau, inside, ill),
-            "healed": config.healed * _distance(third, (known - shrink(off, self.reader.grid)).clamp(min=0), inside, ill),
+            "healed": config.healed * _distance(third, left, inside[ill], ill[ill]),
             "clear": config.clear * _distance(first, torch.zeros_like(first), inside, healthy),
         }
         if config.order:
