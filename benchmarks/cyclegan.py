@@ -59,9 +59,7 @@ def main() -> None:
     if options.sheet:
         names = ("negatives", "made positive", "difference x 2", "positives", "healed", "difference x 2")
         write_sheet(rows, options.sheet, rows=names)
-    print(
-        json.dumps({"translation": "tones" if options.tones else options.generator, "split": options.split, "measures": found})
-    )
+    print(json.dumps({"translation": "tones" if options.tones else options.generator, "split": options.split, "measures": found}))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ GENERATORS = {"cyclegan": ("cyclegan",), "gan": ("gan",), "both": ("cyclegan", "
 class Settings:
     """Everything that a result depends on but regime, seed and data. Steps of a batch each; `synthetic`: share of the positive
     draws; `count`: synthetic images of each generator; `sources`: what the layers are laid on; strengths: ranges of lambda;
-    `gan_prior`: share of the layers that are drawn from the prior.
+    `gan_prior`: share of the layers that are drawn from the prior; `generator`: the checkpoint that `Given.generator` is of.
 
     Chosen on val with one seed (100) of the 20-image regime that is not in the table. What made the difference is the strength: a
     full translation is called positive anyway and teaches nothing, half of one lies where the classifier is unsure."""
@@ -64,6 +64,7 @@ class Settings:
     cyclegan_strength: tuple[float, float] = (0.25, 0.6)
     gan_strength: tuple[float, float] = LayerMaker.span
     gan_prior: float = 0.5
+    generator: str = "disease"
     sources: str = "negatives"
     count: int = 150
     synthetic: float = 0.5

@@ -170,9 +170,10 @@ def test_benchmark_runs_and_resumes(invoke: Invoke, world: Path) -> None:
     arms = [json.loads(line)["arm"] for line in path.read_text().splitlines()]
     assert arms == ["none", "classical", "cyclegan", "gan", "both"]
     assert {entry["arm"] for entry in json.loads(again.stdout)["entries"]} == set(arms)
-    other = invoke(*BENCH, "--set", "count=4", "--resume", "--out", "bench")
-    assert other.exit_code == 3
-    assert "expected results of these settings" in other.stderr
+    for changed in (("--set", "count=4"), ("--generator", "disease")):
+        other = invoke(*BENCH, *changed, "--arm", "none", "--resume", "--out", "bench")
+        assert other.exit_code == 3
+        assert "expected results of these settings" in other.stderr
 
 
 @pytest.mark.parametrize(

@@ -179,3 +179,13 @@ def test_bad_images(invoke: Invoke, world: Path, save_image: Callable[..., Path]
         assert result.exit_code == 3, result.stderr
         assert says in result.stderr.splitlines()[-1]
     assert not (world / "e").exists()
+
+
+def test_lungs_are_asked_for_unless_forced(invoke: Invoke, positive: Path, world: Path) -> None:
+    blind = ("--segmenter", "nowhere", "--generator", "tiny", "--target", "checkpoint:tiny#target")
+    result = invoke("explain", positive, *blind, "--out", "e")
+    assert result.exit_code == 3
+    assert "found lungs on 0.0%" in result.stderr.splitlines()[-1]
+    forced = invoke("explain", positive, *blind, "--method", "all", "--force", "--out", "e")
+    assert forced.exit_code == 0, forced.stderr
+    assert not np.load(world / "e" / "reader.npy", allow_pickle=False).any()  # no lungs, no disease in them

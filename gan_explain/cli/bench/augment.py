@@ -93,7 +93,7 @@ def augment(
     from gan_explain.types import DataError
 
     secret = Salt(run, salt, fills=True)
-    wanted = settings_of(bench.Settings(), overrides)
+    wanted = replace(settings_of(bench.Settings(), overrides), generator=generator)
     everything = open_included(run, data, resolution, ())
     train, asked = _sides(everything, include)
     cases = [bench.Case(images, seed) for images, seeds in chosen for seed in range(seeds)][share[0] - 1 :: share[1]]
