@@ -192,7 +192,7 @@ def _follows(answer: Entry, who: str, way: str, when: str, null: str) -> str:
         return f"{who} does not follow the disease as asked: {answer['why']}."
     numbers = (
         f"p {way} in {share(share_)} of {share_['n']} images, by {interval(change)} on average, "
-        f"{interval(excess)} more than {null}"
+        f"{_beyond(excess)} than {null}"
     )
     if answer["answer"] == "pass":
         return f"{who} follows the disease when {when}: {numbers}."
@@ -202,6 +202,14 @@ def _follows(answer: Entry, who: str, way: str, when: str, null: str) -> str:
     tail = " What moves it is the load, not the shape of disease." if found == "follows" else ""
     asked = f"(asked: at least {percent(share_['threshold'])} % and {number(change['threshold'])}, more than the random layer)"
     return f"{who} {found} the disease when {when}: {numbers} {asked}.{tail}"
+
+
+def _beyond(excess: Entry) -> str:
+    """0.12 [0.10, 0.14] more; 0.12 [0.10, 0.14] less, where it is below 0."""
+    if excess["value"] >= 0:
+        return f"{interval(excess)} more"
+    low, high = (None if excess[end] is None else -excess[end] for end in ("high", "low"))
+    return f"{interval({'value': -excess['value'], 'low': low, 'high': high})} less"
 
 
 def _monotone(document: Mapping[str, Any], answer: Entry, who: str) -> str:
