@@ -21,6 +21,7 @@ from gan_explain.audit.thresholds import (
     IDS,
     LEAST_IN_SOURCE,
     QUESTIONS,
+    READER,
     Question,
 )
 from gan_explain.audit.wording import interval, listed, number, percent, share
@@ -101,6 +102,8 @@ def _answer(question: Question, checks: Sequence[Check], measures: Measures) -> 
     """The answer of a question and why, from its checks."""
     broken = [each for each in checks if each["answer"] == "fail"]
     unsure = [each for each in checks if each["answer"] == "abstain"]
+    if broken and question.id in ("disease", "healing") and check(READER, measures.get(READER.measure))["answer"] == "fail":
+        return "abstain", "what the generator reads does not follow rendered disease: what it lays on and takes off may be none"
     if broken:
         return "fail", "; ".join(map(_sentence, broken))
     if question.id == "outside" and _unseen(measures):

@@ -53,10 +53,10 @@ def test_bad_calls_everywhere_are_not_put_down_to_the_source(made: SimpleNamespa
 def test_a_good_target_is_praised_with_numbers(made: SimpleNamespace) -> None:
     found = lines(made, made.balanced())
     assert found[0] == (
-        "checkpoint:it follows the disease when real patients' disease is laid on: p rises in 95 % [92, 98] of 100 images, by "
+        "checkpoint:it follows the disease: when real patients' disease is laid on, p rises in 95 % [92, 98] of 100 images, by "
         "0.30 [0.27, 0.33] on average, 0.12 [0.10, 0.14] more than a random smooth layer of equal load does."
     )
-    assert found[1].startswith("It follows the disease when the disease is taken off: p falls in 97 %")
+    assert found[1].startswith("It follows the disease: when the disease is taken off, p falls in 97 %")
     assert any(
         line.startswith("It responds to opacities in the lungs: with opacities rendered into them, p rises in 98 %")
         for line in found
