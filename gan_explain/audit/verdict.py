@@ -19,6 +19,7 @@ from gan_explain.audit.thresholds import (
     FREE_MOVES,
     FREE_OUTSIDE,
     IDS,
+    LEAST_IMAGES,
     LEAST_IN_SOURCE,
     QUESTIONS,
     READER,
@@ -87,10 +88,12 @@ def _checks(question: Question, measures: Measures, judges: Sequence[str], has_f
             if not keys:
                 yield check(limit, {"value": None, "reason": "no other networks were given as judges"})
         elif name == "persistence":
-            for key in (f"{name}.{disturbance}{way}" for way in ("", ".healed") for disturbance in DISTURBANCES):
-                if not key.endswith(".healed") or measures.get(key, {}).get("value") is not None:
-                    words = f"{limit.words} ({key.removeprefix('persistence.')})"
-                    yield check(replace(limit, measure=key, words=words), measures.get(key) or measures.get(name))
+            keys = {f"{name}.{each}{way}": each + way for way in ("", ".healed") for each in DISTURBANCES}
+            for key, words in keys.items():
+                if measures.get(key, {}).get("n", 0) >= LEAST_IMAGES:  # where so many flips are there to survive
+                    yield check(replace(limit, measure=key, words=f"{limit.words} ({words})"), measures[key])
+            if name in measures:
+                yield check(limit, measures[name])
         else:
             for source, found in sorted(measures.get(name, {}).get("by", {}).items()):
                 if found.get("value") is not None and found.get("patients", found.get("n", 0)) >= LEAST_IN_SOURCE:

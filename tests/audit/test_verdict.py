@@ -189,6 +189,13 @@ def test_judges_that_cannot_judge_are_left_out_where_another_can(made: SimpleNam
     assert "no other networks were given" in why(measures, "explanation", judges=[])
 
 
+def test_few_flips_are_not_asked_to_survive(made: SimpleNamespace) -> None:
+    few = {**made.balanced(), "persistence.blur": made.m(0.0, n=3), "persistence.blur.healed": made.null("no sample has a value")}
+    assert answers(few)["explanation"] == "pass"
+    quick = {key: found for key, found in few.items() if not key.startswith("persistence")}
+    assert answers({**quick, "persistence": made.null("a quick audit does not measure it")})["explanation"] == "abstain"
+
+
 def test_shuffled_weights_are_not_asked_of_a_target_that_has_none_to_shuffle(made: SimpleNamespace) -> None:
     assert (
         answers({**made.balanced(), "null.shuffled.flip": made.null("the weights cannot be shuffled")})["explanation"] == "pass"
