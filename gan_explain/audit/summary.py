@@ -176,32 +176,39 @@ def _informed(document: Mapping[str, Any], answer: Entry, who: str) -> str:
 
 
 def _disease(document: Mapping[str, Any], answer: Entry, who: str) -> str:
-    return _follows(answer, who, "rises", "real patients' disease is laid on", "a random smooth layer of equal load does")
+    return _follows(answer, who, "rises when real patients' disease is laid on", "a random smooth layer of equal load does")
 
 
 def _healing(document: Mapping[str, Any], answer: Entry, who: str) -> str:
-    return _follows(answer, who, "falls", "the disease is taken off", "taking a random smooth layer of equal load off does")
+    return _follows(answer, who, "falls when the disease is taken off", "taking a random smooth layer of equal load off does")
 
 
-def _follows(answer: Entry, who: str, way: str, when: str, null: str) -> str:
+def _follows(answer: Entry, who: str, what: str, null: str) -> str:
     """Whether p follows the disease: in how many images, by how much, by how much more than under the null."""
     if answer["answer"] == "abstain":
-        return f"Whether p of {'it' if who == 'It' else who} {way} when {when} stays open: {answer['why']}."
+        return f"Whether p of {'it' if who == 'It' else who} {what} stays open: {answer['why']}."
     change, share_, excess = answer["checks"]
     if None in (change["value"], share_["value"], excess["value"]):
         return f"{who} does not follow the disease as asked: {answer['why']}."
+    way, _, when = what.partition(" ")
     numbers = (
-        f"p {way} in {share(share_)} of {share_['n']} images, by {interval(change)} on average, "
-        f"{interval(excess)} more than {null}"
+        f"p {way} in {share(share_)} of {share_['n']} images, by {interval(change)} on average, {_beyond(excess)} than {null}"
     )
     if answer["answer"] == "pass":
-        return f"{who} follows the disease when {when}: {numbers}."
-    found = "follows"
-    if change["answer"] == "fail" or share_["answer"] == "fail":
-        found = "hardly follows" if (change["low"] or 0) > 0 else "does not follow"
-    tail = " What moves it is the load, not the shape of disease." if found == "follows" else ""
+        return f"{who} follows the disease: {when}, {numbers}."
+    enough = change["answer"] != "fail" and share_["answer"] != "fail"
+    found = "follows" if enough else "hardly follows" if (change["low"] or 0) > 0 else "does not follow"
+    tail = " What moves it is the load, not the shape of disease." if enough else ""
     asked = f"(asked: at least {percent(share_['threshold'])} % and {number(change['threshold'])}, more than the random layer)"
-    return f"{who} {found} the disease when {when}: {numbers} {asked}.{tail}"
+    return f"{who} {found} the disease: {when}, {numbers} {asked}.{tail}"
+
+
+def _beyond(excess: Entry) -> str:
+    """0.12 [0.10, 0.14] more; 0.12 [0.10, 0.14] less, where it is below 0."""
+    if excess["value"] >= 0:
+        return f"{interval(excess)} more"
+    low, high = (None if excess[end] is None else -excess[end] for end in ("high", "low"))
+    return f"{interval({'value': -excess['value'], 'low': low, 'high': high})} less"
 
 
 def _monotone(document: Mapping[str, Any], answer: Entry, who: str) -> str:

@@ -52,6 +52,7 @@ FREE_OUTSIDE = Limit("free.outside_share", "at most", 0.5, "the share of the fre
 FREE_MOVES = Limit("rise.free", "at least", 0.05, "the rise of p along the free map")  # below it FREE_OUTSIDE says nothing
 LEAST_EVIDENCE = 0.05  # a statistic whose effect on p is surely more than this is named
 CONTROL = "control.marker.named"  # 1 where the audit named a marker that was planted for it to find
+READER = Limit("reader.veils.rho", "at least", 0.60, "Spearman's rho of the load read and the load rendered")
 EXACT = 1e-6  # below one level of 16 bits
 
 QUESTIONS: tuple[Question, ...] = (
@@ -111,7 +112,7 @@ QUESTIONS: tuple[Question, ...] = (
         (
             Limit("exact.zero", "at most", EXACT, "the largest difference of strength 0 of a negative from the image"),
             Limit("exact.one", "at most", EXACT, "the largest difference of strength 1 of a positive from the image"),
-            Limit("reader.veils.rho", "at least", 0.60, "Spearman's rho of the load read and the load rendered"),
+            READER,
             Limit("reread", "at most", 0.50, "the share of the load taken off that is read again"),
             Limit("transfer.*", "at least", 0.60, "the share whose p rises under another network too", share=True),
             Limit("persistence.*", "at least", 0.90, "the share of flips that survive", share=True),

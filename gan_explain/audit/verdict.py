@@ -19,8 +19,10 @@ from gan_explain.audit.thresholds import (
     FREE_MOVES,
     FREE_OUTSIDE,
     IDS,
+    LEAST_IMAGES,
     LEAST_IN_SOURCE,
     QUESTIONS,
+    READER,
     Question,
 )
 from gan_explain.audit.wording import interval, listed, number, percent, share
@@ -86,10 +88,12 @@ def _checks(question: Question, measures: Measures, judges: Sequence[str], has_f
             if not keys:
                 yield check(limit, {"value": None, "reason": "no other networks were given as judges"})
         elif name == "persistence":
-            for key in (f"{name}.{disturbance}{way}" for way in ("", ".healed") for disturbance in DISTURBANCES):
-                if not key.endswith(".healed") or measures.get(key, {}).get("value") is not None:
-                    words = f"{limit.words} ({key.removeprefix('persistence.')})"
-                    yield check(replace(limit, measure=key, words=words), measures.get(key) or measures.get(name))
+            keys = {f"{name}.{each}{way}": each + way for way in ("", ".healed") for each in DISTURBANCES}
+            for key, words in keys.items():
+                if measures.get(key, {}).get("n", 0) >= LEAST_IMAGES:  # where so many flips are there to survive
+                    yield check(replace(limit, measure=key, words=f"{limit.words} ({words})"), measures[key])
+            if name in measures:
+                yield check(limit, measures[name])
         else:
             for source, found in sorted(measures.get(name, {}).get("by", {}).items()):
                 if found.get("value") is not None and found.get("patients", found.get("n", 0)) >= LEAST_IN_SOURCE:
@@ -101,6 +105,8 @@ def _answer(question: Question, checks: Sequence[Check], measures: Measures) -> 
     """The answer of a question and why, from its checks."""
     broken = [each for each in checks if each["answer"] == "fail"]
     unsure = [each for each in checks if each["answer"] == "abstain"]
+    if broken and question.id in ("disease", "healing") and check(READER, measures.get(READER.measure))["answer"] == "fail":
+        return "abstain", "what the generator reads does not follow rendered disease: what it lays on and takes off may be none"
     if broken:
         return "fail", "; ".join(map(_sentence, broken))
     if question.id == "outside" and _unseen(measures):

@@ -17,7 +17,7 @@ from gan_explain.types import Generator, Record, Segmenter, Target
 
 LEAST_LOAD = 0.03  # mean tau over the lungs below which a donor is passed over
 TRIES = 8  # donors that are read for an image before the one of the largest load is taken
-KEPT = 256  # layers that are remembered
+KEPT = 128  # layers that are remembered
 
 
 class PatientLayers:

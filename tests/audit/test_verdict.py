@@ -152,6 +152,14 @@ def test_a_control_that_was_not_named_forbids_a_pass_but_no_fail(made: SimpleNam
     assert answers(without)["outside"] == "pass"  # where it was not run it is not held against the target
 
 
+def test_a_reader_that_reads_no_disease_forbids_to_say_that_the_target_does_not_follow_it(made: SimpleNamespace) -> None:
+    flat = {**made.balanced(), "rise": made.m(0.0), "heal.fall": made.m(0.0)}
+    assert [name for name in IDS if answers(flat)[name] == "fail"] == ["disease", "healing"]
+    unread = {**flat, "reader.veils.rho": made.m(0.1, 0.0, 0.2)}
+    assert [name for name in IDS if answers(unread)[name] == "fail"] == ["explanation"]
+    assert "may be none" in why(unread, "disease")
+
+
 def test_what_a_free_layer_does_counts_where_it_moves_the_target(made: SimpleNamespace) -> None:
     free = {**made.balanced(), "free.outside_share": made.m(0.9, 0.8, 1.0), "rise.free": made.m(0.7, 0.6, 0.8)}
     assert answers(free, has_free=True)["outside"] == "fail"
@@ -179,6 +187,13 @@ def test_judges_that_cannot_judge_are_left_out_where_another_can(made: SimpleNam
     assert answers(measures, judges=["deaf", "judge"])["explanation"] == "pass"
     assert "judge deaf does not" in why(measures, "explanation", judges=["deaf"])
     assert "no other networks were given" in why(measures, "explanation", judges=[])
+
+
+def test_few_flips_are_not_asked_to_survive(made: SimpleNamespace) -> None:
+    few = {**made.balanced(), "persistence.blur": made.m(0.0, n=3), "persistence.blur.healed": made.null("no sample has a value")}
+    assert answers(few)["explanation"] == "pass"
+    quick = {key: found for key, found in few.items() if not key.startswith("persistence")}
+    assert answers({**quick, "persistence": made.null("a quick audit does not measure it")})["explanation"] == "abstain"
 
 
 def test_shuffled_weights_are_not_asked_of_a_target_that_has_none_to_shuffle(made: SimpleNamespace) -> None:

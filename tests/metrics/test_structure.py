@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gan_explain.metrics.structure import dice, structure, thoracic_width
+from gan_explain.metrics.structure import dice, structure, thoracic_width, widened
 
 
 def lungs(left: slice, right: slice) -> torch.Tensor:
@@ -36,3 +36,10 @@ def test_no_lungs_anywhere_agree_and_have_no_drift() -> None:
     nothing = torch.zeros(1, 1, 8, 8)
     assert dice(nothing, nothing).tolist() == [1]
     assert structure(nothing, nothing)["area_drift"].isnan().all()
+
+
+def test_a_widened_mask_reaches_so_far_and_no_further() -> None:
+    mask = torch.zeros(1, 1, 20, 20)
+    mask[..., 10, 10] = 1
+    assert int(widened(mask, 0.1).sum()) == 25
+    assert float(widened(mask, 0.1)[..., 8, 12]) == 1
