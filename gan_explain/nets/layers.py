@@ -58,7 +58,8 @@ class LayerDecoder(nn.Module):
 
 def unit_strength(codes: Tensor) -> Tensor:
     """(N, d) -> the same directions with |c| / sqrt(d) = 1."""
-    return codes / codes.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
+    unit: Tensor = codes / codes.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
+    return unit
 
 
 class LayerDiscriminator(nn.Module):
