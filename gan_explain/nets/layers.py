@@ -58,8 +58,7 @@ class LayerDecoder(nn.Module):
 
 def unit_strength(codes: Tensor) -> Tensor:
     """(N, d) -> the same directions with |c| / sqrt(d) = 1."""
-    unit: Tensor = codes / codes.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
-    return unit
+    return codes / codes.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
 
 
 class LayerDiscriminator(nn.Module):
