@@ -21,6 +21,7 @@ ROWS, COLUMNS = 40, 24  # of a lung's canonical map
 MARGIN = 0.12  # of a lung's height and width that the map reaches beyond each border
 NARROWEST = 0.3  # of a lung's largest width: rows near apex and base count as at least so wide
 SOFT = 1 / 64  # standard deviation of the soft border, times the side of the image
+DARK = 0.05  # quantile of brightness in the lungs that counts as clear lung
 FAINT = 0.25  # support below which a layer is not scaled up when it is read into canonical coordinates
 
 
@@ -54,6 +55,17 @@ def shrink(images: Tensor, size: int) -> Tensor:
     if images.shape[-2:] == (size, size):
         return images
     return F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+@torch.no_grad()
+def darkest(images: Tensor, lungs: Tensor, size: int = 64) -> Tensor:
+    """How dark clear lung is in each radiograph: the DARK quantile of brightness in the lungs, on a grid of `size` cells a side.
+    images in [0, 1] and lungs (N, 1, H, W) -> (N, 1, 1, 1); 0 without lungs."""
+    inside = shrink(lungs, size).flatten(1) > 0.5
+    ordered = torch.where(inside, shrink(images, size).flatten(1), torch.inf).sort(1).values
+    at = (DARK * (inside.sum(1) - 1).clamp(min=0)).round().long()
+    found = ordered.gather(1, at[:, None])[:, 0]
+    return torch.where(torch.isfinite(found), found, 0.0).view(-1, 1, 1, 1)
 
 
 def enlarge(layers: Tensor, size: tuple[int, int]) -> Tensor:

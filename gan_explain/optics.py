@@ -27,11 +27,13 @@ def compose(structure: Tensor, tau: Tensor, strength: Tensor | float = 1.0) -> T
     return structure + brighter - darker
 
 
-def headroom(images: Tensor) -> Tensor:
-    """The thickness that can be taken off an image (N, 1, H, W) in [0, 1] with nothing clamped, as a smooth map (N, 1, H, W).
+def headroom(images: Tensor, floor: Tensor | float = 0.0) -> Tensor:
+    """The thickness that can be taken off an image (N, 1, H, W) in [0, 1] before its structure is darker than `floor`, a number
+    or (N, 1, 1, 1) in [0, 1), as a smooth map (N, 1, H, W); nothing has to be clamped.
 
-    S >= 0 asks for tau <= -log(1 - x) at every pixel. This is a smooth map below that: the least over cells of the image and
-    their neighbours, interpolated. A layer that really lies on an image is never thicker than its darkest place there.
+    S >= floor asks for tau <= log((1 - floor) / (1 - x)) at every pixel, and for 0 where x is darker. This is a smooth map below
+    that: the least over cells of the image and their neighbours, interpolated. A layer that really lies on an image is never
+    thicker than its darkest place there.
     """
     height, width = images.shape[-2:]
     cell = max(1, -(-max(height, width) // CELLS))
@@ -39,16 +41,16 @@ def headroom(images: Tensor) -> Tensor:
     padded = F.pad(images, (0, columns * cell - width, 0, rows * cell - height), mode="replicate")
     least = -F.max_pool2d(-padded, cell)
     least = -F.max_pool2d(F.pad(-least, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    room = -torch.log1p(-least.clamp(0, 1 - 1e-7))
+    room = ((1 - torch.as_tensor(floor).to(images)) / (1 - least.clamp(0, 1 - 1e-7))).log().clamp(min=0)
     if cell == 1:
         return KEPT * room
     smooth = F.interpolate(room, scale_factor=cell, mode="bilinear", align_corners=False)
     return KEPT * smooth[..., :height, :width]
 
 
-def bounded(tau: Tensor, images: Tensor) -> Tensor:
-    """Layers tau >= 0 no thicker than can be taken off the images: (N, 1, H, W) each -> (N, 1, H, W)."""
-    return torch.minimum(tau, headroom(images))
+def bounded(tau: Tensor, images: Tensor, floor: Tensor | float = 0.0) -> Tensor:
+    """Layers tau >= 0 no thicker than can be taken off the images (`headroom`): (N, 1, H, W) each -> (N, 1, H, W)."""
+    return torch.minimum(tau, headroom(images, floor))
 
 
 def take_off(image: Tensor, tau: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.image import check_images, resize
-from gan_explain.lungs import LungFrame, enlarge
+from gan_explain.lungs import LungFrame, darkest, enlarge
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.layers import LayerDecoder, LayerEncoder, unit_strength
 from gan_explain.nets.reader import PretrainedEncoder, Reader, SmallEncoder
@@ -32,6 +32,14 @@ class GeneratorConfig(Config):
     code_dim: int = 32
     layer_width: int = 32  # channels of the layer autoencoder
     labels: tuple[str, ...] = ("covid",)  # labels with a code prior of their own
+
+
+DARKEST = 0.6  # of the brightness of clear lung: no structure is read to be darker
+
+
+def removable(tau: Tensor, images: Tensor, lungs: Tensor) -> Tensor:
+    """The part of layers that can lie on images in [0, 1] with these lungs, (N, 1, H, W) each -> tau (N, 1, H, W)."""
+    return bounded(tau, images, DARKEST * darkest(images, lungs))
 
 
 class Disentangler(nn.Module):
@@ -63,12 +71,12 @@ class Disentangler(nn.Module):
 
     # -- what is on a radiograph ----------------------------------------------------------------------------------------------
     def read(self, images: Tensor, lungs: Tensor) -> Tensor:
-        """The layer found on radiographs -> tau (N, 1, H, W) >= 0, no thicker than can be taken off (`optics.headroom`).
-        ValueError for images that are not (N, 1, H, W), finite and in [0, 1]."""
+        """The layer found on radiographs -> tau (N, 1, H, W) >= 0; what is left under it is no darker than `DARKEST` of the clear
+        lung of the same radiograph. ValueError for images that are not (N, 1, H, W), finite and in [0, 1]."""
         check_images(images)
         size = images.shape[-2], images.shape[-1]
         found = self.reader(resize(images, self.resolution), self.frame_mask(lungs))
-        return bounded(enlarge(found, size), images)
+        return removable(enlarge(found, size), images, lungs)
 
     def frame_mask(self, lungs: Tensor) -> Tensor:
         """Lungs at the reader's size, still in {0, 1}."""
