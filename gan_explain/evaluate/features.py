@@ -28,7 +28,6 @@ PAIRS = {
     "synthetic.positive": ("synthetic positive", "real positive"),
 }
 DISTANCES = {"kid": kid, "frechet": frechet, "density": density, "coverage": coverage}  # of made to real ones
-HELD_OUT = "held-out negative, 32 px"
 FEWEST = 10  # images that a set must have
 
 
@@ -66,11 +65,6 @@ class Features:
         return torch.cat(self.sets[name]) if name in self.sets else torch.empty(0, 0)
 
 
-def thumbnail(images: Tensor, lungs: Tensor | None = None) -> Tensor:
-    """The image itself as its features, at 32 x 32 pixels: (N, 1, H, W) -> (N, 1024)."""
-    return resize(images, 32).flatten(1)
-
-
 def judge_features(judges: Mapping[str, Target]) -> Extractor | None:
     """Features of the first judge that is one of our adapters: a network of the field that is not the one under explanation."""
     for name, judge in judges.items():
@@ -93,7 +87,7 @@ def extractor_name(extractor: Extractor) -> str:
 
 
 def realism(features: Features, extractor: Extractor, seed: int) -> dict[str, Measure]:
-    """kid[EXTRACTOR].PAIR, frechet, density and coverage of generated to real images, for the pairs of which there are images, and
+    """kid[EXTRACTOR].PAIR, frechet, density and coverage of generated to real images, for the pairs of which there are images;
     .floor: the same of as many real images to as many others."""
     measures: dict[str, Measure] = {}
     for pair, names in PAIRS.items():
