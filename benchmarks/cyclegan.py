@@ -1,6 +1,6 @@
 """A CycleGAN on held-out patients: flip rates under targets, lung Dice, what changes where.
 
-    python benchmarks/cyclegan.py DATA --include nih:normal --include ieee8023:covid [--checkpoint cxr128-cyclegan] [--split test]
+    python benchmarks/cyclegan.py DATA --include nih:normal --include ieee8023:covid [--generator cxr128-cyclegan] [--split test]
         [--target checkpoint:cxr128-naive --target checkpoint:cxr128] [--sheet FILE.png] [--tones]
 
 --tones measures a null in its place: every image takes the mean tone curve of the other side's training images, nothing else.
@@ -16,8 +16,8 @@ import torch
 
 from gan_explain.bench.translation import Tones, measure_translation, sides_of
 from gan_explain.checkpoints import load_cyclegan
+from gan_explain.counterfactual.translate import Translator
 from gan_explain.data import open_dataset
-from gan_explain.latent.translate import Translator
 from gan_explain.metrics.classification import format_table
 from gan_explain.render import write_sheet
 from gan_explain.segmenter import load_segmenter
@@ -30,14 +30,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--include", action="append", metavar="SOURCE:LABEL", help="only these records; may be repeated")
-    parser.add_argument("--checkpoint", default="cxr128-cyclegan")
+    parser.add_argument("--generator", default="cxr128-cyclegan")
     parser.add_argument("--target", action="append", metavar="SPEC", help=f"default: {' and '.join(TARGETS)}")
     parser.add_argument("--segmenter", default="lungs128")
     parser.add_argument("--split", default="test")
     parser.add_argument("--tones", action="store_true", help="the null in place of the CycleGAN")
     parser.add_argument("--sheet", help="a PNG of translations to look at")
     options = parser.parse_args()
-    network, segmenter = load_cyclegan(options.checkpoint), load_segmenter(options.segmenter)
+    network, segmenter = load_cyclegan(options.generator), load_segmenter(options.segmenter)
     translator: Translator = network
     targets = {spec.partition(":")[2]: resolve_target(spec, segmenter=segmenter) for spec in options.target or TARGETS}
     whole = open_dataset(options.data, size=network.resolution)
@@ -59,9 +59,7 @@ def main() -> None:
     if options.sheet:
         names = ("negatives", "made positive", "difference x 2", "positives", "healed", "difference x 2")
         write_sheet(rows, options.sheet, rows=names)
-    print(
-        json.dumps({"translation": "tones" if options.tones else options.checkpoint, "split": options.split, "measures": found})
-    )
+    print(json.dumps({"translation": "tones" if options.tones else options.generator, "split": options.split, "measures": found}))
 
 
 if __name__ == "__main__":

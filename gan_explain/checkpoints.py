@@ -42,8 +42,8 @@ Network = TypeVar("Network", bound=nn.Module)
 class Part:
     """One named part of a checkpoint: its kind, the configuration that rebuilds it, and its tensors (float32).
 
-    `origin` says how it was made, as far as that is known: a generator's has `target` (spec), `target_sha256`
-    (`targets.weights_digest`), `positive`, and `finetuned_from` {checkpoint, sha256}.
+    `origin` says how it was made, as far as that is known: a free map's has `target` (spec), `target_sha256`
+    (`targets.weights_digest`) and `positive`.
     """
 
     kind: str

@@ -89,7 +89,7 @@ def read_picture(path: str | os.PathLike[str], source: BinaryIO | None = None) -
     if source is None:
         with _file(path) as file:
             return read_picture(path, file)
-    digest = hashlib.file_digest(source, "sha256").hexdigest()
+    digest = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
     if is_dicom(path, source):
         return Picture(str(path), read_dicom(path, source), 0.0, digest)
     with _opened(path, source) as file:

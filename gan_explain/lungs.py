@@ -63,6 +63,18 @@ def enlarge(layers: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(layers, size, mode="bicubic", align_corners=False).clamp(min=0)
 
 
+def lung_coordinates(lungs: Tensor, size: int) -> Tensor:
+    """Coordinates relative to the lungs: (N, 1, H, W) mask -> (N, 2, size, size), zero at the mask's centroid, one at a standard
+    deviation (clamped to [-3, 3]), so that a place means the same in every patient. An empty mask counts as the whole image."""
+    weight = F.adaptive_avg_pool2d(lungs, size) + 1e-4
+    axis = torch.linspace(-1, 1, size, device=lungs.device, dtype=lungs.dtype)
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"))[None]  # (1, 2, size, size)
+    total = weight.sum((2, 3), keepdim=True)
+    mean = (grid * weight).sum((2, 3), keepdim=True) / total  # (N, 2, 1, 1)
+    deviation = ((grid - mean).square() * weight).sum((2, 3), keepdim=True).div(total).sqrt()
+    return ((grid - mean) / deviation.clamp(min=0.05)).clamp(-3, 3)
+
+
 class LungFrame:
     """Canonical coordinates of the lungs (N, 1, H, W) in {0, 1}, on a grid of `size` cells a side; differentiable in the layers.
 

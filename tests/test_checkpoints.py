@@ -266,7 +266,7 @@ def test_what_cannot_be_written_as_json_changes_nothing(saved: Path) -> None:
 
 
 def test_a_part_says_how_it_was_made_and_keeps_it(tmp_path: Path) -> None:
-    origin = {"target": "onnx:a.onnx", "finetuned_from": {"checkpoint": "x", "sha256": "0"}}
+    origin = {"target": "onnx:a.onnx", "made": {"checkpoint": "x", "sha256": "0"}}
     save_part(tmp_path, "a", "veil", {}, {"x": torch.zeros(1)}, origin=origin)
     save_part(tmp_path, "b", "veil", {}, {"x": torch.zeros(1)})
     assert (load_part(tmp_path, "a").origin, load_part(tmp_path, "b").origin) == (origin, {})

@@ -35,5 +35,5 @@ def test_local_links_and_named_modules_exist(document: Path) -> None:
     for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
         if "://" not in link:
             assert (document.parent / link).exists(), f"{document.name} links to {link}"
-    for name in re.findall(r"`((?:gan_explain/)?(?:cli|data|latent|nets|render|targets|train)/\w+\.py)`", text):
+    for name in re.findall(r"`((?:gan_explain/)?(?:cli|counterfactual|data|nets|render|targets|train)/\w+\.py)`", text):
         assert (ROOT / "gan_explain" / name.removeprefix("gan_explain/")).is_file(), f"{document.name} names {name}"

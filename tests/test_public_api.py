@@ -44,7 +44,8 @@ def world(tmp_path: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     y, x = np.mgrid[-1:1:120j, -1:1:96j]
     lungs = np.exp(-(((np.abs(x) - 0.45) / 0.25) ** 4) - (y / 0.65) ** 4)
-    Image.fromarray((65535 * (0.85 - 0.75 * lungs)).astype(np.uint16)).save(tmp_path / "a.png")
+    noise = 0.02 * np.random.default_rng(0).random(lungs.shape)
+    Image.fromarray((65535 * (0.85 - 0.75 * lungs + noise)).astype(np.uint16)).save(tmp_path / "a.png")
     return tmp_path
 
 

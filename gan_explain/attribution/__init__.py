@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from gan_explain.attribution.base import Method
 from gan_explain.attribution.cxrnet import CxrNetMap
-from gan_explain.attribution.difference import Difference
+from gan_explain.attribution.difference import Difference, ReaderMap
 from gan_explain.attribution.fem import Fem, SpectralFem, spectral_importance
 from gan_explain.attribution.grad_cam import GradCam
 from gan_explain.attribution.gradients import GradientXInput, IntegratedGradients
@@ -20,7 +20,7 @@ from gan_explain.types import Generator, Segmenter
 @dataclass(frozen=True)
 class MethodOptions:
     """What a method may be told, each taking what it needs. `layer`: the one to look at ("": the method's own choice);
-    `generator`: the disentangling generator of methods that walk its path; `seed` of what is drawn; `label`: whose pathology is
+    `generator`: the disentangling generator of methods that show its layers; `seed` of what is drawn; `label`: whose pathology is
     added to a negative; `segmenter`: what reads the lungs where a method needs them and is given none."""
 
     layer: str = ""
@@ -30,18 +30,24 @@ class MethodOptions:
     segmenter: Segmenter | None = None
 
 
+class Maker(Protocol):
+    def __call__(self, options: MethodOptions = ...) -> Method: ...
+
+
+PLAIN = MethodOptions()
 # A name, as --method takes it, to a function of the options.
-METHODS: dict[str, Callable[[MethodOptions], Method]] = {
-    "grad_cam": lambda options: GradCam(options.layer),
-    "lung_cam": lambda options: LungCam(options.layer, options.segmenter),
-    "cxrnet": lambda options: CxrNetMap(),
-    "fem": lambda options: Fem(options.layer),
-    "spectral_fem": lambda options: SpectralFem(options.layer),
-    "integrated_gradients": lambda options: IntegratedGradients(),
-    "gradient_x_input": lambda options: GradientXInput(),
-    "occlusion": lambda options: Occlusion(),
-    "latent_path": lambda options: LatentPath(options.generator, options.segmenter, seed=options.seed, label=options.label),
-    "difference": lambda options: Difference(options.generator, options.segmenter, seed=options.seed, label=options.label),
+METHODS: dict[str, Maker] = {
+    "grad_cam": lambda options=PLAIN: GradCam(options.layer),
+    "lung_cam": lambda options=PLAIN: LungCam(options.layer, options.segmenter),
+    "cxrnet": lambda options=PLAIN: CxrNetMap(),
+    "fem": lambda options=PLAIN: Fem(options.layer),
+    "spectral_fem": lambda options=PLAIN: SpectralFem(options.layer),
+    "integrated_gradients": lambda options=PLAIN: IntegratedGradients(),
+    "gradient_x_input": lambda options=PLAIN: GradientXInput(),
+    "occlusion": lambda options=PLAIN: Occlusion(),
+    "latent_path": lambda options=PLAIN: LatentPath(options.generator, options.segmenter, seed=options.seed, label=options.label),
+    "difference": lambda options=PLAIN: Difference(options.generator, options.segmenter, seed=options.seed, label=options.label),
+    "reader": lambda options=PLAIN: ReaderMap(options.generator, options.segmenter),
 }
 
 __all__ = [
@@ -57,6 +63,7 @@ __all__ = [
     "Method",
     "MethodOptions",
     "Occlusion",
+    "ReaderMap",
     "SpectralFem",
     "spectral_importance",
 ]

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gan_explain.image import check_images
 from gan_explain.targets import device_of
 from gan_explain.types import Target, TargetError
 
@@ -21,8 +22,8 @@ class Method(ABC):
     """A heat-map method (Captum's convention): fulfils `types.Explainer`.
 
     `title` stands over its map and `caveat`, one or two sentences, below it: what the map does not say; `unit` stands by its
-    colour bar. `signed` maps have evidence against the positive set below zero. A method that `uses_generator` walks a
-    disentangling generator's path.
+    colour bar. `signed` maps have evidence against the positive set below zero. A method that `uses_generator` shows
+    layers of a disentangling generator.
     """
 
     title: ClassVar[str]
@@ -105,9 +106,8 @@ def answer(target: Target) -> Callable[[Tensor, Tensor | None, Tensor], Tensor]:
 
 
 def check_input(images: Tensor, target: Target, method: str, *, gradients: bool = True) -> None:
-    """ValueError for images of another shape, TargetError for a target without the gradients that a method needs."""
-    if images.ndim != 4 or images.shape[1] != 1:
-        raise ValueError(f"expected images (N, 1, H, W) in [0, 1], got {tuple(images.shape)}")
+    """ValueError for images of another shape or range, TargetError for a target without the gradients that a method needs."""
+    check_images(images)
     if gradients and not target.differentiable:
         raise TargetError(f"{method} needs a target with gradients; this one only runs forward")
 

@@ -1,10 +1,8 @@
-"""The difference map: what a disentangling generator changes between a healthy image and a diseased one, as opacity.
+"""The difference map and the reader's map: a layer of the disentangling generator as opacity, alpha = 1 - exp(-tau).
 
-    (x_1 - x_0) / (1 - x_0) where the path brightens,  (x_0 - x_1) / x_0 where it darkens
-
-between the two ends of `latent_path`'s path: the share of the way to white (or black). Where only a layer acts it is the layer's
-opacity 1 - exp(-|tau|); what removal changes beside its layer counts too. VA-GAN (Baumgartner et al., CVPR 2018, arXiv
-1711.08998) and its successors show |x_1 - x_0| itself, which fades where a rib or the heart lies behind the same opacity.
+`difference` is the layer between the two ends of `latent_path`'s path, (x_1 - x_0) / (1 - x_0): the share of the way to white.
+VA-GAN (Baumgartner et al., CVPR 2018, arXiv 1711.08998) and its successors show |x_1 - x_0| itself, which fades where a rib or
+the heart lies behind the same opacity. `reader` is the layer that is read on the image, whatever the target calls it.
 """
 
 from __future__ import annotations
@@ -16,9 +14,9 @@ from torch import Tensor
 
 from gan_explain.attribution.base import check_input, finite
 from gan_explain.attribution.latent_path import GeneratorMethod, way_of
+from gan_explain.image import quantize16
+from gan_explain.optics import opacity
 from gan_explain.types import Target
-
-LEAST_ROOM = 0.1  # of brightness, to divide by: where there is less, hardly anything can be seen to change
 
 
 class Difference(GeneratorMethod):
@@ -34,10 +32,29 @@ class Difference(GeneratorMethod):
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W) -> (N, 1, H, W) in [0, 1], the same for any `chosen`; no gradients are needed."""
         check_input(images, target, "difference", gradients=False)
-        paths = self.paths(images, target, lungs)
-        gained, room = paths.end - paths.start, torch.where(paths.end >= paths.start, 1 - paths.start, paths.start)
-        return finite(gained.abs() / room.clamp(min=LEAST_ROOM), "difference")
+        return finite(opacity(self.paths(images, target, lungs).tau), "difference")
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
         """What the map shows, for the first image."""
         return way_of(self.paths(images[:1], target, None if lungs is None else lungs[:1]))
+
+
+class ReaderMap(GeneratorMethod):
+    """The layer that the generator's reader finds on the image, as opacity. The target is not asked at all."""
+
+    title: ClassVar[str] = "reader's layer"
+    caveat: ClassVar[str] = (
+        "Opacity of the disease that the generator reads on this image. No CNN is asked: the map is the same for every target, "
+        "and says nothing of what this one looked at."
+    )
+    unit: ClassVar[str] = "opacity"
+
+    def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
+        """images (N, 1, H, W) -> (N, 1, H, W) in [0, 1], the same for any target and any `chosen`."""
+        check_input(images, target, "reader", gradients=False)
+        generator, inside = self.parts(images, lungs)
+        with torch.no_grad():
+            return finite(opacity(generator.read(quantize16(images), inside)), "reader")
+
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+        return "what is read on the image, no target asked"

@@ -5,10 +5,11 @@
 with p the probability of the positive set. It is integrated gradients (Sundararajan et al., "Axiomatic Attribution for Deep
 Networks", ICML 2017, arXiv 1703.01365) along a path on which every image is a radiograph, in place of the straight line from an
 arbitrary baseline; complete, as that is: the map sums to p(x_1) - p(x_0). A path through an autoencoder's latent space is in Jha
-et al., "Enhanced Integrated Gradients", Genome Biology 21:149, 2020. Differs: both ends belong to this image, the generator's
-healthy version of it and its diseased one, one of the two being the image itself; and A is added up over each cell of the grid
-on which the layer is drawn, a quarter of its resolution, and shared out among the cell's pixels by how far each of them moves:
-the layer moves them together, so the sign of a single one is the noise of a gradient.
+et al., "Enhanced Integrated Gradients", Genome Biology 21:149, 2020. Differs: both ends belong to this image, its structure and
+its diseased version, one of the two being the image itself; and A is added up over each cell of the grid on which the layer is
+drawn, a quarter of the generator's resolution, and shared out among the cell's pixels by how far each of them moves: the layer
+moves them together, so the sign of a single one is the noise of a gradient. The generator was trained against no target, so any
+target has such a map.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import torch
 from torch import Tensor
 
 from gan_explain.attribution.base import Method, check_input, finite, positive_set
-from gan_explain.image import resize
-from gan_explain.latent.pathology import prior_code
+from gan_explain.counterfactual import disentangle
+from gan_explain.counterfactual.pathology import Subject, Wish, prior
 from gan_explain.optics import compose
 from gan_explain.targets import masks_for
 from gan_explain.types import Generator, Segmenter, Target
@@ -35,24 +36,23 @@ GRID = 4  # pixels of a generator's resolution in the side of a cell of its laye
 
 @dataclass(frozen=True)
 class Paths:
-    """N paths from healthy to diseased: start, end, tau and lungs (N, 1, H, W); `positive` (N,) says of which images the end is
-    the image itself (the target calls it positive), of which the start.
+    """N paths from structure to disease, x_lambda = compose(start, lambda tau); start, tau and lungs are (N, 1, H, W).
 
-    x_lambda = compose(start, lambda tau) + lambda (end - compose(start, tau)), clamped to [0, 1]: the layer, and in proportion
-    what removal changed beside it (its residual, and what had to be clamped).
-    """
+    `positive` (N,) says which images the target calls positive: the end of their path (lambda = 1) is the image itself, of the
+    others its start is."""
 
     start: Tensor
-    end: Tensor
     tau: Tensor
     lungs: Tensor
     positive: Tensor
 
+    @property
+    def end(self) -> Tensor:
+        return compose(self.start, self.tau)
+
     def at(self, index: int, strengths: Tensor) -> Tensor:
         """Images (L, 1, H, W), float64, of one path at strengths (L,) in [0, 1]."""
-        start, end, tau = (each[index].double() for each in (self.start, self.end, self.tau))  # (1, H, W)
-        steps = strengths.view(-1, 1, 1, 1)
-        return (compose(start, tau, steps) + steps * (end - compose(start, tau))).clamp(0, 1)
+        return compose(self.start[index].double(), self.tau[index].double(), strengths.view(-1, 1, 1, 1))
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ def allowed(gained: float) -> float:
 
 
 class GeneratorMethod(Method):
-    """What the methods on a generator's path share: the path of an image.
+    """What the methods on a generator's layers share: the lungs, and the path of an image.
 
-    An image that the target calls positive is the end of its path, and the start is the structure that removal leaves of it. A
-    negative is the start, and its end carries the layer of one code of the prior, `interpolate`'s default: drawn with `seed` from
-    those of `label`. Images keep their resolution: what the generator finds at its own is enlarged and laid over them.
+    An image that the target calls positive is the end of its path: what was read on it is taken off, and laid on again it is the
+    image. A negative is the start, and its end carries a layer of the prior, `interpolate`'s default: drawn with `seed` from
+    those of `label`. Images keep their size, square or not.
     """
 
     uses_generator: ClassVar[bool] = True
@@ -94,25 +94,30 @@ class GeneratorMethod(Method):
     ) -> None:
         self.generator, self.segmenter, self.seed, self.label = generator, segmenter, seed, label
 
-    @torch.no_grad()
-    def paths(self, images: Tensor, target: Target, lungs: Tensor | None) -> Paths:
-        """images (N, 1, H, W); lungs the same, or None: read by the segmenter. ValueError without a generator or lungs."""
+    def parts(self, images: Tensor, lungs: Tensor | None) -> tuple[Generator, Tensor]:
+        """The generator, and the lungs (N, 1, H, W) given or read by the segmenter. ValueError where either is missing."""
         if self.generator is None:
             raise ValueError(f"expected a disentangling generator for {type(self).__name__}, got none")
         if lungs is None and self.segmenter is not None:
             lungs = self.segmenter(images)
         if lungs is None:
             raise ValueError(f"expected a lung mask or a segmenter for {type(self).__name__}, got neither")
-        positive = target.probability(images, masks_for(target, lungs)) >= target.operating_point
-        size, side = self.generator.resolution, images.shape[-1]
-        small, inside = resize(images, size), (resize(lungs.to(images), size) > 0.5).to(images)
-        removal = self.generator.remove(small, inside)
-        code = prior_code(self.generator, self.seed, self.label).to(images).expand(len(images), -1)
-        called = positive.view(-1, 1, 1, 1)
-        tau = resize(torch.where(called, removal.tau, self.generator.layer(small, code, inside)), side)
-        healed = (images + resize(removal.structure - small, side)).clamp(0, 1)
-        start = torch.where(called, healed, images)
-        return Paths(start, torch.where(called, images, compose(start, tau)), tau, lungs, positive)
+        return self.generator, lungs.to(images)
+
+    @torch.no_grad()
+    def paths(self, images: Tensor, target: Target, lungs: Tensor | None) -> Paths:
+        """The paths of images (N, 1, H, W), on the 16-bit grid; lungs the same, or None. ValueError as `parts` has it."""
+        generator, inside = self.parts(images, lungs)
+        apart = disentangle(generator, images, inside)
+        positive = target.probability(apart.image, masks_for(target, inside)) >= target.operating_point
+        start, tau = apart.image.clone(), apart.layer.clone()
+        for i in range(len(images)):
+            if positive[i]:
+                start[i] = apart.structure[i]
+            else:
+                subject = Subject(start[i : i + 1], inside[i : i + 1], tau[i : i + 1])
+                tau[i : i + 1] = prior(generator, target, subject, Wish(self.seed, self.label)).layer
+        return Paths(start, tau, inside, positive)
 
 
 class LatentPath(GeneratorMethod):
@@ -125,8 +130,8 @@ class LatentPath(GeneratorMethod):
 
     title: ClassVar[str] = "latent path"
     caveat: ClassVar[str] = (
-        "Probability gained along the generator's path from healthy to diseased; the map sums to it. Evidence that this "
-        "generator does not change stays unseen."
+        "Probability gained as the generator's layer of disease is laid on; the map sums to it. Evidence that the layer leaves "
+        "as it is stays unseen."
     )
     unit: ClassVar[str] = "probability a pixel"
     signed: ClassVar[bool] = True
@@ -171,7 +176,9 @@ def shared_out(gains: Tensor, moved: Tensor, cells: int) -> Tensor:
 
 def way_of(paths: Paths) -> str:
     """What the path of the first image is, for a caption."""
-    return "what healing takes away" if bool(paths.positive[0]) else "called negative, what an added pathology brings"
+    return (
+        "what taking the disease off takes away" if bool(paths.positive[0]) else "called negative, what an added pathology brings"
+    )
 
 
 def walk(paths: Paths, index: int, target: Target, chosen: Tensor) -> Walk:

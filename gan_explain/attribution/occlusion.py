@@ -36,7 +36,7 @@ class Occlusion(Method):
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W), in log-odds."""
         check_input(images, target, "occlusion", gradients=False)
-        patch, stride = window(images.shape[-1])
+        patch, stride = window(max(images.shape[-2:]))
         with torch.no_grad():
             found = Covering(answer(target)).attribute(
                 images, (1, patch, patch), (1, stride, stride), blurred(images),
@@ -46,15 +46,15 @@ class Occlusion(Method):
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
         """Size and step of the patches."""
-        patch, stride = window(images.shape[-1])
+        patch, stride = window(max(images.shape[-2:]))
         return f"patches of {patch} × {patch} pixels, blurred, every {stride}"
 
 
 def window(side: int) -> tuple[int, int]:
-    """Side and step of a patch in pixels, for an image of that side: 16 and 8 at 128."""
+    """Side and step of a patch in pixels, for an image of that longer side: 16 and 8 at 128."""
     return max(1, side // PATCHES), max(1, side // (2 * PATCHES))
 
 
 def blurred(images: Tensor) -> Tensor:
     """What patches are covered with: (N, 1, H, W) -> the same, blurred with a standard deviation of one patch."""
-    return gaussian_blur(images, images.shape[-1] / PATCHES)
+    return gaussian_blur(images, max(images.shape[-2:]) / PATCHES)

@@ -21,7 +21,7 @@ TRIES = 6  # images made for each one asked for, at most
 
 @dataclass(frozen=True)
 class Synthetic:
-    """One synthetic positive: image (1, H, W) on the 8-bit grid, its source, lambda, and the record whose code it wears."""
+    """One synthetic positive: image (1, H, W) on the 8-bit grid, its source, lambda, and the record whose layer it wears."""
 
     image: Tensor
     lungs: Tensor

@@ -19,7 +19,7 @@ from gan_explain.types import Record
 def as_records(synthetic: Sequence[Synthetic], label: str, folder: str = "synthetic") -> list[Record]:
     """Records of the training split; the patient is the source's, so that a split by patient keeps them together.
 
-    Extra columns: synthetic=1, generator, seed, strength, source_path, and donor_path where a code was read from a radiograph.
+    Extra columns: synthetic=1, generator, seed, strength, source_path, and donor_path where the layer was read on a radiograph.
     """
     records = []
     for i, each in enumerate(synthetic):

@@ -8,8 +8,10 @@ For every regime (20 COVID images for training, say) and seed the same images tr
     gan          classical, a share of the positive draws wearing a layer of the disentangling generator
     both         classical, that share from both in equal parts
 
-Both generators, and the target that the disentangling one is trained for (a classifier of the lungs only), see the regime's
-images alone. Lungs come from a segmenter that must not have seen COVID images either (one trained on `kermany`).
+The CycleGAN is trained on the regime's images alone. Nothing is trained for the layers: the disentangling generator is one for
+every regime, layers are those that it reads on the regime's positives, and a share of its prior, which has seen the layers of its
+own training set (with `gan_prior` 0 none is drawn). Lungs come from a segmenter that must not have seen COVID images either (one
+trained on `kermany`).
 Networks, steps and draws are the same in every arm; only the images that the positive draws come from differ.
 """
 
@@ -33,13 +35,10 @@ from gan_explain.data import Dataset, belongs
 from gan_explain.evaluate.inputs import ask
 from gan_explain.metrics.opacity_probe import DOSES, opacity_probe
 from gan_explain.nets.cyclegan import CycleGanConfig
-from gan_explain.nets.generator import GeneratorConfig
 from gan_explain.targets import ModuleTarget
 from gan_explain.train.cyclegan import CycleGanTraining, train_cyclegan
-from gan_explain.train.gan import GanTraining, train_gan
-from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.supervised import SupervisedConfig
-from gan_explain.types import DataError, Segmenter
+from gan_explain.types import DataError, Generator, Segmenter
 
 logger = logging.getLogger(__name__)
 ARMS = ("none", "classical", "cyclegan", "gan", "both")
@@ -49,7 +48,8 @@ GENERATORS = {"cyclegan": ("cyclegan",), "gan": ("gan",), "both": ("cyclegan", "
 @dataclass(frozen=True)
 class Settings:
     """Everything that a result depends on but regime, seed and data. Steps of a batch each; `synthetic`: share of the positive
-    draws; `count`: synthetic images of each generator; `sources`: what the layers are laid on; strengths: ranges of lambda.
+    draws; `count`: synthetic images of each generator; `sources`: what the layers are laid on; strengths: ranges of lambda;
+    `gan_prior`: share of the layers that are drawn from the prior; `generator`: the checkpoint that `Given.generator` is of.
 
     Chosen on val with one seed (100) of the 20-image regime that is not in the table. What made the difference is the strength: a
     full translation is called positive anyway and teaches nothing, half of one lies where the classifier is unsure."""
@@ -62,11 +62,9 @@ class Settings:
     cyclegan_batch: int = 2
     cyclegan_width: int = 32
     cyclegan_strength: tuple[float, float] = (0.25, 0.6)
-    gan_target_steps: int = 200
-    gan_steps: int = 250
-    gan_batch: int = 12
-    gan_width: int = 16
-    gan_strength: tuple[float, float] = (0.25, 0.6)
+    gan_strength: tuple[float, float] = LayerMaker.span
+    gan_prior: float = 0.5
+    generator: str = "disease"
     sources: str = "negatives"
     count: int = 150
     synthetic: float = 0.5
@@ -84,6 +82,14 @@ class Case:
 
     images: int
     seed: int
+
+
+@dataclass(frozen=True)
+class Given:
+    """What no arm trains: the segmenter that reads the makers' lungs, and the generator of layers, where an arm has one."""
+
+    segmenter: Segmenter
+    generator: Generator | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def hold(dataset: Dataset, segmenter: Segmenter) -> Held:
 
 
 def rows(
-    case: Case, train: Dataset, held: Held, segmenter: Segmenter, settings: Settings, arms: Sequence[str] = ARMS
+    case: Case, train: Dataset, held: Held, given: Given, settings: Settings, arms: Sequence[str] = ARMS
 ) -> Iterator[dict[str, Any]]:
     """One result an arm: p of the held-out images, the opacity probe, what was synthesised, seconds."""
     few = few_positives(train, case.images, case.seed)
@@ -118,7 +124,7 @@ def rows(
         if arm in GENERATORS:
             for name in GENERATORS[arm]:
                 if name not in made:
-                    made[name] = made_by(name, few, segmenter, settings, case)
+                    made[name] = made_by(name, few, given, settings, case)
             data = joined(few, mixed([made[n].images for n in GENERATORS[arm]]), POSITIVE[0])
             weights = shares(settings.synthetic)
         config = replace(plain, ranges=STILL) if arm == "none" else plain
@@ -131,36 +137,32 @@ def rows(
 
 
 def trained(
-    data: Dataset,
-    config: SupervisedConfig,
-    weights: Mapping[str, float] | None,
-    settings: Settings,
-    case: Case,
-    lungs: Segmenter | None = None,
+    data: Dataset, config: SupervisedConfig, weights: Mapping[str, float] | None, settings: Settings, case: Case
 ) -> ModuleTarget:
     """A classifier whose first weights depend on the case alone: arms start from the same network."""
     with stream(1000 * case.images + case.seed):
-        return classifier(data, settings.arch, config, weights, lungs)
+        return classifier(data, settings.arch, config, weights)
 
 
-def made_by(name: str, few: Dataset, segmenter: Segmenter, settings: Settings, case: Case) -> Synthesis:
-    """Train a generator on the regime's images and make synthetic positives of its negatives.
+def made_by(name: str, few: Dataset, given: Given, settings: Settings, case: Case) -> Synthesis:
+    """Synthetic positives made of the regime's negatives by one of the generators.
 
     Where no image passes the rule the arm has none, and is the classical one; its row says so.
     """
     build = {"cyclegan": cycle_maker, "gan": layer_maker}[name]
     with stream(1000 * case.images + case.seed + 500):
-        maker = build(few, segmenter, settings, case)
+        maker = build(few, given, settings, case)
     try:
         return synthesise(
-            few, maker, settings.count, positive=POSITIVE, segmenter=segmenter, least_dice=settings.least_dice, seed=case.seed
-        )
+            few, maker, settings.count, positive=POSITIVE, segmenter=given.segmenter, least_dice=settings.least_dice,
+            seed=case.seed,
+        )  # fmt: skip
     except DataError as error:
         logger.warning("%s", error)
         return Synthesis((), settings.count, 0, {"none passed": 1})
 
 
-def cycle_maker(few: Dataset, segmenter: Segmenter, settings: Settings, case: Case) -> Maker:
+def cycle_maker(few: Dataset, given: Given, settings: Settings, case: Case) -> Maker:
     """A CycleGAN between the regime's negatives and positives. Cycle and identity terms weigh less than in the paper: at their
     usual weight 300 steps leave every image as it is."""
     negatives = few.where(lambda record: not belongs(record.label, POSITIVE))
@@ -175,21 +177,15 @@ def cycle_maker(few: Dataset, segmenter: Segmenter, settings: Settings, case: Ca
     return CycleMaker(trained_network, settings.cyclegan_strength)
 
 
-def layer_maker(few: Dataset, segmenter: Segmenter, settings: Settings, case: Case) -> Maker:
-    """The disentangling generator for a classifier of the regime's images that sees the lungs only: a layer within the lungs
-    cannot turn one that reads the rest of the image, rightly."""
-    config = SupervisedConfig(settings.gan_target_steps, settings.batch_size, settings.learning_rate, seed=case.seed)
-    target = trained(few, config, shares(0), settings, case, segmenter)
-    network = GeneratorConfig(resolution=few.size, width=settings.gan_width)
-    training = GanTraining(
-        steps=settings.gan_steps, batch_size=settings.gan_batch, ramp=settings.gan_steps // 4, width=16, margin=1.0,
-        r1_every=1000, seed=case.seed,
+def layer_maker(few: Dataset, given: Given, settings: Settings, case: Case) -> Maker:
+    """Layers of the regime's positives, moved lung to lung, and of the prior; nothing is trained. ValueError without one."""
+    if given.generator is None:
+        raise ValueError("expected a generator for the arms that lay layers, got none")
+    donors = few.where(lambda record: belongs(record.label, POSITIVE)).batch().images
+    return LayerMaker(
+        given.generator, settings.sources, label=POSITIVE[0], strengths=settings.gan_strength,
+        donors=(donors, given.segmenter(donors).to(donors)), prior=settings.gan_prior,
     )  # fmt: skip
-    masked = MaskedDataset(few, segmenter)
-    with tempfile.TemporaryDirectory() as folder:
-        generator = train_gan(masked, target, Path(folder), network, training, quiet(training.steps)).requires_grad_(False)
-    donors = masked.batch([i for i, record in enumerate(few.records) if belongs(record.label, POSITIVE)])
-    return LayerMaker(generator, settings.sources, strengths=settings.gan_strength, donors=(donors.images, donors.lungs))
 
 
 def mixed(parts: Sequence[Sequence[Synthetic]]) -> list[Synthetic]:

@@ -13,7 +13,7 @@ from gan_explain.metrics.aggregate import Measure, measure
 from gan_explain.stats import Interval, paired_bootstrap
 from gan_explain.types import DataError
 
-OWN = ("difference", "latent_path")  # maps of the disentangling generator; they are held against all others
+OWN = ("difference", "latent_path", "reader")  # maps of the disentangling generator; they are held against all others
 
 
 LOCATED = ("pointing", "iou", "mass")  # measures of a map and a mask, which ask no target

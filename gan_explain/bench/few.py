@@ -17,11 +17,10 @@ from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig
 from gan_explain.targets.module import module_target
 from gan_explain.train.loop import LoopConfig, run
-from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
 from gan_explain.train.target import WHOLE_MEAN, WHOLE_STD, TargetObjective
-from gan_explain.types import DataError, Record, Segmenter
+from gan_explain.types import DataError, Record
 
 POSITIVE = ("covid",)
 CLASSES = ("normal", "covid")
@@ -62,31 +61,24 @@ def weighted(keys: Sequence[str], weights: Mapping[str, float], seed: int) -> Ba
     return sampler
 
 
-def classifier(
-    train: Dataset,
-    arch: str,
-    config: SupervisedConfig,
-    weights: Mapping[str, float] | None,
-    lungs: Segmenter | None = None,
-) -> ModuleTarget:
+def classifier(train: Dataset, arch: str, config: SupervisedConfig, weights: Mapping[str, float] | None) -> ModuleTarget:
     """A classifier from scratch, its operating point 0.5. With `weights` the cells are drawn in that proportion; without, the
-    images as they come. With `lungs` it sees nothing but them."""
+    images as they come."""
     channels = 3 if arch in THREE_CHANNELS else 1
     network = build(ClassifierConfig(arch=arch, classes=len(CLASSES), channels=channels))
-    prepare = Preparation(train.size, channels, (WHOLE_MEAN,), (WHOLE_STD,), lungs is not None)
+    prepare = Preparation(train.size, channels, (WHOLE_MEAN,), (WHOLE_STD,), False)
     objective = TargetObjective(network, prepare, CLASSES, True, 0.05)
     cells = [cell(record) for record in train.records]
-    trainer = SupervisedTrainer(objective, MaskedDataset(train, lungs), cells, config)
+    trainer = SupervisedTrainer(objective, train, cells, config)
     trainer.sampler = (
         BalancedSampler([""] * len(cells), config.seed) if weights is None else weighted(cells, weights, config.seed)
     )
     with tempfile.TemporaryDirectory() as folder:
         run(trainer, quiet(config.steps), Path(folder))
     stored = TargetConfig(
-        arch=arch, classes=CLASSES, positive=POSITIVE, size=train.size, channels=channels, mean=(WHOLE_MEAN,), std=(WHOLE_STD,),
-        lungs_only=lungs is not None,
+        arch=arch, classes=CLASSES, positive=POSITIVE, size=train.size, channels=channels, mean=(WHOLE_MEAN,), std=(WHOLE_STD,)
     )  # fmt: skip
-    return module_target(trainer.averaged().cpu(), stored, lungs)
+    return module_target(trainer.averaged().cpu(), stored)
 
 
 @contextmanager

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_explain.counterfactual.translate import Direction, Translator
 from gan_explain.data import Dataset
 from gan_explain.image import quantize16
-from gan_explain.latent.translate import Direction, Translator
 from gan_explain.metrics.aggregate import measure
 from gan_explain.metrics.flip import flips
 from gan_explain.metrics.proximity import l1, sparsity

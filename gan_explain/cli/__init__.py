@@ -67,6 +67,7 @@ def train_group() -> None:
         "augment": ("gan_explain.cli.bench.augment:augment", "Do synthetic positives help where real ones are few?"),
         "spectral": ("gan_explain.cli.bench.spectral:spectral", "Does spectral importance help as augmentation?"),
         "explainers": ("gan_explain.cli.bench.explainers:explainers", "Every heat-map method on the same images, measured."),
+        "boxes": ("gan_explain.cli.bench.boxes:boxes", "Do maps point at what radiologists boxed?"),
     },
 )
 def bench_group() -> None:

@@ -9,16 +9,16 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
-from gan_explain.cli.models import FORMS, TRUST_CODE, probed
+from gan_explain.cli.models import FORMS, GENERATOR, TRUST_CODE, generator_facts, probed, translates
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from gan_explain.augment import Maker
     from gan_explain.data import Dataset
     from gan_explain.types import Segmenter
-
-CHECKPOINTS = {"cyclegan": "cxr128-cyclegan", "gan": "cxr128"}
+MOST_DONORS = 256  # positives that layers are taken from
 
 
 def amount(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
@@ -36,21 +36,23 @@ def amount(context: click.Context, parameter: click.Parameter, value: str) -> in
 @click.option(
     "--to", "count", default="balance", callback=amount, metavar="balance|N", help="As many as negatives, or N images more."
 )
-@click.option("--with", "kind", type=click.Choice(sorted(CHECKPOINTS)), default="cyclegan", help="What makes them.")
-@click.option("--checkpoint", metavar="NAME", help="Its checkpoint. [default: cxr128-cyclegan; cxr128 for gan]")
+@click.option(
+    "--generator", "name", default=GENERATOR, metavar="NAME",
+    help="Checkpoint that makes them: by layers, or, where it holds a CycleGAN, by translation.",
+)  # fmt: skip
 @click.option(
     "--from",
     "sources",
     type=click.Choice(["negatives", "positives"]),
     default="negatives",
-    help="Lay on negatives, or on healed positives (gan only).",
+    help="Lay on negatives, or on healed positives (layers only).",
 )
 @click.option(
     "--strength", "strengths", nargs=2, type=click.FloatRange(0), metavar="LOW HIGH",
-    help="Range of lambda. [default: 0.8 1; 0.75 1.25 for gan]",
+    help="Range of lambda. [default: 0.75 1.25; 0.8 1 for a CycleGAN]",
 )  # fmt: skip
 @click.option("--label", default="covid", help="The class to make more of.")
-@click.option("--target", metavar="SPEC", help=f"Drop what this CNN does not call positive: {FORMS}. [default: none; gan's own]")
+@click.option("--target", metavar="SPEC", help=f"Drop what this CNN does not call positive: {FORMS}. [default: none]")
 @click.option("--segmenter", "segmenter_name", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs.")
 @click.option("--complete", is_flag=True, help="Write the real images beside them: a data set to train on as it is.")
 @TRUST_CODE
@@ -59,8 +61,7 @@ def augment(
     data: str,
     include: Sequence[str],
     count: int | None,
-    kind: str,
-    checkpoint: str | None,
+    name: str,
     sources: str,
     strengths: tuple[float, float] | None,
     label: str,
@@ -71,38 +72,44 @@ def augment(
 ) -> dict[str, object]:
     """Make synthetic images of the rare class out of the training split.
 
-    Writes synthetic/*.png and manifest.csv: every row is of the training split and names generator, source image, strength and
-    seed (synthetic=1). A manifest with a synthetic image in val or test is refused by every command. An image is dropped when the
+    Layers are those read on the split's own positives, moved lung to lung, and some of the generator's prior. Writes
+    synthetic/*.png and manifest.csv: every row is of the training split and names generator, source image, strength and seed
+    (synthetic=1). A manifest with a synthetic image in val or test is refused by every command. An image is dropped when the
     target does not call it positive, the lungs moved (Dice < 0.9), nothing changed, its contrast is no radiograph's, or it is
     close to a real positive or to another synthetic image; counts of each are printed.
     """
-    from gan_explain.augment import shortfall, synthesise, write_synthetic
+    from gan_explain.augment import CycleMaker, LayerMaker, shortfall, synthesise, write_synthetic
+    from gan_explain.checkpoints import load_cyclegan, load_generator
     from gan_explain.segmenter import load_segmenter
 
-    if kind == "cyclegan" and sources == "positives":
-        raise click.UsageError("--from positives: a CycleGAN translates negatives; use --with gan")
     if strengths and strengths[0] > strengths[1]:
         raise click.UsageError(f"--strength: expected LOW to HIGH, got {strengths[0]:g} {strengths[1]:g}")
-    name = checkpoint or CHECKPOINTS[kind]
+    translating = translates(name)
+    if translating and sources == "positives":
+        raise click.UsageError("--from positives: a CycleGAN translates negatives; use a generator of layers")
     lungs = load_segmenter(segmenter_name).to(run.device)
-    size, generator = _load(kind, name, run.device)
+    generator: Any = (load_cyclegan(name) if translating else load_generator(name)).to(run.device)
+    size = int(generator.resolution)
     dataset = open_included(run, data, size, include)
     train = dataset.split("train")
     lacking = shortfall(train, (label,))  # also with a number: it refuses a split without either class
     count = lacking if count is None else count
-    if kind == "gan" and label not in generator.config.labels:
-        raise click.UsageError(f"--label {label}: the generator of {name} knows {', '.join(generator.config.labels)}")
+    if not translating and label not in generator.labels:
+        raise click.UsageError(f"--label {label}: the generator of {name} knows {', '.join(generator.labels)}")
     if not count:
         run.say(f"{label} is not the rarer class: nothing to make")
         return {"kept": 0, "asked": 0}
-    if kind == "cyclegan":
+    if translating:
         _check_binary(train, label)
-    spec = target or (f"checkpoint:{name}" if kind == "gan" else None)
-    judge = probed(spec, run.device, segmenter=lungs, trust_code=trust_code) if spec else None
-    run.record(checkpoint=name, target=spec, asked=count)
+    judge = probed(target, run.device, segmenter=lungs, trust_code=trust_code) if target else None
+    run.record(generator=generator_facts(name, "cyclegan" if translating else "generator"), target=target, asked=count)
     if run.dry_run:
         return {"asked": count, "records": len(train)}
-    maker = _maker(kind, generator, sources, strengths, label, train, lungs, run.device)
+    if translating:
+        maker: Maker = CycleMaker(generator, strengths or CycleMaker.span)
+    else:
+        donors = _donors(train, label, lungs, run.device)
+        maker = LayerMaker(generator, sources, label=label, strengths=strengths or LayerMaker.span, donors=donors)
     made = synthesise(train, maker, count, positive=(label,), judge=judge, segmenter=lungs, seed=run.seed, device=run.device)
     facts = {"kept": len(made.images), "asked": count, "made": made.made, "dropped": made.dropped, "near_copy": made.threshold}
     run.record(**facts)
@@ -119,33 +126,14 @@ def augment(
     return facts
 
 
-def _load(kind: str, name: str, device: torch.device) -> tuple[int, Any]:
-    """The resolution and the network of a checkpoint."""
-    from gan_explain import checkpoints
+def _donors(train: Dataset, label: str, segmenter: Segmenter, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images and lungs of the positives that layers are taken from, at most MOST_DONORS, as `synthesise` counts them."""
+    from gan_explain.data import belongs
+    from gan_explain.data.manifest import is_synthetic
 
-    network: Any = (checkpoints.load_cyclegan(name) if kind == "cyclegan" else checkpoints.load_generator(name)).to(device)
-    return int(network.resolution), network
-
-
-def _maker(
-    kind: str,
-    generator: Any,
-    sources: str,
-    strengths: tuple[float, float] | None,
-    label: str,
-    train: Dataset,
-    segmenter: Segmenter,
-    device: torch.device,
-) -> Maker:
-    from gan_explain.augment import CycleMaker, LayerMaker
-
-    if kind == "cyclegan":
-        return CycleMaker(generator, strengths or CycleMaker.span)
-    positives = train.where(lambda record: record.label == label)
-    donors = positives.batch(range(min(len(positives), 256))).images.to(device)
-    return LayerMaker(
-        generator, sources, label=label, strengths=strengths or LayerMaker.span, donors=(donors, segmenter(donors).to(donors))
-    )
+    positives = train.where(lambda record: belongs(record.label, (label,)) and not is_synthetic(record))
+    images = positives.batch(range(min(len(positives), MOST_DONORS))).images.to(device)
+    return images, segmenter(images).to(images)
 
 
 def _check_binary(train: Dataset, label: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gan_explain.cli import common
-from gan_explain.cli.models import LEAST_LUNG, SPEC, TRUST_CODE, digest, names, probed, read_gray, target_facts
+from gan_explain.cli.models import (
+    GENERATOR_OPTION,
+    SPEC,
+    TRUST_CODE,
+    default_target,
+    generator_facts,
+    names,
+    probed,
+    target_facts,
+)
 from gan_explain.cli.names import shown_name
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gan_explain.attribution import Method
-    from gan_explain.nets.generator import Disentangler
+    from gan_explain.counterfactual import Radiograph
     from gan_explain.render.heat import HeatMap
     from gan_explain.types import Target
 
@@ -39,21 +48,17 @@ class Made:
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option(
     "--method", default="grad_cam", metavar="A,B",
-    help="Heat maps: grad_cam, integrated_gradients, gradient_x_input, occlusion, latent_path, difference, fem, spectral_fem, "
-    "lung_cam, cxrnet; all: every one that the target allows.",
+    help="Heat maps: grad_cam, integrated_gradients, gradient_x_input, occlusion, latent_path, difference, reader, fem, "
+    "spectral_fem, lung_cam, cxrnet; all: every one that the target allows.",
 )  # fmt: skip
-@click.option("--target", default="checkpoint:cxr128", metavar="SPEC", help=SPEC.replace(" [default: the checkpoint's own]", ""))
-@click.option(
-    "--generator", metavar="NAME[#PART]",
-    help="Checkpoint of the disentangling generator whose path latent_path and difference walk; the part is lungs or free. "
-    "[default: lungs, of the target's own checkpoint]",
-)  # fmt: skip
+@GENERATOR_OPTION
+@click.option("--target", metavar="SPEC", help=SPEC)
 @click.option("--layer", default="", show_default="a method's own choice", metavar="NAME", help="Layer to look at.")
 @click.option("--positive", metavar="A+B", help="Classes whose evidence is shown. [default: the target's own positive set]")
 @click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none.")
 @click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs.")
 @click.option(
-    "--resolution", type=click.IntRange(32, 2048), help="Side that the image is brought to. [default: the target's input size]"
+    "--resolution", type=click.IntRange(32, 2048), help="Longer side that the image is brought to. [default: the target's input]"
 )
 @click.option("--size", type=click.IntRange(192, 1024), default=384, help="Side of an image in the figure, in pixels.")
 @click.option("--force", is_flag=True, help="Go on with an image that does not look like a radiograph.")
@@ -62,8 +67,8 @@ def explain(
     run: common.Run,
     image: Path,
     method: str,
-    target: str,
-    generator: str | None,
+    generator: str,
+    target: str | None,
     layer: str,
     positive: str | None,
     classes: str | None,
@@ -75,42 +80,39 @@ def explain(
 ) -> dict[str, Any]:
     """Show where in IMAGE, a PNG, JPEG or DICOM file, a CNN finds evidence for its positive set, with one heat map a method.
 
-    Writes heat.png (the radiograph, each map over it with its colour bar and what it does not say), METHOD.npy (float32, H x W,
-    unscaled), lungs.png and run.json.
+    The whole image is explained, square or not. Writes heat.png (the radiograph, each map over it with its colour bar and
+    what it does not say), METHOD.npy (float32, H x W, unscaled), lungs.png and run.json.
     """
     from gan_explain import render
     from gan_explain.attribution import METHODS, MethodOptions
-    from gan_explain.image import prepare, write_bytes, write_png16
+    from gan_explain.checkpoints import load_generator
+    from gan_explain.counterfactual import read_radiograph
+    from gan_explain.counterfactual.respond import probability
+    from gan_explain.image import write_bytes, write_png16
     from gan_explain.metrics.pointing import relevance_mass
     from gan_explain.render.heat import write_heat
     from gan_explain.segmenter import load_segmenter
-    from gan_explain.types import DataError
 
     chosen = tuple(METHODS) if method == ALL else tuple(dict.fromkeys(names(method) or ()))
     if not chosen or any(name not in METHODS for name in chosen):
         raise click.UsageError(f"--method {method}: expected one or more of {', '.join(METHODS)}, or {ALL}")
-    walking = [name for name in chosen if METHODS[name](MethodOptions()).uses_generator]
-    part = _generator_part(generator, target, walking, needed=method != ALL)
-    array = read_gray(image, force=force)
     lungs_of = load_segmenter(segmenter).to(run.device)
+    radiograph = read_radiograph(image, segmenter=lungs_of, force=force)
+    spec = target or default_target(generator)
     explained = probed(
-        target, run.device, positive=names(positive), classes=names(classes), segmenter=lungs_of, trust_code=trust_code
+        spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs_of, trust_code=trust_code
     )
-    walked = _load_generator(run, part) if part else None
-    shown = shown_name(run, image)
-    run.record(data={shown: digest(image)}, target=target_facts(target, explained))
-    side = resolution or _input_size(explained)
-    x = prepare(array, side)[None].to(run.device)
-    lungs = lungs_of(x)
+    layers = None
+    if any(METHODS[name](MethodOptions()).uses_generator for name in chosen):
+        layers = load_generator(generator).to(run.device)
+        run.record(generator=generator_facts(generator))
+    shown = shown_name(run, image, radiograph.sha256)
+    run.record(data={shown: radiograph.sha256}, target=target_facts(spec, explained), fit=radiograph.fit)
+    x, lungs = (each.to(run.device) for each in _at(radiograph, resolution or _input_size(explained)))
     share = float(lungs.mean())
-    if share < LEAST_LUNG and (explained.uses_lungs or walked is not None) and not force:
-        raise DataError(f"{image}: expected a frontal chest radiograph, found lungs on {share:.1%} of it (--force goes on)")
-    p = _probability(explained, x, lungs if explained.uses_lungs else None)
-    added = walked.config.labels[0] if walked is not None else "covid"
-    options = MethodOptions(layer, walked, run.seed, label=added, segmenter=lungs_of)
-    methods = {name: METHODS[name](options) for name in chosen if walked is not None or name not in walking}
-    maps, left_out = _maps(methods, explained, x, lungs, strict=method != ALL)
-    left_out |= dict.fromkeys(walking if walked is None else (), "no generator (--generator)")
+    p = probability(explained, x, lungs)
+    options = MethodOptions(layer, layers, run.seed, label="covid" if layers is None else layers.labels[0], segmenter=lungs_of)
+    maps, left_out = _maps({name: METHODS[name](options) for name in chosen}, explained, x, lungs, strict=method != ALL)
     inside = {name: float(relevance_mass(made.heat, lungs)) for name, made in maps.items()}
     notes = {name: _notes(made.note, inside[name], share, explained) for name, made in maps.items()}
     label, point = render.positive_label(explained.positive), explained.operating_point
@@ -118,7 +120,7 @@ def explain(
         with run.staging() as folder:
             columns = [_column(made, notes[name]) for name, made in maps.items()]
             write_heat(
-                prepare(array, max(side, size)), columns, folder / "heat.png", title=shown, probability=p, label=label,
+                radiograph.image[0], columns, folder / "heat.png", title=shown, probability=p, label=label,
                 operating_point=point, lungs=lungs[0].cpu(), side=size,
             )  # fmt: skip
             for name, made in maps.items():
@@ -149,34 +151,16 @@ def explain(
     }
 
 
-def _generator_part(given: str | None, target: str, walking: Iterable[str], *, needed: bool) -> tuple[str, str] | None:
-    """Checkpoint and part of the generator: the one given, else `lungs` of the target's own checkpoint; None where no method
-    walks a path, or where there is none and none is `needed`. UsageError says what is missing."""
-    from gan_explain.checkpoints import find_checkpoint, read_config
+def _at(radiograph: Radiograph, side: int) -> tuple[Tensor, Tensor]:
+    """A radiograph and its lungs (1, 1, H, W) with a longer side of `side` pixels."""
+    from torch.nn.functional import interpolate
 
-    names_ = ", ".join(walking)
-    if given:
-        if not names_:
-            raise click.UsageError(f"--generator {given}: none of the methods asked for walks a generator's path")
-        name, _, part = given.partition("#")
-        return name, part or "lungs"
-    scheme, _, name = target.partition("#")[0].partition(":")
-    if not names_:
-        return None
-    if scheme == "checkpoint" and name and "lungs" in read_config(find_checkpoint(name))["parts"]:
-        return name, "lungs"
-    if needed:
-        raise click.UsageError(f"{names_}: target {target} has no generator of its own, expected --generator NAME[#PART]")
-    return None
+    from gan_explain.image import quantize16
 
-
-def _load_generator(run: common.Run, part: tuple[str, str]) -> Disentangler:
-    from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
-
-    name, confine = part
-    found = load_generator(name, confine).to(run.device)
-    run.record(generator={"name": name, "part": confine, "sha256": read_config(find_checkpoint(name))["sha256"]})
-    return found
+    size = radiograph.image.shape[-2:]
+    to = [max(1, round(each * side / max(size))) for each in size]
+    image = interpolate(radiograph.image, to, mode="bilinear", antialias=True, align_corners=False)
+    return quantize16(image), interpolate(radiograph.lungs, to, mode="nearest-exact")
 
 
 def _maps(
@@ -219,13 +203,6 @@ def _input_size(target: Target) -> int:
     prepare = getattr(target, "prepare", None)
     size = getattr(prepare, "size", None)
     return int(size) if isinstance(size, int) else DEFAULT_RESOLUTION
-
-
-def _probability(target: Target, x: Tensor, lungs: Tensor | None) -> float:
-    import torch
-
-    with torch.no_grad():
-        return float(target.probability(x, lungs))
 
 
 def _notes(note: str, inside: float, area: float, target: Target) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gan_explain.cli import common
-from gan_explain.cli.models import load_models, load_translator, model_options, translates
+from gan_explain.cli.models import load_models, load_structures, load_translator, model_options, translates
 from gan_explain.cli.names import shown_name
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 KINDS = ("own", "prior", "minimal", "steered")  # of --pathology, and from:IMAGE
-SIDES: click.ParamType = click.IntRange(64, 8192)
+SIDES = click.IntRange(64, 8192)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Asked:
 
 
 def _side(context: click.Context, option: click.Parameter, value: str) -> int | None:
-    found: int | None = None if value == "native" else SIDES.convert(value, option, context)
+    found: int | None = None if value == "native" else SIDES(value, option, context)
     return found
 
 
@@ -190,9 +190,7 @@ def _pathology(run: common.Run, asked: Asked, pictures: Pictures, options: dict[
     else:
         kind, subjects = asked.kind, [found[asked.image]] if asked.image else []
         if not subjects:
-            from gan_explain.checkpoints import load_synthesis
-
-            network = load_synthesis(options["generator"]).to(run.device)
+            network = load_structures(run, options["generator"])
             seeds = range(run.seed, run.seed + (asked.sample or 1))
             kind, subjects = kind or "prior", [synthetic_radiograph(network, generator, segmenter, seed) for seed in seeds]
         traversals = traverse(

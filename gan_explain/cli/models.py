@@ -13,6 +13,7 @@ from gan_explain.cli.run import Run
 if TYPE_CHECKING:
     import torch
 
+    from gan_explain.counterfactual.synthetic import StructureNetwork
     from gan_explain.nets.cyclegan import CycleGan
     from gan_explain.segmenter import LungSegmenter
     from gan_explain.types import Generator, Segmenter, Target
@@ -21,6 +22,9 @@ GENERATOR, OTHERWISE = "disease", "checkpoint:cxr128"  # the generator, and the 
 FORMS = "checkpoint:NAME[#PART], torchvision:ARCH#FILE, xrv:NAME[#FILE], onnx:FILE, ts:FILE, pt2:FILE or package.module:factory"
 SPEC = f"CNN: {FORMS}. [default: that of the generator's checkpoint, else {OTHERWISE}]"
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+GENERATOR_OPTION = click.option(
+    "--generator", default=GENERATOR, metavar="NAME", help="Generator: a shipped name or a checkpoint folder."
+)
 TRUST_CODE = click.option("--trust-code", is_flag=True, help="Load ts: and pt2: files, which run code of their own.")
 
 
@@ -42,7 +46,7 @@ def names(value: str | None) -> tuple[str, ...] | None:
 def model_options(function: Decorated) -> Decorated:
     """Add the options that `load_models` takes."""
     options = [
-        click.option("--generator", default=GENERATOR, metavar="NAME", help="Generator: a shipped name or a checkpoint folder."),
+        GENERATOR_OPTION,
         click.option("--target", metavar="SPEC", help=SPEC),
         click.option("--positive", metavar="A+B", help="Classes that count as positive. [default: the target's own]"),
         click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none."),
@@ -82,20 +86,40 @@ def load_translator(run: Run, *, generator: str, segmenter: str, **target: Any) 
     return (network, *_asked(run, generator, "cyclegan", segmenter, **target))
 
 
+def load_structures(run: Run, name: str) -> StructureNetwork:
+    """The network that draws synthetic patients, of a checkpoint: its part `structure`, or an older `synthesis`."""
+    from gan_explain.checkpoints import find_checkpoint, load_structure, load_synthesis, read_config
+
+    older = {"structure", "synthesis"} & set(read_config(find_checkpoint(name))["parts"]) == {"synthesis"}
+    return (load_synthesis(name) if older else load_structure(name)).to(run.device)
+
+
 def _asked(
     run: Run, name: str, part: str, segmenter: str, *,
     target: str | None, positive: str | None, classes: str | None, trust_code: bool = False,
 ) -> tuple[Target, LungSegmenter]:  # fmt: skip
-    """The target asked for (that of the generator's checkpoint where it holds one, else `OTHERWISE`), and the segmenter."""
-    from gan_explain.checkpoints import find_checkpoint, read_config
+    """The target asked for, by default `default_target`, and the segmenter."""
     from gan_explain.segmenter import load_segmenter
 
     lungs = load_segmenter(segmenter).to(run.device)
-    config = read_config(find_checkpoint(name))
-    spec = target or (f"checkpoint:{name}" if "target" in config["parts"] else OTHERWISE)
+    spec = target or default_target(name)
     found = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
-    run.record(generator={"name": name, "part": part, "sha256": config["sha256"]}, target=target_facts(spec, found))
+    run.record(generator=generator_facts(name, part), target=target_facts(spec, found))
     return found, lungs
+
+
+def default_target(generator: str) -> str:
+    """The spec of the target that a generator's checkpoint holds, else `OTHERWISE`."""
+    from gan_explain.checkpoints import find_checkpoint, read_config
+
+    return f"checkpoint:{generator}" if "target" in read_config(find_checkpoint(generator))["parts"] else OTHERWISE
+
+
+def generator_facts(name: str, part: str = "generator") -> dict[str, Any]:
+    """What run.json says of a generator."""
+    from gan_explain.checkpoints import find_checkpoint, read_config
+
+    return {"name": name, "part": part, "sha256": read_config(find_checkpoint(name))["sha256"]}
 
 
 def target_facts(spec: str, target: Target) -> dict[str, Any]:

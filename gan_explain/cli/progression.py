@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gan_explain.progression import Models, Progression
 
 SPLITS = ("train", "val", "test")
-HEADLINE = "strength~probability"
 
 
 @common.command("progression", out="out/progression")
@@ -51,11 +50,12 @@ def progression(
     salt: Path | None,
     **models_named: Any,
 ) -> dict[str, Any]:
-    """Follow patients of DATA, a folder or manifest with the column offset_days: p, strength of the pathology, opacity, Grad-CAM.
+    """Follow patients of DATA, a folder or manifest with the column offset_days: opacity that is read, p beside it, Grad-CAM.
 
-    With --patient writes progression.png, .csv and .json of one patient. With --all also measures.json: Spearman's correlations
-    within patients, pooled, with intervals over patients. A model knows the patients that it was trained on: their split is told
-    in every file, and --all takes the test split unless another is named.
+    Opacity load (mean thickness over the lungs) and area are the generator's, which the target did not teach. With --patient
+    writes progression.png, .csv and .json of one patient. With --all also measures.json: Spearman's correlations within
+    patients, pooled, with intervals over patients. A model knows the patients that it was trained on: their split is told in
+    every file, and --all takes the test split unless another is named.
     """
     from gan_explain import progression as package
 
@@ -141,7 +141,7 @@ def _lines(found: Progression) -> list[str]:
 
     label = positive_label(found.positive)
     lines = [
-        f"day {visit.day:g}: {label} {visit.probability:.2f}, strength {visit.strength:.2f}, opacity on {visit.opacity_area:.0%} "
+        f"day {visit.day:g}: {label} {visit.probability:.2f}, opacity load {visit.opacity_load:.2f}, on {visit.opacity_area:.0%} "
         f"of the lungs" + ("" if found.no_heat else f", Grad-CAM on {visit.grad_cam_area:.0%}")
         for visit in found.visits
     ]

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_explain.image import gaussian_blur
-from gan_explain.lungs import enlarge, shrink, support
-from gan_explain.nets.blocks import lung_coordinates
+from gan_explain.lungs import enlarge, lung_coordinates, shrink, support
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -62,15 +61,3 @@ class ConvAct(nn.Module):
 def upsample(x: Tensor, factor: int = 2) -> Tensor:
     """Bilinear: (N, C, H, W) -> (N, C, factor H, factor W)."""
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-
-
-def lung_coordinates(lungs: Tensor, size: int) -> Tensor:
-    """Coordinates relative to the lungs: (N, 1, H, W) mask -> (N, 2, size, size), zero at the mask's centroid, one at a standard
-    deviation (clamped to [-3, 3]), so that a place means the same in every patient. An empty mask counts as the whole image."""
-    weight = F.adaptive_avg_pool2d(lungs, size) + 1e-4
-    axis = torch.linspace(-1, 1, size, device=lungs.device, dtype=lungs.dtype)
-    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"))[None]  # (1, 2, size, size)
-    total = weight.sum((2, 3), keepdim=True)
-    mean = (grid * weight).sum((2, 3), keepdim=True) / total  # (N, 2, 1, 1)
-    deviation = ((grid - mean).square() * weight).sum((2, 3), keepdim=True).div(total).sqrt()
-    return ((grid - mean) / deviation.clamp(min=0.05)).clamp(-3, 3)

@@ -59,3 +59,22 @@ class LayerDecoder(nn.Module):
 def unit_strength(codes: Tensor) -> Tensor:
     """(N, d) -> the same directions with |c| / sqrt(d) = 1."""
     return codes / codes.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
+
+
+class LayerDiscriminator(nn.Module):
+    """Canonical layers (N, 2, ROWS, COLUMNS) -> a logit for each label (N, labels)."""
+
+    def __init__(self, labels: int, width: int) -> None:
+        super().__init__()
+        widths = (2, width, 2 * width, 4 * width)
+        self.blocks = nn.ModuleList(conv(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.last = conv(widths[-1] + 1, widths[-1])
+        self.head = nn.Linear(widths[-1] * SEED[0] * SEED[1], labels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        x = torch.log1p(4 * maps)
+        for block in self.blocks:
+            x = F.avg_pool2d(F.leaky_relu(block(x), 0.2), 2)
+        spread = x.std(0, unbiased=False).mean().expand(len(x), 1, *x.shape[2:])  # of the batch (Karras et al., ICLR 2018)
+        x = F.leaky_relu(self.last(torch.cat([x, spread], 1)), 0.2)
+        return self.head(x.flatten(1))

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 GRID = 8  # side of a head's output
 
@@ -49,6 +48,35 @@ class ProjectedDiscriminator(nn.Module):
         return torch.cat(logits, dim=1)
 
 
+class SpectralConv(nn.Conv2d):
+    """A convolution whose filters, as a matrix (cout, cin k k), are divided by their largest singular value, which one power
+    iteration a step follows. Always in 32 bits, also under autocast."""
+
+    def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1, bias: bool = False) -> None:
+        super().__init__(cin, cout, kernel, stride, padding=1, bias=bias)
+        self.register_buffer("u", F.normalize(torch.randn(cout), dim=0))
+        self.register_buffer("v", F.normalize(torch.randn(cin * kernel**2), dim=0))
+        self.u: Tensor
+        self.v: Tensor
+        for _ in range(10):
+            self._iterate()
+
+    @torch.no_grad()
+    def _iterate(self) -> None:
+        matrix = self.weight.flatten(1)
+        self.v.copy_(F.normalize(matrix.T @ self.u, dim=0))
+        self.u.copy_(F.normalize(matrix @ self.v, dim=0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            if self.training:
+                self._iterate()
+            largest = self.u.clone() @ (self.weight.flatten(1) @ self.v.clone())
+            weight = self.weight / largest
+        y: Tensor = self._conv_forward(x, weight, self.bias)
+        return y
+
+
 def _fixed(cin: int, cout: int, kernel: int) -> nn.Conv2d:
     """A random convolution that keeps the variance and never learns."""
     layer = nn.Conv2d(cin, cout, kernel, padding=kernel // 2, bias=False)
@@ -60,7 +88,7 @@ def _head(cin: int, side: int, widest: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     while side > GRID:
         side, cout = side // 2, min(2 * cin, widest)
-        layers += [spectral_norm(nn.Conv2d(cin, cout, 4, 2, 1, bias=False)), nn.GroupNorm(8, cout), nn.LeakyReLU(0.2)]
+        layers += [SpectralConv(cin, cout, 4, 2), nn.GroupNorm(8, cout), nn.LeakyReLU(0.2)]
         cin = cout
-    layers += [spectral_norm(nn.Conv2d(cin, widest, 3, padding=1, bias=False)), nn.GroupNorm(8, widest), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, spectral_norm(nn.Conv2d(widest, 1, 3, padding=1)))
+    layers += [SpectralConv(cin, widest, 3), nn.GroupNorm(8, widest), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, SpectralConv(widest, 1, 3, bias=True))

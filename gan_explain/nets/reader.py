@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.lungs import shrink, support
-from gan_explain.nets.blocks import ConvAct, conv, lung_coordinates
+from gan_explain.lungs import lung_coordinates, shrink, support
+from gan_explain.nets.blocks import ConvAct, conv
 from gan_explain.nets.efficientnet_lite import CHANNELS, STRIDES, EfficientNetLite0
 
 START = -2.5  # of the head's bias: softplus(-2.5) = 0.08, hardly a layer

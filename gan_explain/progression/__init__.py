@@ -2,7 +2,7 @@
 
 After Zebin, Rezvy, "COVID-19 detection and disease progression visualization: Deep learning on chest X-rays for classification
 and coarse localization", Applied Intelligence 51, 2021 (doi 10.1007/s10489-020-01867-1), who follow Grad-CAM's regions over a
-patient's radiographs. Here the layer that a generator takes off, and the strength of its code, are measured beside it.
+patient's radiographs. Here the layer of disease that the generator reads, which no target taught it, is measured beside it.
 """
 
 from __future__ import annotations

@@ -18,10 +18,8 @@ from gan_explain.stats import Interval, patient_bootstrap
 Sums = tuple[float, float, float]  # of products of centred ranks: ab, aa, bb
 
 PAIRS = {
-    "strength~probability": ("strength", "probability"),
-    "encoded_strength~probability": ("encoded_strength", "probability"),
-    "opacity_area~probability": ("opacity_area", "probability"),
     "opacity_load~probability": ("opacity_load", "probability"),
+    "opacity_area~probability": ("opacity_area", "probability"),
     "grad_cam_area~probability": ("grad_cam_area", "probability"),
     "grad_cam_area~opacity_area": ("grad_cam_area", "opacity_area"),
 }

@@ -11,7 +11,6 @@ from torch import Tensor
 from gan_explain.attribution import GradCam, Method
 from gan_explain.data import Dataset
 from gan_explain.image import quantize16
-from gan_explain.latent.encode import fitted_strength
 from gan_explain.metrics.severity import opacity_load
 from gan_explain.optics import opacity
 from gan_explain.progression.patients import DATES, dated_patients, day_of, of_patient
@@ -58,9 +57,8 @@ def _measure(parts: Models, dataset: Dataset, places: Sequence[int]) -> Progress
     with torch.no_grad():
         classes = target.logits(images, masks).double().softmax(1).cpu()  # (N, K)
         p = target.probability(images, masks).cpu()
-        removal, code = generator.remove(images, lungs), generator.encode(images, lungs)
-    alpha, load = opacity(removal.tau).cpu(), opacity_load(removal.tau, lungs).cpu()
-    encoded, strength = code.square().mean(1).sqrt().cpu(), fitted_strength(generator, removal, code, lungs).cpu()
+        tau = generator.read(images, lungs)
+    alpha, load = opacity(tau).cpu(), opacity_load(tau, lungs).cpu()
     affected = share_in(alpha >= OPACITY_ABOVE, lungs.cpu())
     heat, why = _heat(parts, images, masks)
     hot = share_in(heat >= HEAT_ABOVE * heat.amax().clamp(min=1e-12), lungs.cpu())
@@ -72,9 +70,9 @@ def _measure(parts: Models, dataset: Dataset, places: Sequence[int]) -> Progress
         assert day is not None
         visits.append(
             Visit(
-                record, day, float(p[i]), tuple(classes[i].tolist()), strength=float(strength[i]),
-                encoded_strength=float(encoded[i]), opacity_area=float(affected[i]), opacity_load=float(load[i]),
-                grad_cam_area=float(hot[i]), image=batch.images[i], lungs=lungs[i].cpu(), alpha=alpha[i], heat=heat[i],
+                record, day, float(p[i]), tuple(classes[i].tolist()), opacity_load=float(load[i]),
+                opacity_area=float(affected[i]), grad_cam_area=float(hot[i]), image=batch.images[i], lungs=lungs[i].cpu(),
+                alpha=alpha[i], heat=heat[i],
             )
         )  # fmt: skip
     first = batch.records[0]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gan_explain.progression.result import OPACITY_ABOVE, Progression, Visit
 from gan_explain.render import positive_label
-from gan_explain.render.draw import ACCENT, COOL, MUTED
+from gan_explain.render.draw import ACCENT, COOL
 from gan_explain.render.progression import HEAT, LAYER, Chart, Line, Moment, Small, write_progression, write_progressions
 
 
@@ -23,26 +23,26 @@ def write_patient(progression: Progression, path: str | os.PathLike[str], *, sid
         for visit in progression.visits
     ]  # fmt: skip
     labels = "/".join(dict.fromkeys(visit.record.label for visit in progression.visits))
-    rho = progression.correlation("strength", "probability")
-    ends = "" if math.isnan(rho) else f"; Spearman of strength with p: {rho:+.2f} (n = {len(moments)})"
+    rho = progression.correlation("opacity_load", "probability")
+    ends = "" if math.isnan(rho) else f"; Spearman of the load with p: {rho:+.2f} (n = {len(moments)})"
     title = f"{progression.patient} ({labels}; {progression.split} split){ends}"
     write_progression(moments, rows, _charts(progression), path, title=title, side=side)
 
 
 def write_patients(progressions: Sequence[Progression], path: str | os.PathLike[str]) -> None:
-    """All patients as small charts: p and the strength of the pathology over the days."""
+    """All patients as small charts: p and the opacity load over the days."""
     small = []
     for each in progressions:  # cross-fitted ones have targets, and operating points, of their own
-        rho = each.correlation("strength", "probability")
+        rho = each.correlation("opacity_load", "probability")
         text = "" if math.isnan(rho) else f"  ρ {rho:+.2f}"
-        p, strength = each.series("probability"), each.series("strength")
-        small.append(Small(f"{each.patient}, {each.split}{text}", each.days, p, strength, each.operating_point))
-    write_progressions(small, path, label=positive_label(progressions[0].positive), other="strength of the pathology")
+        p, load = each.series("probability"), each.series("opacity_load")
+        small.append(Small(f"{each.patient}, {each.split}{text}", each.days, p, load, each.operating_point))
+    write_progressions(small, path, label=positive_label(progressions[0].positive), other="opacity load")
 
 
 def _captions(progression: Progression, visit: Visit) -> tuple[str, ...]:
     return (
-        f"p {visit.probability:.2f}   strength {visit.strength:.2f}",
+        f"p {visit.probability:.2f}   load {visit.opacity_load:.2f}",
         f"α ≥ {OPACITY_ABOVE:g} in {visit.opacity_area:.0%} of the lungs",
         f"hot in {visit.grad_cam_area:.0%} of the lungs" if not progression.no_heat else "",
     )
@@ -59,12 +59,6 @@ def _charts(progression: Progression) -> tuple[Chart, ...]:
         areas.append(Line("Grad-CAM", series("grad_cam_area"), COOL, dashed=True))
     return (
         Chart("probability", tuple(lines), top=1.0, threshold=progression.operating_point),
-        Chart(
-            "strength",
-            (
-                Line("fitted to the image", series("strength")),
-                Line("encoder's |c|/√d", series("encoded_strength"), MUTED, dashed=True),
-            ),
-        ),
+        Chart("opacity load", (Line("mean τ over the lungs", series("opacity_load")),)),
         Chart("share of the lungs", tuple(areas)),
     )

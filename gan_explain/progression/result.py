@@ -19,28 +19,25 @@ from gan_explain.types import Record
 
 OPACITY_ABOVE = 0.1  # alpha from which a pixel counts as affected: the layer hides a tenth of the light or more
 HEAT_ABOVE = 0.5  # share of the patient's highest heat from which a pixel counts as hot
-MEASURES = ("probability", "strength", "encoded_strength", "opacity_area", "opacity_load", "grad_cam_area")
+MEASURES = ("probability", "opacity_load", "opacity_area", "grad_cam_area")
 
 
 @dataclass(frozen=True)
 class Visit:
     """One radiograph of a patient. Measures are numbers, NaN where they could not be taken; tensors are (1, H, W) on the CPU.
 
-    probability of the positive set; class_probability (K,); strength of the encoded pathology, fitted to the radiograph
-    (`latent.encode.fitted_strength`); encoded_strength |c| / sqrt(d), the encoder's own; opacity_area, the share of the lungs
-    where alpha passes OPACITY_ABOVE; opacity_load, mean tau over the lungs; grad_cam_area, the share of the lungs where
-    the heat passes HEAT_ABOVE times the highest heat in all the patient's radiographs. `alpha` is the opacity of the layer that
-    is taken off, `heat` Grad-CAM in units of the log-odds.
+    probability of the positive set; class_probability (K,); opacity_load, mean tau over the lungs of the layer that the reader
+    finds; opacity_area, the share of the lungs where its alpha passes OPACITY_ABOVE; grad_cam_area, the share of the lungs where
+    the heat passes HEAT_ABOVE times the highest heat in all the patient's radiographs. `alpha` is the opacity of the layer,
+    `heat` Grad-CAM in units of the log-odds.
     """
 
     record: Record
     day: float
     probability: float
     class_probability: tuple[float, ...]
-    strength: float
-    encoded_strength: float
-    opacity_area: float
     opacity_load: float
+    opacity_area: float
     grad_cam_area: float
     image: Tensor
     lungs: Tensor
@@ -127,7 +124,8 @@ def as_json(progression: Progression, pairs: dict[str, tuple[str, str]]) -> dict
 def facts() -> dict[str, Any]:
     """The thresholds and definitions that a saved result names."""
     return {
-        "schema_version": 1,
+        "schema_version": 2,
+        "opacity_load": "mean optical thickness over the lungs",
         "opacity_area": f"share of the lungs with alpha >= {OPACITY_ABOVE:g}",
         "grad_cam_area": f"share of the lungs with heat >= {HEAT_ABOVE:g} of the patient's highest",
         "least_days": DATES,

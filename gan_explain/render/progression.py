@@ -79,7 +79,7 @@ class Chart:
     threshold: float | None = None
 
 
-LAYER = Row("opacity layer", "Layer: opacity α that the generator takes off; it sees what it was trained to see.", FAINTEST)
+LAYER = Row("opacity layer", "Layer: opacity α that the generator reads on the radiograph; the CNN has no say in it.", FAINTEST)
 HEAT = Row("Grad-CAM", "Grad-CAM: a coarse grid, smoothed: roughly where, not what. One colour scale a row, over all days.")
 
 

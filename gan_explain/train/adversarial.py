@@ -8,6 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def pick(logits: Tensor, cells: Tensor) -> Tensor:
+    """The logit of each image's own cell: (N, cells), (N,) -> (N,)."""
+    return logits.gather(1, cells[:, None])[:, 0]
+
+
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Logits (N,), (M,) -> scalar."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()

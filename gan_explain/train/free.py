@@ -40,7 +40,7 @@ AUGMENT = Ranges(rotate=4, scale=0.05, shift=0.03, gamma=0.15, contrast=0.1, blu
 
 @dataclass(frozen=True)
 class FreeTraining:
-    steps: int = 1500
+    steps: int = 600
     batch_size: int = 16  # half negatives, half positives
     learning_rate: float = 1e-3
     target: float = 1.0

@@ -1,10 +1,11 @@
 """Training the reader: rendered disease, additivity on every radiograph, and the order within a source. No CNN is asked.
 
-Terms, each a mean over the lungs of the distance of two layers on a logarithmic scale (`_distance`), but the last:
+Terms, each a mean over the lungs of the distance of two layers on a logarithmic scale (`_distance`), but the last two:
 - rendered: over a healthy radiograph a known layer is laid; that layer is read
 - additive: over a diseased one, too; what is read grows by it
 - healed: part of what was read is taken off; what is read then is the rest (all taken off: nothing)
 - clear: nothing is read on healthy radiographs
+- adversary: within one source, a projected discriminator does not tell healed radiographs from healthy ones (train/within.py)
 - order: within one source, where disease and scanner are not the same thing, the load of a diseased radiograph lies above that of
   a healthy one (a logistic loss over all pairs; Burges et al., "Learning to Rank using Gradient Descent", ICML 2005)
 """
@@ -24,6 +25,7 @@ from gan_explain.checkpoints import save_part
 from gan_explain.data.labels import NORMAL, canonical
 from gan_explain.data.opacities import Opacities, draw_opacities, draw_tones, move, textured
 from gan_explain.lungs import enlarge, shrink
+from gan_explain.nets.efficientnet_lite import imagenet_features
 from gan_explain.nets.generator import Disentangler
 from gan_explain.nets.reader import PretrainedEncoder, Reader
 from gan_explain.optics import bounded, compose, opacity, take_off
@@ -33,6 +35,7 @@ from gan_explain.train.loop import Ema, LoopConfig, cosine, run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.update import descend
+from gan_explain.train.within import WithinSource
 from gan_explain.types import DataError
 
 MARGIN, SCALE = 0.1, 0.05  # of the order of loads, in thickness
@@ -51,6 +54,8 @@ class ReaderTraining:
     healed: float = 1.0
     clear: float = 0.1
     order: float = 0.1
+    adversary: float = 0.0
+    adversary_from: float = 0.3  # share of the steps after which the discriminators join in
     ema: float = 0.995
     seed: int = 0
     device: str = "cpu"
@@ -64,9 +69,10 @@ class ReaderObjective(nn.Module):
     images, lungs (N, 1, R, R); tau (N, 1, g, g) the layer laid on each, fine (N, 1, R, R) the same with its texture; healthy (N,)
     bool; source (N,) numbers; share (N, 1, 1, 1) of what is read that is taken off."""
 
-    def __init__(self, reader: Reader, config: ReaderTraining) -> None:
+    def __init__(self, reader: Reader, config: ReaderTraining, within: WithinSource | None = None) -> None:
         super().__init__()
         self.reader, self.config = reader, config
+        self._within = (within,)  # not a submodule: this objective does not train it
 
     def forward(
         self, images: Tensor, lungs: Tensor, tau: Tensor, fine: Tensor, healthy: Tensor, source: Tensor, share: Tensor
@@ -75,18 +81,23 @@ class ReaderObjective(nn.Module):
         inside = shrink(lungs, self.reader.grid)
         first = self.reader(images, lungs).float()  # (N, 1, g, g)
         known = first.detach()
-        off = share * bounded(enlarge(known, size), images)
-        laid, healed = compose(images, fine), take_off(images, off)
-        second, third = self.reader(torch.cat([laid, healed]), torch.cat([lungs, lungs])).float().chunk(2)
         ill = ~healthy
+        off = share[ill] * bounded(enlarge(known[ill], size), images[ill])
+        shown = torch.cat([compose(images, fine), take_off(images[ill], off)])
+        second, third = self.reader(shown, torch.cat([lungs, lungs[ill]])).float().split([len(images), len(off)])
+        left = (known[ill] - shrink(off, self.reader.grid)).clamp(min=0)
         terms = {
             "rendered": config.rendered * _distance(second, tau, inside, healthy),
             "additive": config.additive * _distance(second, known + tau, inside, ill),
-            "healed": config.healed * _distance(third, (known - shrink(off, self.reader.grid)).clamp(min=0), inside, ill),
+            "healed": config.healed * _distance(third, left, inside[ill], ill[ill]),
             "clear": config.clear * _distance(first, torch.zeros_like(first), inside, healthy),
         }
         if config.order:
             terms["order"] = config.order * order_loss(load(first, inside), healthy, source)
+        within = self._within[0]
+        if within is not None:
+            off = bounded(enlarge(first, size), images)
+            terms["adversary"] = config.adversary * within.opinion(take_off(images, off), healthy, source)
         return terms
 
 
@@ -96,7 +107,7 @@ def load(tau: Tensor, inside: Tensor) -> Tensor:
 
 
 def order_loss(loads: Tensor, healthy: Tensor, source: Tensor) -> Tensor:
-    """Logistic loss over all pairs of a diseased and a healthy radiograph of one source: loads (N,) -> scalar; 0 without pairs."""
+    """Logistic loss over pairs of a diseased and a healthy radiograph of one source: loads (N,) -> scalar; 0 without pairs."""
     pairs = (~healthy)[:, None] & healthy[None] & (source[:, None] == source[None])
     gap = (MARGIN - (loads[:, None] - loads[None])) / SCALE
     return (F.softplus(gap) * pairs).sum() / pairs.sum().clamp(min=1)
@@ -112,7 +123,9 @@ def _distance(a: Tensor, b: Tensor, inside: Tensor, chosen: Tensor) -> Tensor:
 class ReaderTrainer:
     """Trains the reader of a `Disentangler` on radiographs and the segmenter's masks. Fulfils train.loop.Trainer."""
 
-    def __init__(self, dataset: Batches, network: Disentangler, config: ReaderTraining) -> None:
+    def __init__(
+        self, dataset: Batches, network: Disentangler, config: ReaderTraining, features: nn.Module | None = None
+    ) -> None:
         healthy = [canonical(record.label) == NORMAL for record in dataset.records]
         if not any(healthy):
             raise DataError("expected radiographs labelled normal to lay rendered disease on, got none")
@@ -127,11 +140,22 @@ class ReaderTrainer:
         groups = [{"params": outer, "top": config.learning_rate}]
         groups += [{"params": inner, "top": config.encoder_rate}] if inner else []
         self.optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
-        self.objective = wrap(ReaderObjective(self.network, config), self.device)
         self.sources = sorted({record.source for record in dataset.records})
         keys = [f"{record.source} {yes}" for record, yes in zip(dataset.records, healthy, strict=True)]
         self.sampler = BalancedSampler(keys, config.seed + 1000 * rank(), floor=SCARCE)
         self.ema = Ema(self.network, config.ema)
+        self.within: WithinSource | None = None
+        if config.adversary:
+            if features is None:
+                raise ValueError("expected pretrained features for the discriminators within a source, got none")
+            enough = [len(cell) >= SCARCE for cell in self.sampler.cells]
+            names = sorted(set(keys))
+            both = [
+                all(f"{s} {yes}" in names and enough[names.index(f"{s} {yes}")] for yes in (True, False)) for s in self.sources
+            ]
+            self.within = WithinSource(features, network.resolution, both).to(self.device)
+        self.objective = wrap(ReaderObjective(self.network, config, self.within), self.device)
+        self.plain = wrap(ReaderObjective(self.network, config), self.device)
 
     def step(self, step: int) -> dict[str, Tensor]:
         config, network = self.config, self.network
@@ -150,8 +174,14 @@ class ReaderTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["top"] * cosine(step, config.steps)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.amp):
-            terms: dict[str, Tensor] = self.objective(images, lungs, tau, fine, healthy, source, share)
+            objective = self.objective if step >= config.adversary_from * config.steps else self.plain
+            terms: dict[str, Tensor] = objective(images, lungs, tau, fine, healthy, source, share)
         descend("reader", network, self.optimizer, terms, clip=1.0)
+        if self.within is not None:
+            with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=config.amp):
+                found = enlarge(network(images, lungs).float(), (images.shape[-2], images.shape[-1]))
+            healed = take_off(images, bounded(found, images))
+            terms = {**terms, **self.within.learn(images, healed, healthy, source, amp=config.amp)}
         self.ema.update(network, step)
         return {name: value.detach() for name, value in terms.items()}
 
@@ -161,17 +191,20 @@ class ReaderTrainer:
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.shadow,
             "sampler": self.sampler.state(),
+            **({"within": self.within.state()} if self.within is not None else {}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
+        if self.within is not None:
+            self.within.restore(state["within"])
         if is_main():  # the stream saved is the first process's; others keep their own
             self.sampler.restore(state["sampler"].cpu())
 
     def networks(self) -> Mapping[str, nn.Module]:
-        return {"reader": self.network}
+        return {"reader": self.network, **({"within": self.within} if self.within is not None else {})}
 
     @torch.no_grad()
     def averaged(self) -> Disentangler:
@@ -206,9 +239,10 @@ def train_reader(
     """Train the reader of `network` and write the part "generator" of checkpoint `out`; states and sheets are in `out`/reader.
 
     `dataset` has the training images at the network's resolution, with the segmenter's masks. Raises DataError without healthy
-    radiographs.
+    radiographs, CheckpointError where the adversary's ImageNet features are not installed.
     """
-    trainer = ReaderTrainer(dataset, network, config)
+    features = imagenet_features().to(config.device) if config.adversary else None
+    trainer = ReaderTrainer(dataset, network, config, features)
     run(trainer, loop, out / "reader", resume=resume)
     trained = trainer.averaged().cpu()
     if is_main():

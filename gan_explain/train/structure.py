@@ -50,12 +50,12 @@ class StructureTraining:
     samples: int = 24  # images of drawn codes
     others: float = 0.25  # share of the batch that is not negative, where such images are given
     learning_rate: float = 4e-4
-    judge_rate: float = 3e-4
+    judge_rate: float = 5e-4
     pixels: float = 10.0  # weight of L1: half at full resolution, half on images reduced four times
     perceptual: float = 3.0  # weight of the distance in features
     kl: float = 3e-4  # weight of the Kullback-Leibler divergence from N(0, I), in nats an image
-    adversarial: float = 0.2  # weight of the discriminator's opinion of reconstructions, and of drawn images
-    start: float = 0.06  # progress at which the discriminator joins in; full weight is reached at twice this
+    adversarial: float = 0.25  # weight of the discriminator's opinion of reconstructions, and of drawn images
+    start: float = 0.08  # progress at which the discriminator joins in; full weight is reached at twice this
     flat: float = 0.5  # progress until which the learning rates stay
     judge_width: int = 64
     bank: int = 1024  # codes of negatives that the prior is made of during training

@@ -17,6 +17,7 @@ from gan_explain.data.augment import Ranges, draw
 from gan_explain.image import resize
 from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
 from gan_explain.nets.synthesis import LOW, StructureGenerator, SynthesisConfig
+from gan_explain.optics import take_off
 from gan_explain.render.sheet import write_sheet
 from gan_explain.train.adversarial import discriminator_loss, generator_loss, r1_penalty
 from gan_explain.train.distributed import is_main, rank, wrap
@@ -220,7 +221,7 @@ def structures(dataset: Dataset, generator: Generator | None = None, segmenter: 
         ill = dataset.where(lambda record: coarse(record.label) != "normal")
         for start in range(0, len(ill), 64):
             images = ill.batch(range(start, min(start + 64, len(ill)))).images
-            parts.append(generator.remove(images, segmenter(images)).structure)
+            parts.append(take_off(images, generator.read(images, segmenter(images))))
     return torch.cat(parts)
 
 

@@ -67,12 +67,14 @@ def view(images: Tensor, generator: torch.Generator, ranges: ViewRanges) -> Tens
     corner = uniform(0, 1, 2)
 
     device = images.device
-    grid = F.affine_grid(affine.to(device, non_blocking=True), list(images.shape), align_corners=False)
-    x = F.grid_sample(images.float(), grid, mode=ranges.mode, padding_mode=ranges.padding, align_corners=False).clamp(0, 1)
-    if ranges.gamma:
-        x = x.clamp(1e-4, 1) ** gamma.to(device, non_blocking=True)
-    mean = x.mean((1, 2, 3), keepdim=True)
-    x = (mean + (x - mean) * contrast.to(device, non_blocking=True) + brightness.to(device, non_blocking=True)).clamp(0, 1)
+    with torch.autocast(device.type, enabled=False):  # a grid in 16 bits would be half a pixel off
+        grid = F.affine_grid(affine.to(device, non_blocking=True), list(images.shape), align_corners=False)
+        x = F.grid_sample(images.float(), grid, mode=ranges.mode, padding_mode=ranges.padding, align_corners=False).clamp(0, 1)
+        if ranges.gamma:
+            x = x.clamp(1e-4, 1) ** gamma.to(device, non_blocking=True)
+        mean = x.mean((1, 2, 3), keepdim=True)
+        x = mean + (x - mean) * contrast.to(device, non_blocking=True) + brightness.to(device, non_blocking=True)
+        x = x.clamp(0, 1)
     return x * ~_holes(images.shape[-2:], corner.to(device, non_blocking=True), ranges.hole) if ranges.hole else x
 
 

@@ -17,7 +17,7 @@ from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 
 Invoke = Callable[..., Result]
 DATA = ("--data", "phantom:n=60,covid=0.3")
-WITH_GAN = ("augment", *DATA, "--with", "gan", "--checkpoint", "tiny", "--segmenter", "everywhere")
+WITH_GAN = ("augment", *DATA, "--generator", "tiny", "--segmenter", "everywhere")
 JUDGED = ("--target", "brightness_target:Brightness")
 
 
@@ -67,9 +67,7 @@ def test_images_are_written_with_their_provenance(invoke: Invoke, world: Path) -
 
 
 def test_balance_with_a_cyclegan_makes_a_data_set_to_train_on(invoke: Invoke, world: Path) -> None:
-    result = invoke(
-        "augment", *DATA, "--with", "cyclegan", "--checkpoint", "lit", "--segmenter", "everywhere", "--complete", "--out", "all"
-    )
+    result = invoke("augment", *DATA, "--generator", "lit", "--segmenter", "everywhere", "--complete", "--out", "all")
     assert result.exit_code == 0, result.stderr
     data = open_dataset(world / "all", size=64)
     synthetic = [record for record in data.records if record.extra.get("synthetic") == "1"]
@@ -93,12 +91,12 @@ def test_a_dry_run_counts_and_writes_nothing(invoke: Invoke, world: Path) -> Non
     [
         (("--to", "many"), 2, "balance or a number"),
         (("--to", "0"), 2, "balance or a number"),
-        (("--with", "cyclegan", "--from", "positives"), 2, "translates negatives"),
+        (("--generator", "lit", "--from", "positives"), 2, "translates negatives"),
         (("--strength", "1", "0.5"), 2, "LOW to HIGH"),
         (("--label", "tuberculosis"), 3, "expected tuberculosis images"),
         (("--label", "normal", "--to", "3"), 2, "knows covid"),
         (("--include", "covid"), 3, "expected negative images"),
-        (("--checkpoint", "nowhere-to-be-found"), 3, "no checkpoint"),
+        (("--generator", "nowhere-to-be-found"), 3, "no checkpoint"),
     ],
 )
 def test_bad_input_is_one_clear_line(invoke: Invoke, world: Path, more: tuple[str, ...], code: int, says: str) -> None:
@@ -119,7 +117,7 @@ def test_a_cyclegan_wants_two_classes(invoke: Invoke, world: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    call = ("augment", "--data", "three", "--checkpoint", "lit", "--segmenter", "everywhere", "--to", 2)
+    call = ("augment", "--data", "three", "--generator", "lit", "--segmenter", "everywhere", "--to", 2)
     result = invoke(*call)
     assert result.exit_code == 3
     assert "expected two classes (--include), got covid, normal, tuberculosis" in result.stderr
@@ -152,10 +150,10 @@ def test_a_full_disk_leaves_nothing(invoke: Invoke, world: Path, monkeypatch: py
     assert not list(world.glob(".full*"))
 
 
-TINY = ("steps=2", "batch_size=4", "cyclegan_steps=2", "cyclegan_width=8", "gan_steps=2", "gan_target_steps=2", "gan_batch=4")
+TINY = ("steps=2", "batch_size=4", "cyclegan_steps=2", "cyclegan_width=8", "gan_prior=0.3", "count=3")
 BENCH = (
     "bench", "augment", *DATA, "--include", "normal", "--include", "covid", "--regime", "4:1", "--resolution", 32,
-    "--segmenter", "everywhere", "--probe-segmenter", "everywhere", "--set", "gan_width=8", "--set", "count=3",
+    "--segmenter", "everywhere", "--probe-segmenter", "everywhere", "--generator", "tiny",
     *(word for each in TINY for word in ("--set", each)),
 )  # fmt: skip
 
@@ -172,9 +170,10 @@ def test_benchmark_runs_and_resumes(invoke: Invoke, world: Path) -> None:
     arms = [json.loads(line)["arm"] for line in path.read_text().splitlines()]
     assert arms == ["none", "classical", "cyclegan", "gan", "both"]
     assert {entry["arm"] for entry in json.loads(again.stdout)["entries"]} == set(arms)
-    other = invoke(*BENCH, "--set", "count=4", "--resume", "--out", "bench")
-    assert other.exit_code == 3
-    assert "expected results of these settings" in other.stderr
+    for changed in (("--set", "count=4"), ("--generator", "disease")):
+        other = invoke(*BENCH, *changed, "--arm", "none", "--resume", "--out", "bench")
+        assert other.exit_code == 3
+        assert "expected results of these settings" in other.stderr
 
 
 @pytest.mark.parametrize(

@@ -294,7 +294,7 @@ TRAIN = [
     ("train", "free", "--data", "phantom:n=10", "--target", "brightness_target:Brightness", "--set", "size=much"),
     ("train", "generator", "--data", "nowhere", "--segmenter", "everywhere", "--preset", "small"),
     ("train", "generator", "--data", "phantom:n=10", "--target", "checkpoint:tiny"),
-    ("train", "synthesis", "--data", "phantom:n=10", "--checkpoint", "nothing", "--segmenter", "everywhere"),
+    ("train", "synthesis", "--data", "phantom:n=10", "--generator", "nothing", "--segmenter", "everywhere"),
     ("train", "segmenter", "--data", "phantom:n=10", "--resume"),
 ]
 CODES = [USAGE, DATA, DATA, DATA, DATA, DATA, USAGE, TARGET, DATA, USAGE, USAGE, DATA, USAGE, DATA, DATA]

@@ -13,11 +13,11 @@ from PIL import Image
 Invoke = Callable[..., Result]
 BENCH = ("bench", "explainers", "--data", "phantom:n=20,covid=0.5", "--split", "train", "--resolution", 64, "--steps", 4)
 NAMES = ("grad_cam", "difference", "noise", "mask")
-OURS = ("--segmenter", "everywhere", "--target", "checkpoint:tiny#target", "--limit", 2)
+OURS = ("--segmenter", "everywhere", "--generator", "tiny", "--target", "checkpoint:tiny#target", "--limit", 2)
 
 
 def test_methods_are_measured_drawn_and_told(invoke: Invoke, world: Path) -> None:
-    result = invoke(*BENCH, *OURS, "--generator", "tiny", "--method", "grad_cam,difference", "--rows", 1, "--out", "b", "--json")
+    result = invoke(*BENCH, *OURS, "--method", "grad_cam,difference", "--rows", 1, "--out", "b", "--json")
     assert result.exit_code == 0, result.stderr
     names = {"per_image.jsonl", "measures.json", "table.md", "bars.png", "maps.png", "run.json", "patient_salt"}
     assert {path.name for path in (world / "b").iterdir()} == names
@@ -42,14 +42,14 @@ def test_methods_are_measured_drawn_and_told(invoke: Invoke, world: Path) -> Non
 
 
 def test_what_a_target_does_not_allow_is_left_out_by_default_and_refused_by_name(invoke: Invoke, world: Path) -> None:
-    brightness = ("--segmenter", "everywhere", "--target", "brightness_target:Brightness", "--limit", 1)
+    brightness = ("--segmenter", "everywhere", "--generator", "tiny", "--target", "brightness_target:Brightness", "--limit", 1)
     result = invoke(*BENCH, *brightness, "--dry-run", "--json")
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
     [spec] = answer["methods"]
     assert "occlusion" in answer["methods"][spec]
     assert "convolution" in answer["left_out"][spec]["grad_cam"]
-    assert "generator" in answer["left_out"][spec]["difference"]
+    assert {"difference", "reader", "latent_path"} <= set(answer["methods"][spec])
     refused = invoke(*BENCH, *brightness, "--method", "grad_cam")
     assert refused.exit_code == 4
     assert "convolution" in refused.stderr
@@ -58,9 +58,7 @@ def test_what_a_target_does_not_allow_is_left_out_by_default_and_refused_by_name
 
 def test_another_target_stands_in_the_same_table(invoke: Invoke, world: Path) -> None:
     other = "brightness_target:Brightness"
-    result = invoke(
-        *BENCH, *OURS, "--generator", "tiny", "--method", "difference", "--also", other, "occlusion", "--out", "b", "--json"
-    )
+    result = invoke(*BENCH, *OURS, "--method", "difference", "--also", other, "occlusion", "--out", "b", "--json")
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
     assert {spec: list(found) for spec, found in answer["measures"].items()} == {
@@ -80,6 +78,7 @@ def test_another_target_stands_in_the_same_table(invoke: Invoke, world: Path) ->
         (("--also", "checkpoint:tiny#target", "tea_leaves"), 2, "grad_cam"),
         (("--baseline", "black"), 2, "blurred"),
         (("--generator", "nobody"), 3, "nobody"),
+        (("--generator", "fog", "--method", "reader"), 3, "no part 'generator'"),
         (("--include", "normal"), 3, "covid"),
         (("--target", "checkpoint:nobody"), 3, "nobody"),
     ],

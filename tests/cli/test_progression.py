@@ -12,8 +12,8 @@ from click.testing import Result
 from PIL import Image
 
 Invoke = Callable[..., Result]
-OURS = ("--checkpoint", "tiny", "--segmenter", "everywhere", "--target", "brightness_target:Brightness")
-CONVOLVED = ("--checkpoint", "tiny", "--segmenter", "everywhere", "--target", "checkpoint:tiny#target")
+OURS = ("--generator", "tiny", "--segmenter", "everywhere", "--target", "brightness_target:Brightness")
+CONVOLVED = ("--generator", "tiny", "--segmenter", "everywhere", "--target", "checkpoint:tiny#target")
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from gan_explain.nets.blocks import ConvAct, Residual, lung_coordinates, upsample
+from gan_explain.lungs import lung_coordinates
+from gan_explain.nets.blocks import ConvAct, Residual, upsample
 from gan_explain.nets.generator import GeneratorConfig
 
 

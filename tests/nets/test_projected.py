@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gan_explain.nets.projected import ProjectedDiscriminator
+from gan_explain.nets.projected import ProjectedDiscriminator, SpectralConv
 
 SHAPES = [(4, 32), (6, 16), (8, 8)]
 
@@ -44,3 +44,20 @@ def test_gradients_reach_the_features() -> None:
     ProjectedDiscriminator(SHAPES, width=16)(features).mean().backward()
     assert all(float(f.grad.abs().sum()) > 0 for f in features if f.grad is not None)
     assert all(f.grad is not None for f in features)
+
+
+def test_the_largest_singular_value_is_divided_out() -> None:
+    layer = SpectralConv(4, 6, 3)
+    with torch.no_grad():
+        layer.weight.mul_(7)
+        for _ in range(50):
+            layer(torch.rand(1, 4, 8, 8))
+        found = layer.u @ (layer.weight.flatten(1) @ layer.v)
+    torch.testing.assert_close(found, torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2), rtol=1e-4, atol=0)
+
+
+def test_autocast_leaves_the_filters_norm_in_32_bits() -> None:
+    judge, features = ProjectedDiscriminator(SHAPES, width=16).eval(), levels()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        half = judge(features)
+    torch.testing.assert_close(half, judge(features), atol=0.1, rtol=0.1)

@@ -14,7 +14,7 @@ from gan_explain.data.dataset import Compact, Dataset, Memory, compact
 from gan_explain.optics import compose
 from gan_explain.progression import Models, models
 from gan_explain.targets import ModuleTarget
-from gan_explain.types import Record, Removal
+from gan_explain.types import Record
 
 SIZE = 32
 S = 0.3  # brightness of every healthy lung
@@ -28,22 +28,30 @@ def veil(size: int = SIZE) -> Tensor:
 
 
 class Veils:
-    """A generator on paper: the structure is S everywhere, the code is (c, 0) with the layer |c| / sqrt(2) times `veil`."""
+    """A generator on paper, of which only the reader is asked: it knows that every healthy lung is S."""
 
-    code_dim, resolution, confine = 2, SIZE, "lungs"
+    code_dim, resolution, labels = 2, SIZE, ("covid",)
 
-    def layer(self, structure: Tensor, code: Tensor, lungs: Tensor) -> Tensor:
-        return code.square().mean(1).sqrt().view(-1, 1, 1, 1) * veil().to(structure) * lungs
+    def read(self, images: Tensor, lungs: Tensor) -> Tensor:
+        return torch.log((1 - S) / (1 - images).clamp(min=1e-6)).clamp(min=0) * lungs
 
-    def remove(self, images: Tensor, lungs: Tensor) -> Removal:
-        tau = torch.log((1 - S) / (1 - images).clamp(min=1e-6)).clamp(min=0) * lungs
-        return Removal(torch.full_like(images, S), tau, torch.zeros(len(images)))
+    def encode(self, tau: Tensor, lungs: Tensor) -> Tensor:
+        raise NotImplementedError
 
-    def encode(self, images: Tensor, lungs: Tensor) -> Tensor:
-        return torch.tensor([[1.0, 0.0]]).expand(len(images), -1)  # an encoder that says the same of everybody
+    def layer(self, codes: Tensor, lungs: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def move(self, tau: Tensor, lungs: Tensor, others: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def prior_noise(self, n: int, generator: torch.Generator) -> Tensor:
+        raise NotImplementedError
+
+    def from_noise(self, noise: Tensor, label: str) -> Tensor:
+        raise NotImplementedError
 
     def prior(self, n: int, generator: torch.Generator, label: str = "covid") -> Tensor:
-        return torch.ones(n, 2)
+        raise NotImplementedError
 
 
 class Bright(nn.Module):

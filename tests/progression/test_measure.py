@@ -21,14 +21,11 @@ def test_measures_are_those_of_the_doses(parts: Models, course: Course) -> None:
     doses = [0.0, 0.5, 1.0, 2.0]
     found = measure_patient(parts, course(a=list(enumerate(doses))), "a")
     assert found.days == (0, 1, 2, 3)
-    assert found.series("strength") == pytest.approx(doses, abs=1e-3)
-    assert found.series("encoded_strength") == pytest.approx([math.sqrt(0.5)] * 4)
     assert found.series("opacity_load") == pytest.approx([0.25 * dose for dose in doses], abs=1e-3)
     assert found.series("opacity_area") == [0, 0.5, 0.5, 0.5]  # alpha passes 0.1 in the lower half
     means = [0.3 + 0.5 * 0.7 * (1 - math.exp(-0.5 * dose)) for dose in doses]
     assert found.series("probability") == pytest.approx([1 / (1 + math.exp(-20 * (m - 0.45))) for m in means], abs=1e-3)
-    assert found.correlation("strength", "probability") == pytest.approx(1)
-    assert math.isnan(found.correlation("encoded_strength", "probability"))
+    assert found.correlation("opacity_load", "probability") == pytest.approx(1)
     classes = torch.tensor([visit.class_probability for visit in found.visits])
     assert torch.allclose(classes[:, 1], torch.tensor(found.series("probability")), atol=1e-6)
 
@@ -44,7 +41,7 @@ def test_grad_cam_has_one_scale_for_the_patient(parts: Models, course: Course) -
 def test_visits_are_in_the_order_of_days_and_undated_ones_are_left_out(parts: Models, course: Course) -> None:
     found = measure_patient(parts, course(a=[(9, 1.0), ("", 2.0), (-1.5, 0.0), (3, 0.5)]), "a")
     assert found.days == (-1.5, 3, 9)
-    assert found.series("strength") == pytest.approx([0, 0.5, 1], abs=1e-3)
+    assert found.series("opacity_load") == pytest.approx([0, 0.125, 0.25], abs=1e-3)
 
 
 def test_who_has_enough_days(course: Course) -> None:
@@ -67,13 +64,13 @@ def test_a_target_without_gradients_has_no_heat_and_says_why(parts: Models, cour
     found = measure_patient(parts, course(a=[(0, 0.0), (1, 1.0), (2, 2.0)]), "a")
     assert "gradients" in found.no_heat
     assert all(math.isnan(value) for value in found.series("grad_cam_area"))
-    assert found.correlation("strength", "probability") == pytest.approx(1)
+    assert found.correlation("opacity_load", "probability") == pytest.approx(1)
 
 
 def test_no_lungs_means_no_share(parts: Models, course: Course) -> None:
     blind = replace(parts, segmenter=torch.zeros_like)
     found = measure_patient(blind, course(a=[(0, 0.0), (1, 1.0)]), "a")
-    assert all(math.isnan(value) for name in ("opacity_area", "grad_cam_area", "strength") for value in found.series(name))
+    assert all(math.isnan(value) for name in ("opacity_area", "grad_cam_area", "opacity_load") for value in found.series(name))
     assert share_in(torch.ones(1, 1, 2, 2, dtype=torch.bool), torch.tensor([[[[1.0, 0], [1, 1]]]])).tolist() == [1]
 
 

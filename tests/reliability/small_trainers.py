@@ -27,6 +27,7 @@ from gan_explain.train.cxrnet import CxrNetObjective, CxrNetTraining
 from gan_explain.train.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.early import EarlyStopping
 from gan_explain.train.free import FreeTrainer, FreeTraining
+from gan_explain.train.layers import LayersTrainer, LayersTraining, read_layers
 from gan_explain.train.loop import Trainer
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.reader import ReaderTrainer, ReaderTraining
@@ -121,6 +122,15 @@ def reader() -> Trainer:
     return ReaderTrainer(MaskedDataset(phantoms(), None), generator(), config)
 
 
+def layers() -> Trainer:
+    """The reader before it is the same whatever the seed: it is no part of this training's state."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = generator()
+    maps, names = read_layers(MaskedDataset(phantoms(), None), network, torch.device("cpu"))
+    return LayersTrainer(maps, names, network, LayersTraining(steps=STEPS, batch_size=4, learning_rate=RATE))
+
+
 def synthesis() -> Trainer:
     config = SynthesisTraining(steps=STEPS, batch_size=2, low_batch=4, learning_rate=RATE, width=8, r1_every=3)
     return SynthesisTrainer(structures(phantoms()), SynthesisConfig(resolution=SIDE, z_dim=4, low_width=8, width=16), config)
@@ -159,7 +169,7 @@ def spectral() -> Trainer:
     return on_phantoms(make(build(ClassifierConfig(dropout=0.5)), PREPARE, CLASSES, True, 0.05, None))
 
 
-ALL = (segmenter, classifier, transfer, free, reader, synthesis, structure, translation, unet, cxrnet, spectral)
+ALL = (segmenter, classifier, transfer, free, reader, layers, synthesis, structure, translation, unet, cxrnet, spectral)
 TRAINERS: dict[str, Callable[[], Trainer]] = {make.__name__: make for make in ALL}
 
 

@@ -20,20 +20,12 @@ from gan_explain.targets import resolve_target
 
 Command = Callable[..., tuple[int, str]]
 MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
-TRAIN = (
-    "train",
-    "target",
-    "--data",
-    "phantom:n=40",
-    "--resolution",
-    32,
-    "--steps",
-    6,
-    "--batch-size",
-    4,
-    "--segmenter",
-    "lungs128",
-)
+DATA = ("--data", "phantom:n=40", "--segmenter", "lungs128", "--batch-size", 4, "--steps", 6)
+TRAIN: dict[str, tuple[object, ...]] = {
+    "target": ("--resolution", 32),
+    "free": ("--resolution", 64, "--width", 8, "--target", "checkpoint:phantom64"),
+    "generator": ("--preset", "small", "--layer-steps", 3),
+}
 CLOCK = ("started", "finished", "seconds", "command", "options")
 
 
@@ -42,13 +34,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     run = json.loads(found.pop("run.json"))
     found["run.json"] = json.dumps({key: value for key, value in run.items() if key not in CLOCK}).encode()
-    if "stats.jsonl" in found:
-        rows = [json.loads(line) for line in found["stats.jsonl"].decode().splitlines()]
-        found["stats.jsonl"] = json.dumps(
-            [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-        ).encode()
-    found.pop("state.pt", None)  # the same tensors, in a file that also knows who shares what: test_resume.py compares them
-    return found
+    for name in [name for name in found if name.endswith("stats.jsonl")]:
+        rows = [json.loads(line) for line in found[name].decode().splitlines()]
+        found[name] = json.dumps([{key: value for key, value in row.items() if key != "seconds"} for row in rows]).encode()
+    # states: the same tensors, in a file that also knows who shares what; test_resume.py compares them
+    return {name: data for name, data in found.items() if not name.endswith("state.pt")}
 
 
 def twice(command: Command, folder: Path, *words: object) -> dict[str, bytes]:
@@ -63,13 +53,16 @@ def twice(command: Command, folder: Path, *words: object) -> dict[str, bytes]:
     return a
 
 
-def test_a_training_is_its_seed(command: Command, tmp_path: Path) -> None:
-    assert {"weights.safetensors", "config.json", "stats.jsonl"} <= twice(command, tmp_path, *TRAIN).keys()
+@pytest.mark.parametrize("kind", TRAIN)
+def test_a_training_is_its_seed(command: Command, tmp_path: Path, kind: str) -> None:
+    files = twice(command, tmp_path, "train", kind, *DATA, *TRAIN[kind]).keys()
+    assert {"weights.safetensors", "config.json"} <= files
+    assert any(name.endswith("stats.jsonl") for name in files)
 
 
 def test_a_transition_is_its_seed_and_its_chart_is_of_the_frames(command: Command, tmp_path: Path) -> None:
     """Read back from their PNG files and shown to the target again, the frames give the chart's values."""
-    files = twice(command, tmp_path, "interpolate", *MODELS, "--sample", 1, "--steps", 5, "--size", 256)
+    files = twice(command, tmp_path, "interpolate", *MODELS, "--sample", 1, "--steps", 5, "--film-size", 256)
     frames = sorted((tmp_path / "a" / "frames").glob("*.png"))
     images = torch.stack([torch.from_numpy(read_image(frame))[None] for frame in frames])
     lungs = torch.from_numpy(read_image(tmp_path / "a" / "lungs.png"))[None, None].expand(len(images), -1, -1, -1)

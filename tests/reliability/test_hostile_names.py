@@ -80,8 +80,10 @@ class World:
     def everything(self) -> None:
         self.audit()
         self.run("progression", "progression", self.data, "--patient", PATIENTS[0], *MODELS, "--size", 96)
-        self.run("interpolate", "interpolate", next(self.data.glob("*.png")), *MODELS, "--steps", 3, "--size", 256, "--force")
-        augment = ("--with", "gan", "--generator", "phantom64", "--segmenter", "phantom64", "--to", 1, "--label", "covid")
+        self.run(
+            "interpolate", "interpolate", next(self.data.glob("*.png")), *MODELS, "--steps", 3, "--film-size", 256, "--force"
+        )
+        augment = ("--generator", "phantom64", "--segmenter", "phantom64", "--to", 1, "--label", "covid")
         result = CliRunner().invoke(
             main, ["augment", "--data", str(self.data), *map(str, augment), "--out", str(self.tmp / "out" / "a")]
         )

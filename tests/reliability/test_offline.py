@@ -31,7 +31,7 @@ socket.create_connection = socket.getaddrinfo = socket.gethostbyname = socket.ge
 MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
 QUICK = ("--judges", "none", "--steps", "21", "--limit", "4", "--quick")
 COMMANDS = {
-    "demo": ("interpolate.py", "--sample", "1", "--steps", "3", "--size", "256", *MODELS),
+    "demo": ("interpolate.py", "--sample", "1", "--steps", "3", "--film-size", "256", *MODELS),
     "audit": ("-m", "gan_explain", "audit", "--target", "checkpoint:phantom64", *MODELS, "--data", "phantom:n=40", *QUICK),
 }  # fmt: skip
 

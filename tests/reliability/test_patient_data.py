@@ -29,9 +29,9 @@ PATIENTS, FILES, COLUMNS, DICOM = REST[:4], REST[4:6], REST[6:8], REST[8:]
 MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
 TARGET = ("--target", "checkpoint:phantom64")
 RUNS = {
-    "image": ("interpolate", "{png}", *MODELS, "--steps", 5, "--size", 256),
-    "between": ("interpolate", "--between", "{png}", "{jpeg}", *MODELS, "--steps", 3, "--size", 256),
-    "from": ("interpolate", "{png}", "--pathology", "from:{jpeg}", *MODELS, "--steps", 3, "--size", 256),
+    "image": ("interpolate", "{png}", *MODELS, "--steps", 5, "--film-size", 256),
+    "between": ("interpolate", "--between", "{png}", "{jpeg}", *MODELS, "--steps", 3, "--film-size", 256),
+    "from": ("interpolate", "{png}", "--pathology", "from:{jpeg}", *MODELS, "--steps", 3, "--film-size", 256),
     "explain": ("explain", "{jpeg}", *TARGET, "--segmenter", "phantom64"),
     "explain_dicom": ("explain", "{dicom}", *TARGET, "--segmenter", "phantom64"),
     "audit": ("audit", *MODELS, *TARGET, "--judges", "none", "--data", "{data}", "--steps", 21, "--quick", "--by", "sex"),
@@ -41,7 +41,7 @@ RUNS = {
     "report": ("report", *TARGET, "--segmenter", "phantom64", "--data", "{data}/manifest.csv", "--resolution", 64),
     "progression": ("progression", "{data}", "--patient", PATIENTS[0], *MODELS),
     "everyone": ("progression", "{data}", "--all", *MODELS),
-    "augment": ("augment", "--data", "{data}", "--with", "gan", *MODELS[:2], *MODELS[2:], "--to", 2),
+    "augment": ("augment", "--data", "{data}", *MODELS, "--to", 2),
     "trained": ("train", "target", "--data", "{data}", "--steps", 2, "--resolution", 64, "--segmenter", "phantom64"),
     "explainers": (
         "bench",

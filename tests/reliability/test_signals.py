@@ -131,13 +131,15 @@ def test_an_earlier_result_stays_whole(tmp_path: Path, monkeypatch: pytest.Monke
     assert json.loads((tmp_path / "out" / "run.json").read_text()) == earlier
 
 
-@pytest.mark.parametrize(("state", "code"), [(None, KILLED), (STATE, INTERRUPTED), ("results.jsonl", INTERRUPTED)])
+@pytest.mark.parametrize(
+    ("state", "code"), [(None, KILLED), (STATE, INTERRUPTED), (f"reader/{STATE}", INTERRUPTED), ("results.jsonl", INTERRUPTED)]
+)
 def test_outside_its_loop_a_training_with_a_state_can_be_resumed_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str | None, code: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if state:
-        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / state).parent.mkdir(parents=True)
         (tmp_path / "out" / state).touch()
     result = CliRunner().invoke(before_the_first_step, ["--resume"])
     assert result.exit_code == code, result.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -80,3 +81,24 @@ def test_newer_schema_is_refused(traversal: Traversal, tmp_path: Path) -> None:
     (tmp_path / "traversal.json").write_text(json.dumps({**manifest, "schema_version": 99}))
     with pytest.raises(DataError, match="schema_version 2"):
         load_traversal(tmp_path)
+
+
+def test_frames_are_written_and_read_one_at_a_time(traversal: Traversal, tmp_path: Path) -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    def make(i: int) -> torch.Tensor:
+        nonlocal most
+        frame = torch.full((1, 8, 8), i / 7)
+        alive.append(weakref.ref(frame))
+        most = max(most, sum(each() is not None for each in alive))
+        return frame
+
+    save_traversal(replace(traversal, frames=Frames(make, 7)), tmp_path)
+    assert len(alive) == 7
+    assert most <= 2
+    again = load_traversal(tmp_path)
+    (tmp_path / "frames" / "006.png").unlink()
+    assert again.frames[0].shape == (1, 8, 8)
+    with pytest.raises(DataError, match=r"006\.png"):
+        again.frames[6]

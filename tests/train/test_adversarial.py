@@ -7,9 +7,14 @@ import math
 import pytest
 import torch
 
-from gan_explain.train.adversarial import discriminator_loss, generator_loss, r1_penalty
+from gan_explain.train.adversarial import discriminator_loss, generator_loss, pick, r1_penalty
 
 SOFTPLUS = math.log(1 + math.exp(-2))  # of -2
+
+
+def test_each_image_is_judged_in_its_own_cell() -> None:
+    logits = torch.arange(6.0).view(2, 3)
+    assert pick(logits, torch.tensor([2, 0])).tolist() == [2.0, 3.0]
 
 
 def test_losses_of_a_discriminator_that_is_right() -> None:

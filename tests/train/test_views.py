@@ -36,6 +36,13 @@ def test_range_seed_and_gradient() -> None:
         assert bool((gradient != 0).any((1, 2, 3)).all())
 
 
+def test_autocast_moves_no_pixel() -> None:
+    images = torch.rand(4, 1, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = view(images, seeded(), JUDGED)
+    assert torch.equal(half, view(images, seeded(), JUDGED))
+
+
 def test_left_stays_left() -> None:
     images = torch.zeros(64, 1, 32, 32)
     images[..., :16] = 1

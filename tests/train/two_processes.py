@@ -24,6 +24,7 @@ from gan_explain.targets import ModuleTarget
 from gan_explain.train.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.distributed import process_group, rank
 from gan_explain.train.free import FreeTrainer, FreeTraining, train_free
+from gan_explain.train.layers import LayersTrainer, LayersTraining, read_layers
 from gan_explain.train.loop import LoopConfig, Trainer, run
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.reader import ReaderTrainer, ReaderTraining
@@ -65,9 +66,21 @@ def free() -> Trainer:
     return FreeTrainer(MaskedDataset(DATA, None), TARGET, NETWORK, FREE)
 
 
+def generator() -> Disentangler:
+    return Disentangler(GeneratorConfig(resolution=SIDE, grid=16, backbone="small", width=8, layer_width=8, code_dim=4))
+
+
 def reader() -> Trainer:
-    network = Disentangler(GeneratorConfig(resolution=SIDE, grid=16, backbone="small", width=8, layer_width=8, code_dim=4))
-    return ReaderTrainer(MaskedDataset(DATA, None), network, ReaderTraining(steps=4, batch_size=4))
+    return ReaderTrainer(MaskedDataset(DATA, None), generator(), ReaderTraining(steps=4, batch_size=4))
+
+
+def layers() -> Trainer:
+    """The reader before it is the same in every process: it is no part of this training's state."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = generator()
+    maps, names = read_layers(MaskedDataset(DATA, None), network, torch.device("cpu"))
+    return LayersTrainer(maps, names, network, LayersTraining(steps=4, batch_size=4))
 
 
 def synthesis() -> Trainer:
@@ -98,7 +111,7 @@ def weights(trainer: Trainer) -> dict[str, Tensor]:
 def main(out: Path) -> None:
     torch.manual_seed(rank())  # other initial weights in each process: they must be made the same
     found: dict[str, dict[str, dict[str, Tensor]]] = {}
-    for make in (free, reader, synthesis, structure, translation, segmenter):
+    for make in (free, reader, layers, synthesis, structure, translation, segmenter):
         name = make.__name__
         first = make()
         run(first, LoopConfig(steps=2), out / name / f"rank{rank()}")

@@ -10,6 +10,7 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, included, open_included
+from gan_explain.cli.models import GENERATOR_OPTION, generator_facts
 from gan_explain.cli.names import SALT_OPTION, Salt
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def part(context: click.Context, parameter: click.Parameter, value: str) -> tupl
     "--share", default="1/1", callback=part, metavar="I/N", help="Every Nth case, from the Ith: processes side by side."
 )
 @click.option("--resolution", default=64, type=click.IntRange(32, 512))
+@GENERATOR_OPTION
 @click.option("--segmenter", default="lungs128", metavar="NAME", help="Lungs for the generators: one that saw no covid image.")
 @click.option("--probe-segmenter", default="lungs128", metavar="NAME", help="Lungs for the opacity probe (measuring only).")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A field of bench.augment.Settings, say steps=200.")
@@ -70,6 +72,7 @@ def augment(
     arms: Sequence[str],
     share: tuple[int, int],
     resolution: int,
+    generator: str,
     segmenter: str,
     probe_segmenter: str,
     overrides: Sequence[str],
@@ -77,24 +80,29 @@ def augment(
 ) -> dict[str, object]:
     """Classifiers from few covid images: without augmentation, with classical, with synthetic images of either generator.
 
-    Everything is trained from scratch on the regime's images. Results are appended to results.jsonl as they come; --resume goes
-    on (arms that are there are not repeated), and two processes may share the folder with --share 1/2 and 2/2. Prints the table.
+    Classifiers and CycleGANs are trained from scratch on the regime's images; the generator of layers is given. Results are
+    appended to results.jsonl as they come; --resume goes on (arms that are there are not repeated), and two processes may
+    share the folder with --share 1/2 and 2/2. Prints the table.
     """
     from gan_explain.bench import augment as bench
     from gan_explain.bench.augment_table import entries, markdown
     from gan_explain.bench.few import few_positives
+    from gan_explain.checkpoints import load_generator
     from gan_explain.data import write_manifest
     from gan_explain.segmenter import load_segmenter
     from gan_explain.types import DataError
 
     secret = Salt(run, salt, fills=True)
-    wanted = settings_of(bench.Settings(), overrides)
+    wanted = replace(settings_of(bench.Settings(), overrides), generator=generator)
     everything = open_included(run, data, resolution, ())
     train, asked = _sides(everything, include)
     cases = [bench.Case(images, seed) for images, seeds in chosen for seed in range(seeds)][share[0] - 1 :: share[1]]
     for case in cases:
         few_positives(train, case.images, case.seed)
-    lungs = load_segmenter(segmenter)
+    given = bench.Given(load_segmenter(segmenter))
+    if any("gan" in bench.GENERATORS.get(arm, ()) for arm in arms or bench.ARMS):
+        given = replace(given, generator=load_generator(generator))
+        run.record(generator=generator_facts(generator))
     held = bench.hold(asked, load_segmenter(probe_segmenter))
     if run.dry_run:
         return {"cases": len(cases), "train": len(train), "asked": len(asked)}
@@ -108,7 +116,7 @@ def augment(
     write_manifest([names.record(record) for record in asked.records], run.folder / IMAGES)
     for case in cases:
         done = {row["arm"] for row in bench.read_rows(path) if (row["images"], row["seed"]) == (case.images, case.seed)}
-        for row in bench.rows(case, train, held, lungs, wanted, [arm for arm in arms or bench.ARMS if arm not in done]):
+        for row in bench.rows(case, train, held, given, wanted, [arm for arm in arms or bench.ARMS if arm not in done]):
             bench.append(path, names.answers(row))
     found = entries(bench.read_rows(path), [replace(record, path=names.image(record.path)) for record in asked.records])
     run.say(markdown(found))

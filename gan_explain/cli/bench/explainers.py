@@ -12,7 +12,16 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
-from gan_explain.cli.models import SPEC, TRUST_CODE, names, probed, target_facts
+from gan_explain.cli.models import (
+    GENERATOR_OPTION,
+    SPEC,
+    TRUST_CODE,
+    default_target,
+    generator_facts,
+    names,
+    probed,
+    target_facts,
+)
 from gan_explain.cli.names import SALT_OPTION, Salt
 
 if TYPE_CHECKING:
@@ -38,13 +47,12 @@ ROWS, MEASURES, TABLE, BARS, MAPS = "per_image.jsonl", "measures.json", "table.m
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask about N of them, drawn by --seed.")
 @click.option("--resolution", default=128, type=click.IntRange(32, 1024), help="Side at which images are read, in pixels.")
-@click.option("--target", "spec", default="checkpoint:cxr128", metavar="SPEC", help=SPEC.partition(" [")[0])
+@GENERATOR_OPTION
+@click.option("--target", metavar="SPEC", help=SPEC)
 @click.option("--method", metavar="A,B", help="Heat maps to compare. [default: all that a target allows]")
 @click.option(
     "--also", multiple=True, nargs=2, metavar="SPEC A,B", help="Another target and the heat maps to ask of it; may be repeated."
 )
-@click.option("--generator", metavar="NAME", help="Checkpoint of the generator, for the maps that walk its path.")
-@click.option("--confine", type=click.Choice(["lungs", "free"]), default="lungs", help="Where its layer may act.")
 @click.option("--layer", default="", show_default="a method's own choice", metavar="NAME", help="Layer to look at.")
 @click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs.")
 @click.option(
@@ -63,11 +71,10 @@ def explainers(
     split: str,
     limit: int | None,
     resolution: int,
-    spec: str,
+    generator: str,
+    target: str | None,
     method: str | None,
     also: Sequence[tuple[str, str]],
-    generator: str | None,
-    confine: str,
     layer: str,
     segmenter: str,
     baseline: str,
@@ -97,19 +104,24 @@ def explainers(
     from gan_explain.types import TargetError
 
     secret = Salt(run, salt)
+    spec = target or default_target(generator)
     chosen = {spec: _methods(method) or tuple(METHODS), **{other: _methods(listed) for other, listed in also}}
     lungs_of = load_segmenter(segmenter).to(run.device)
-    walked = load_generator(generator, confine).to(run.device) if generator else None
-    options = MethodOptions(layer, walked, segmenter=lungs_of, seed=run.seed)
+    layers = None
+    if any(METHODS[name](MethodOptions()).uses_generator for listed in chosen.values() for name in listed):
+        layers = load_generator(generator).to(run.device)
+        run.record(generator=generator_facts(generator))
+    label = "covid" if layers is None else layers.labels[0]
+    options = MethodOptions(layer, layers, segmenter=lungs_of, seed=run.seed, label=label)
     targets = {each: probed(each, run.device, segmenter=lungs_of, trust_code=trust_code) for each in chosen}
     dataset = open_included(run, data, resolution, include)
-    run.record(targets=[target_facts(each, target) for each, target in targets.items()])
-    asked = {each: bench.positives(dataset.split(split), target, limit, run.seed) for each, target in targets.items()}
+    run.record(targets=[target_facts(each, cnn) for each, cnn in targets.items()])
+    asked = {each: bench.positives(dataset.split(split), cnn, limit, run.seed) for each, cnn in targets.items()}
     found: dict[str, dict[str, Method]] = {}
     reasons: dict[str, dict[str, str]] = {}
-    for each, target in targets.items():
-        first = next(bench.questions(asked[each], target, lungs_of, 1))
-        found[each], reasons[each] = bench.usable(chosen[each], options, target, first)
+    for each, cnn in targets.items():
+        first = next(bench.questions(asked[each], cnn, lungs_of, 1))
+        found[each], reasons[each] = bench.usable(chosen[each], options, cnn, first)
         if reasons[each] and (method or each != spec or not found[each]):  # asked for by name, or nothing left
             raise TargetError("; ".join(f"{name}: {reason}" for name, reason in reasons[each].items()))
     about = {"images": {each: len(images) for each, images in asked.items()}, "left_out": reasons, "baseline": baseline}
@@ -120,11 +132,11 @@ def explainers(
     shown_as = secret.names(dataset.records)
     with run.staging() as folder:
         with open(folder / ROWS, "w", encoding="utf-8", buffering=1) as file:
-            for each, target in targets.items():
-                batches = bench.questions(asked[each], target, lungs_of, batch_size)
-                batches = _kept(batches, found[each], target, shown, pictures, partial(_named, shown_as, each))
-                stand_in = bench.baseline_of(baseline, target, dataset)
-                for row in bench.explained(found[each], target, batches, stand_in, name=each, steps=steps, seed=run.seed):
+            for each, cnn in targets.items():
+                batches = bench.questions(asked[each], cnn, lungs_of, batch_size)
+                batches = _kept(batches, found[each], cnn, shown, pictures, partial(_named, shown_as, each))
+                stand_in = bench.baseline_of(baseline, cnn, dataset)
+                for row in bench.explained(found[each], cnn, batches, stand_in, name=each, steps=steps, seed=run.seed):
                     by.setdefault((each, row.method), []).append(row)
                     file.write(json.dumps(shown_as.rows([row.as_dict()])[0], allow_nan=False) + "\n")
         ordered = {(each, name): by[each, name] for each in targets for name in (*found[each], *bench.REFERENCES)}

@@ -21,7 +21,7 @@ from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, SEGMENTER, c
 @SEGMENTER
 @click.option("--resolution", default=128, type=click.IntRange(32, 512), help="Side of the images, in pixels: a multiple of 16.")
 @click.option("--width", default=16, type=click.IntRange(8), help="Channels at half of the resolution: a multiple of 8.")
-@click.option("--steps", default=1500, type=click.IntRange(1))
+@click.option("--steps", default=600, type=click.IntRange(1))
 @click.option("--batch-size", default=16, type=click.IntRange(4), help="Half negatives, half positives.")
 @click.option("--learning-rate", default=1e-3, type=RATE)
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +91,10 @@ def generator(
         grid = resolution * shape.grid // shape.resolution
         shape = shape.model_copy(update={"resolution": resolution, "grid": grid})
     check_network(lambda: Disentangler(shape))
-    shared = {"seed": run.seed, "device": str(run.device), "amp": amp}
+    shared: dict[str, Any] = {"seed": run.seed, "device": str(run.device)}
     asked = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     weights = _weights(overrides, dict(zip(STAGES, (ReaderTraining, LayersTraining), strict=True)))
-    reader = ReaderTraining(**shared, **chosen["reader"] | {k: v for k, v in asked.items() if v} | weights["reader"])
+    reader = ReaderTraining(**shared, amp=amp, **chosen["reader"] | {k: v for k, v in asked.items() if v} | weights["reader"])
     layers = LayersTraining(**shared, **chosen["layers"] | ({"steps": layer_steps} if layer_steps else {}) | weights["layers"])
     lungs = load_segmenter(segmenter_name)
     dataset = open_included(run, data, shape.resolution, include)
@@ -127,13 +128,16 @@ def _weights(overrides: Sequence[str], kinds: dict[str, type[Any]]) -> dict[str,
 
 
 def _labels(records: Sequence[Record], data: str) -> tuple[str, ...]:
-    """What the data have beside normal, covid first: its prior is drawn from unless another is named. DataError for nothing."""
+    """Diseases with enough radiographs to learn layers from, covid first: its prior is drawn from unless another is named.
+    DataError where there is none."""
     from gan_explain.data import coarse
+    from gan_explain.train.layers import FEWEST
     from gan_explain.types import DataError
 
-    found = {coarse(record.label) for record in records} - {"normal"}
+    counts = Counter(coarse(record.label) for record in records)
+    found = [label for label, count in counts.items() if label != "normal" and count >= FEWEST]
     if not found:
-        raise DataError(f"{data}: expected radiographs with a disease in the training split, got none")
+        raise DataError(f"{data}: expected at least {FEWEST} radiographs of a disease in the training split, got {dict(counts)}")
     return tuple(sorted(found, key=lambda label: (label != "covid", label)))
 
 

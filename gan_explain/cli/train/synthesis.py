@@ -14,7 +14,7 @@ from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, SEGMENTER, check_n
 @command("synthesis", out="runs/synthesis", resume=True)
 @DATA
 @INCLUDE
-@click.option("--checkpoint", help="Checkpoint whose lungs generator heals positives, to train on those too.")
+@click.option("--generator", metavar="NAME", help="Checkpoint whose generator heals positives, to train on those too.")
 @SEGMENTER
 @click.option("--resolution", default="128", type=click.Choice(["64", "128", "256", "512"]))
 @click.option("--width", default=64, type=click.IntRange(16))
@@ -29,7 +29,7 @@ def synthesis(
     run: Run,
     data: str,
     include: Sequence[str],
-    checkpoint: str | None,
+    generator: str | None,
     segmenter_name: str,
     resolution: str,
     width: int,
@@ -49,11 +49,11 @@ def synthesis(
     network = SynthesisConfig(resolution=int(resolution), width=width, z_dim=z_dim)
     check_network(lambda: StructureGenerator(network))
     dataset = open_included(run, data, network.resolution, include).split("train")
-    generator = load_generator(checkpoint) if checkpoint else None
-    lungs = load_segmenter(segmenter_name) if generator else None
+    healer = load_generator(generator) if generator else None
+    lungs = load_segmenter(segmenter_name) if healer else None
     if run.dry_run:
         return {"records": len(dataset)}
-    real = structures(dataset, generator, lungs)
+    real = structures(dataset, healer, lungs)
     config = SynthesisTraining(
         steps=steps, batch_size=batch_size, low_batch=3 * batch_size, seed=run.seed, device=str(run.device), amp=amp
     )
