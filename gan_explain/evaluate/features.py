@@ -13,7 +13,7 @@ from torch import Tensor
 from gan_explain.image import resize
 from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.diversity import placement_entropy
-from gan_explain.metrics.realism import ImageNet, Penultimate, coverage, density, frechet, kid, real_floor
+from gan_explain.metrics.realism import Distance, ImageNet, Penultimate, coverage, density, frechet, kid, real_floor
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import CheckpointError, Target
 
@@ -27,7 +27,12 @@ PAIRS = {
     "synthetic.negative": ("synthetic negative", "real negative"),
     "synthetic.positive": ("synthetic positive", "real positive"),
 }
-DISTANCES = {"kid": kid, "frechet": frechet, "density": density, "coverage": coverage}  # of made to real ones
+DISTANCES: dict[str, Distance] = {
+    "kid": kid,
+    "frechet": frechet,
+    "density": density,
+    "coverage": coverage,
+}  # of made to real ones
 FEWEST = 10  # images that a set must have
 
 

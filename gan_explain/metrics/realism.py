@@ -60,7 +60,8 @@ class ImageNet:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
-        return self.network.to(images.device)(resize(images, self.side))[-1].mean((2, 3))
+        levels: list[Tensor] = self.network.to(images.device)(resize(images, self.side))
+        return levels[-1].mean((2, 3))
 
 
 def kid(a: Tensor, b: Tensor) -> float:
