@@ -16,7 +16,7 @@ from gan_explain.audit.result import AuditResult
 from gan_explain.audit.setup import Plan, Subject
 from gan_explain.audit.summarise import summarise
 from gan_explain.data import Dataset
-from gan_explain.evaluate.features import judge_features
+from gan_explain.evaluate.features import extractor_name, judge_features
 from gan_explain.evaluate.inputs import is_positive, read_batch, seed_of
 from gan_explain.evaluate.run import SOME
 from gan_explain.targets import device_of
@@ -68,13 +68,15 @@ def gather(
 
 def _gather(subject: Subject, dataset: Dataset, plan: Plan, shard: tuple[int, int], about: Mapping[str, Any]) -> Gathered:
     device = device_of(subject.generator)
+    extractor = None if plan.quick else subject.extractor or judge_features(subject.judges)
+    about = {**about, "features": extractor_name(extractor) if extractor else None}
     count = len({record.patient_id for record in dataset.records})
     negative = len({r.patient_id for r in dataset.records if not is_positive(r, subject.target)})
     examiner = Examiner(
         setup=subject.setup(plan, dataset),
         free=subject.free,
         donors=Donors(dataset, subject.target, subject.segmenter, plan.donors, plan.seed, device),
-        extractor=None if plan.quick else judge_features(subject.judges),
+        extractor=extractor,
         plan=plan,
         some=SOME / count,
         many=plan.transplanted / max(1, negative),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gan_explain.data import Dataset
 from gan_explain.evaluate.donors import PatientLayers
+from gan_explain.evaluate.features import Extractor
 from gan_explain.evaluate.setup import STRENGTHS, Setup
 from gan_explain.metrics.nulls import shuffled_target
 from gan_explain.metrics.proximity import Perceptual
@@ -47,7 +48,8 @@ class FreeLayer(Protocol):
 @dataclass(frozen=True)
 class Subject:
     """The target and everything that is turned on it. `free`: a map that was trained against it, where there is one; `judges`:
-    independent CNNs; `label`: whose codes the prior draws; `perceptual`: LPIPS, where its backbone is at hand."""
+    independent CNNs; `label`: whose codes the prior draws; `perceptual`: LPIPS, where its backbone is at hand; `extractor`: whose
+    features serve for realism, by default those of the first judge."""
 
     target: Target
     generator: Generator
@@ -56,6 +58,7 @@ class Subject:
     judges: Mapping[str, Target] = field(default_factory=dict)
     label: str = "covid"
     perceptual: Perceptual | None = None
+    extractor: Extractor | None = None
 
     def setup(self, plan: Plan, dataset: Dataset) -> Setup:
         """The parts as the measures take them; the dataset's positives give their layers."""

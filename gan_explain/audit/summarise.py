@@ -107,7 +107,7 @@ def _measures(gathered: Gathered, total: Aggregator) -> dict[str, Measure]:
         pooled = gathered.pooled()
         measures.update({f"diversity.placement.{name}": pooled.placement(name) for name in ("added", "removed")})
         if pooled.sets:
-            measures.update(realism(pooled, _Named(str(about["target"]["judges"][0])), total.seed))
+            measures.update(realism(pooled, _Named(str(about["features"])), total.seed))
     measures.update(gathered.once)
     return {**_missing(gathered, measures), **measures}
 
@@ -165,9 +165,11 @@ def _missing(gathered: Gathered, measures: Mapping[str, Measure]) -> dict[str, M
             missing[name] = null("a quick audit does not measure it")
         return missing
     if not target["judges"]:
-        missing["transfer"] = missing["realism"] = null("no judges were given")
+        missing["transfer"] = null("no judges were given")
     elif not target["gradient"]:
         missing["transfer.minus_pgd"] = null("the target has no gradient")
+    if about["features"] is None:
+        missing["realism"] = null("neither a feature extractor nor a judge was given")
     if "null.shuffled.flip" not in {**measures, **missing}:
         missing["null.shuffled.flip"] = null("the target's weights cannot be shuffled")
     return missing

@@ -188,12 +188,15 @@ def _subject(models: Models, spec: str, free: str | None, quick: bool, judges: S
     """The target with the generator, the free map that was trained against it where there is one, and the judges."""
     from gan_explain.audit import Subject
     from gan_explain.checkpoints import load_free
+    from gan_explain.evaluate.features import usual_features
 
     name = free or _own_free(spec)
     against = load_free(name).to(models.device) if name else None
     specs = [] if quick or tuple(judges) == ("none",) else named_judges(judges or (f"checkpoint:{JUDGES}",))
     jury = {short: judge(spec, models, trust_code) for short, spec in specs}
-    return Subject(models.target, models.generator, models.segmenter, against, jury, models.generator.labels[0])
+    features = None if quick else usual_features(jury)
+    label = models.generator.labels[0]
+    return Subject(models.target, models.generator, models.segmenter, against, jury, label, extractor=features)
 
 
 def _own_free(spec: str) -> str | None:

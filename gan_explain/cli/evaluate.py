@@ -108,16 +108,19 @@ def _alone(run: common.Run, limit: int | None, *, generator: str, segmenter: str
 def _under_target(run: common.Run, limit: int | None, judges: Sequence[str], lpips: Path | None, **named: Any) -> Ready:
     """A generator under a target, beside judges."""
     from gan_explain.evaluate import evaluate as measure
+    from gan_explain.evaluate.features import usual_features
     from gan_explain.metrics.proximity import perceptual
 
     models = load_models(run, **named)
     distance = perceptual(lpips) if lpips else None
     jury = {short: judge(spec, models, named["trust_code"]) for short, spec in named_judges(judges)}
     structures = _structures(run, named["generator"])
+    features = usual_features(jury)
 
     def measured(dataset: Dataset, train: Dataset) -> EvaluationResult:
         return measure(
-            models.generator, models.target, dataset, models.segmenter, judges=jury, synthesis=structures, perceptual=distance,
+            models.generator, models.target, dataset, models.segmenter, judges=jury, synthesis=structures, extractor=features,
+            perceptual=distance,
             seed=run.seed, limit=limit, train=train,
         )  # fmt: skip
 

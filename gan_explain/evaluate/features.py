@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +13,11 @@ from torch import Tensor
 from gan_explain.image import resize
 from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.diversity import placement_entropy
-from gan_explain.metrics.realism import Penultimate, frechet, kid, real_floor
+from gan_explain.metrics.realism import Distance, ImageNet, Penultimate, coverage, density, frechet, kid, real_floor
 from gan_explain.targets import ModuleTarget
-from gan_explain.types import Target
+from gan_explain.types import CheckpointError, Target
+
+logger = logging.getLogger(__name__)
 
 Extractor = Callable[[Tensor, Tensor], Tensor]  # images in [0, 1] and lungs (N, 1, H, W) -> features (N, F); may have a `name`
 PAIRS = {
@@ -24,7 +27,12 @@ PAIRS = {
     "synthetic.negative": ("synthetic negative", "real negative"),
     "synthetic.positive": ("synthetic positive", "real positive"),
 }
-HELD_OUT = "held-out negative, 32 px"
+DISTANCES: dict[str, Distance] = {
+    "kid": kid,
+    "frechet": frechet,
+    "density": density,
+    "coverage": coverage,
+}  # of made to real ones
 FEWEST = 10  # images that a set must have
 
 
@@ -62,11 +70,6 @@ class Features:
         return torch.cat(self.sets[name]) if name in self.sets else torch.empty(0, 0)
 
 
-def thumbnail(images: Tensor, lungs: Tensor | None = None) -> Tensor:
-    """The image itself as its features, at 32 x 32 pixels: (N, 1, H, W) -> (N, 1024)."""
-    return resize(images, 32).flatten(1)
-
-
 def judge_features(judges: Mapping[str, Target]) -> Extractor | None:
     """Features of the first judge that is one of our adapters: a network of the field that is not the one under explanation."""
     for name, judge in judges.items():
@@ -75,12 +78,21 @@ def judge_features(judges: Mapping[str, Target]) -> Extractor | None:
     return None
 
 
+def usual_features(judges: Mapping[str, Target]) -> Extractor | None:
+    """Features of a network that was trained on no radiographs, or, where its weights are not installed, of the first judge."""
+    try:
+        return ImageNet()
+    except CheckpointError as error:
+        logger.warning("%s: realism is measured in the features of a judge", error)
+        return judge_features(judges)
+
+
 def extractor_name(extractor: Extractor) -> str:
     return str(getattr(extractor, "name", type(extractor).__name__))
 
 
 def realism(features: Features, extractor: Extractor, seed: int) -> dict[str, Measure]:
-    """kid[EXTRACTOR].PAIR and frechet[EXTRACTOR].PAIR of generated to real images, for the pairs of which there are images, and
+    """kid[EXTRACTOR].PAIR, frechet, density and coverage of generated to real images, for the pairs of which there are images;
     .floor: the same of as many real images to as many others."""
     measures: dict[str, Measure] = {}
     for pair, names in PAIRS.items():
@@ -93,7 +105,7 @@ def realism(features: Features, extractor: Extractor, seed: int) -> dict[str, Me
             continue
         random = torch.Generator().manual_seed(seed)
         first, second = (part[torch.randperm(len(part), generator=random)[:n]] for part in (made, real))
-        for kind, distance in (("kid", kid), ("frechet", frechet)):
+        for kind, distance in DISTANCES.items():
             measures[kind + key] = summary(distance(first, second), n)
             measures[f"{kind}{key}.floor"] = summary(real_floor(real, n, distance, seed), n)
     return measures

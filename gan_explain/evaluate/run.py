@@ -11,7 +11,7 @@ import torch
 from gan_explain.counterfactual.synthetic import StructureNetwork
 from gan_explain.data import Dataset
 from gan_explain.evaluate.donors import PatientLayers
-from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, judge_features, realism, thumbnail
+from gan_explain.evaluate.features import Extractor, Features, judge_features, realism
 from gan_explain.evaluate.inputs import ask, is_positive, read_batches, seed_of
 from gan_explain.evaluate.layers import LayerSets, training_layers
 from gan_explain.evaluate.planted import answers_to_doses, dosed, is_healthy, rendered
@@ -189,8 +189,6 @@ def _measure_answers(
     for name, chosen in (("real negative", ~truth), ("real positive", truth)):
         some = part.where(chosen)
         features.add(extractor, name, some.images, some.lungs)
-    real = part.where(~truth)
-    features.add(thumbnail, HELD_OUT, real.images, real.lungs)
     clean = part.where(~called & ~truth)
     if len(clean):
         write(rows, clean, dosed(answers_to_doses(setup, clean)))

@@ -8,8 +8,8 @@ from torch import Tensor
 from gan_explain.counterfactual.disentangle import laid
 from gan_explain.counterfactual.synthetic import StructureNetwork, draw_structure
 from gan_explain.data import Dataset
-from gan_explain.evaluate.features import HELD_OUT, Extractor, Features, summary, thumbnail
-from gan_explain.evaluate.inputs import ask, seed_of
+from gan_explain.evaluate.features import Extractor, Features, summary
+from gan_explain.evaluate.inputs import ask, read_batches, seed_of
 from gan_explain.evaluate.result import Aggregator
 from gan_explain.evaluate.setup import Setup
 from gan_explain.evaluate.table import Row
@@ -32,17 +32,15 @@ def synthetic_patients(
 ) -> dict[str, Measure]:
     """synthetic.negative_at_0 and synthetic.positive_at_1.5 over `count` patients; their images' features are added.
 
-    With the training images, synthetic.nearest: the median distance (root mean square over 32 x 32 pixels) of a synthetic patient
-    to the nearest of them, the least, and both for the real negatives under evaluation; a memorised patient would be at about 0.
+    With an extractor and the training images, synthetic.nearest: the median distance in its features of a synthetic patient to
+    the nearest of them, the least, and both for the real negatives under evaluation; a memorised patient would be at about 0.
     """
     rows: list[Row] = []
-    small: list[Tensor] = []
     point = setup.target.operating_point
     for start in range(0, count, batch_size):
         names = tuple(f"synthetic-{i}" for i in range(start, min(start + batch_size, count)))
         z = [synthesis.sample(1, torch.Generator().manual_seed(seed_of(name, setup.seed))) for name in names]
         structure, lungs = draw_structure(synthesis, setup.generator, setup.segmenter, torch.cat(z).to(setup.device))
-        small.append(thumbnail(structure).cpu())
         codes = [setup.generator.prior(1, torch.Generator().manual_seed(seed_of(n, setup.seed)), setup.label) for n in names]
         tau = setup.generator.layer(torch.cat(codes).to(setup.device), lungs)
         ill = laid(structure, tau, FULL)
@@ -55,19 +53,20 @@ def synthetic_patients(
         ]
     total = Aggregator(rows, n_boot, setup.seed)
     measures = {name: total.of(name) for name in ("synthetic.negative_at_0", "synthetic.positive_at_1.5")}
-    if train is None or not len(train):
-        return {**measures, "synthetic.nearest": null("no training images were given")}
-    known = torch.cat([thumbnail(train.batch(part.tolist()).images) for part in torch.arange(len(train)).split(64)])
-    return {**measures, **_nearest(torch.cat(small), features.of(HELD_OUT), known)}
+    if extractor is None or train is None or not len(train):
+        return {**measures, "synthetic.nearest": null("needs training images and a feature extractor")}
+    known = Features()
+    for batch in read_batches(train, setup.segmenter, setup.device, batch_size):
+        known.add(extractor, "train", batch.images, batch.lungs)
+    return {**measures, **_nearest(features.of("synthetic negative"), features.of("real negative"), known.of("train"))}
 
 
 def _nearest(made: Tensor, real: Tensor, known: Tensor) -> dict[str, Measure]:
-    scale = made.shape[1] ** -0.5
-    distance = scale * nearest_neighbours(made, known).distance
+    distance = nearest_neighbours(made, known).distance
     measures = {"synthetic.nearest": summary(float(distance.median()), len(made))}
     measures["synthetic.nearest.least"] = summary(float(distance.min()), len(made))
     if len(real):
-        honest = scale * nearest_neighbours(real, known).distance
+        honest = nearest_neighbours(real, known).distance
         measures["synthetic.nearest.held_out"] = summary(float(honest.median()), len(real))
         measures["synthetic.nearest.held_out.least"] = summary(float(honest.min()), len(real))
     return measures

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gan_explain.image import resize
+from gan_explain.nets.efficientnet_lite import folded, imagenet_features
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import TargetError
 
@@ -44,6 +46,22 @@ class Penultimate:
         finally:
             handle.remove()
         return caught[-1].flatten(1)
+
+
+class ImageNet:
+    """Images (N, 1, H, W) in [0, 1] -> (N, 320): EfficientNet-Lite0 trained on ImageNet, its last level averaged over the image.
+    No network under explanation had a part in it. CheckpointError where its weights are not installed."""
+
+    name = "efficientnet_lite0"
+    side = 224
+
+    def __init__(self) -> None:
+        self.network = folded(imagenet_features())
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        levels: list[Tensor] = self.network.to(images.device)(resize(images, self.side))
+        return levels[-1].mean((2, 3))
 
 
 def kid(a: Tensor, b: Tensor) -> float:
@@ -85,6 +103,32 @@ def frechet(a: Tensor, b: Tensor) -> float:
     first, second = np.atleast_2d(np.cov(x, rowvar=False)), np.atleast_2d(np.cov(y, rowvar=False))
     root = np.sqrt(np.linalg.eigvals(first @ second).real.clip(min=0)).sum()
     return float(np.square(x.mean(0) - y.mean(0)).sum() + np.trace(first) + np.trace(second) - 2 * root)
+
+
+def density(made: Tensor, real: Tensor, k: int = 5) -> float:
+    """How densely features (N, F) lie where real ones (M, F) do: mean number of real balls that hold one, over k; about 1 for two
+    samples of one distribution. A ball reaches to the k-th nearest other real one. ValueError for k real ones or fewer.
+
+    Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", ICML 2020, arXiv 2002.09797.
+    """
+    return float(_held(made, real, k).double().mean() * len(real) / k)
+
+
+def coverage(made: Tensor, real: Tensor, k: int = 5) -> float:
+    """Share of the real balls (see `density`) that hold one of the others: low where only a part of the real is drawn."""
+    return float(_held(made, real, k).any(0).double().mean())
+
+
+def _held(made: Tensor, real: Tensor, k: int) -> Tensor:
+    """Whether each of N features lies in the ball of each of M real ones: (N, M) bool."""
+    if len(real) <= k or not len(made) or made.shape[1:] != real.shape[1:]:
+        raise ValueError(
+            f"expected features (N, F) of one F, more than {k} of them real, got {tuple(made.shape)}, {tuple(real.shape)}"
+        )
+    x, y = made.flatten(1).double(), real.flatten(1).double()
+    exact = "donot_use_mm_for_euclid_dist"
+    radius = torch.cdist(y, y, compute_mode=exact).kthvalue(k + 1, dim=1).values  # each is nearest to itself
+    return torch.cdist(x, y, compute_mode=exact) <= radius
 
 
 def real_floor(real: Tensor, n: int | None = None, distance: Distance = kid, seed: int = 0) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gan_explain.data import Dataset
 from gan_explain.evaluate import EvaluationResult, evaluate, report_target
+from gan_explain.image import resize
 from gan_explain.metrics.nulls import ConstantTarget
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import DataError
@@ -63,7 +64,7 @@ def full(known: SimpleNamespace, dataset: Dataset, threshold: float) -> Evaluati
     judges = {"itself": target, "blind": ConstantTarget(0.1, positive=("covid",), classes=("negative", "covid"))}
     return evaluate(
         known.generator, target, dataset, known.lungs, judges=judges, synthesis=Structures(),
-        extractor=lambda x, _: x.flatten(1), n_boot=50, codes=3, batch_size=10, synthetic=20, train=dataset,
+        extractor=lambda x, _: resize(x, 16).flatten(1), n_boot=50, codes=3, batch_size=10, synthetic=20, train=dataset,
     )  # fmt: skip
 
 
@@ -137,6 +138,8 @@ def test_every_group_of_measures_is_there(full: EvaluationResult) -> None:
     assert {name.partition("[")[0] for name in full.measures if "synthetic.negative" in name and "[" in name} == {
         "kid",
         "frechet",
+        "density",
+        "coverage",
     }
     for name, measure in full.measures.items():
         assert set(measure) in ({"value", "reason"}, {"value", "reason", "by"}, {"value", "low", "high", "n"}, {

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_explain.metrics.realism import Penultimate, frechet, kid, kid_subsets, nearest_neighbours, real_floor
+from gan_explain.metrics.realism import Penultimate, coverage, density, frechet, kid, kid_subsets, nearest_neighbours, real_floor
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import TargetError
 
@@ -97,3 +97,17 @@ def test_features_are_what_the_last_linear_layer_reads() -> None:
     assert not network[3]._forward_pre_hooks
     with pytest.raises(TargetError, match="linear layer"):
         Penultimate(ModuleTarget(nn.Flatten(), positive=("positive",), size=4), "none")
+
+
+def test_density_and_coverage_say_where_features_lie_and_how_much_of_the_real_they_reach() -> None:
+    torch.manual_seed(0)
+    real, alike = features(300), torch.randn(300, 8)
+    assert density(alike, real) == pytest.approx(1, abs=0.3)
+    assert coverage(alike, real) > 0.85
+    assert density(alike + 50, real) == coverage(alike + 50, real) == 0
+    assert coverage(real[:3].repeat(100, 1), real) < 0.2  # three patients drawn again and again
+    assert coverage(real, real) == 1
+    line = torch.arange(4.0)[:, None]  # balls to the nearest other: of radius 1
+    assert (density(torch.tensor([[0.5]]), line, 1), coverage(torch.tensor([[0.5]]), line, 1)) == (2.0, 0.5)
+    with pytest.raises(ValueError, match="more than 5 of them real"):
+        density(real, real[:5])
