@@ -5,8 +5,9 @@ Terms, each a mean over the lungs of the distance of two layers on a logarithmic
 - additive: over a diseased one, too; what is read grows by it
 - healed: part of what was read is taken off; what is read then is the rest (all taken off: nothing)
 - clear: nothing is read on healthy radiographs
-- order: within one source, where disease and scanner are not the same thing, the load of a diseased radiograph, in the outer parts
-  of the lungs, lies above that of a healthy one (a logistic loss over all pairs; Burges et al., "Learning to Rank using Gradient Descent", ICML 2005)
+- order: within one source, where disease and scanner are not the same thing, the load of a diseased radiograph, in the outer
+  parts of the lungs, lies above that of a healthy one (a logistic loss over pairs; Burges et al., "Learning to Rank using
+  Gradient Descent", ICML 2005)
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from gan_explain.train.update import descend
 from gan_explain.types import DataError
 
 MARGIN, SCALE = 0.1, 0.05  # of the order of loads, in thickness
-INNER = (0.4, 0.9)  # where the outer parts of the lungs begin, and begin to count in full
+INNER = (0.6, 1.1)  # where the outer parts of the lungs begin, and begin to count in full
 BEND = 8.0  # weight of squares in the distance of layers
 SCARCE = 60  # images below which a cell (source, healthy or not) is drawn less often
 
