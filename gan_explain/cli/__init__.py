@@ -68,6 +68,7 @@ def train_group() -> None:
         "spectral": ("gan_explain.cli.bench.spectral:spectral", "Does spectral importance help as augmentation?"),
         "explainers": ("gan_explain.cli.bench.explainers:explainers", "Every heat-map method on the same images, measured."),
         "boxes": ("gan_explain.cli.bench.boxes:boxes", "Do maps point at what radiologists boxed?"),
+        "healed": ("gan_explain.cli.bench.healed:healed", "Does a healed pneumonia look normal to another classifier?"),
     },
 )
 def bench_group() -> None:

@@ -1,0 +1,224 @@
+"""Does a healed pneumonia look normal to a classifier that had no part in training the generator?
+
+One classifier a source, of its diseased against its normal images, so that no other scanner can help: logistic regression on
+features of the whole image, fitted to the source's training split, penalty and threshold from its validation split. Of the test
+split it is shown, of the normal and of the diseased:
+
+    the image as it is
+    healed     with what was read on it taken off (`counterfactual.disentangle`)
+    random     with a random smooth layer of equal load taken off: what darker lungs alone would do
+
+The features are EfficientNet-Lite0's with its ImageNet weights. The reader's contracting half has the same weights, frozen: the two
+start from one view of an image. Of what was trained, nothing is shared.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_explain.bench.logistic import Logistic, fitted
+from gan_explain.counterfactual.disentangle import disentangle
+from gan_explain.data import Dataset, belongs
+from gan_explain.data.labels import NORMAL
+from gan_explain.evaluate.inputs import read_batches, seed_of
+from gan_explain.image import quantize16, resize
+from gan_explain.metrics.aggregate import Measure, entry
+from gan_explain.metrics.nulls import random_pathology
+from gan_explain.metrics.realism import ImageNet
+from gan_explain.metrics.severity import opacity_load
+from gan_explain.optics import headroom, take_off
+from gan_explain.stats import Floats, auroc, bootstrap_indices, patient_bootstrap
+from gan_explain.targets import device_of
+from gan_explain.types import SPLITS, DataError, Generator, Record, Segmenter
+
+logger = logging.getLogger(__name__)
+
+FEWEST = 5  # images of each class in each split that a source needs
+KINDS = ("normal", "diseased")
+STATES = ("", ".healed", ".random")  # what an image is shown as
+PAIRS = ((".healed", ""), (".random", ""), (".healed", ".random"))
+Features = Callable[[Tensor], Tensor]  # images (N, 1, H, W) in [0, 1] -> (N, F)
+
+
+class Pyramid(ImageNet):
+    """Images (N, 1, H, W) in [0, 1] -> (N, 512): all levels of EfficientNet-Lite0 trained on ImageNet, each averaged over the
+    image. CheckpointError where its weights are not installed."""
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
+        levels: list[Tensor] = self.network.to(images.device)(resize(images, self.side))
+        return torch.cat([level.mean((2, 3)) for level in levels], 1)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The classifier of one source, and how many images it was fitted to and its penalty and threshold were chosen on."""
+
+    model: Logistic
+    train: int
+    val: int
+
+    def as_dict(self) -> dict[str, float]:
+        return {"train": self.train, "val": self.val, "penalty": self.model.penalty, "threshold": self.model.threshold}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One test image: its `kind` (of KINDS), the load that was taken off and that of the random layer, and the judge's p of
+    disease for the image as it is, healed, and without the random layer; `threshold`: from there on it is called diseased."""
+
+    path: str
+    patient_id: str
+    source: str
+    kind: str
+    load: float
+    load_random: float
+    threshold: float
+    p: float
+    p_healed: float
+    p_random: float
+
+    def as_dict(self) -> dict[str, str | float]:
+        return asdict(self)
+
+
+def kind_of(record: Record, positive: Collection[str]) -> str | None:
+    """ "normal", "diseased" (its label belongs to the positive set), or None for any other label."""
+    return "diseased" if belongs(record.label, positive) else "normal" if record.label == NORMAL else None
+
+
+def usable_sources(dataset: Dataset, positive: Collection[str], wanted: Sequence[str] = ()) -> tuple[str, ...]:
+    """The sources with at least FEWEST normal and FEWEST diseased images in each split; those `wanted`, where any are named.
+
+    DataError where a wanted source has fewer, or there is none at all."""
+    counts: dict[tuple[str, str, str | None], int] = {}
+    for record in dataset.records:
+        key = record.source, record.split, kind_of(record, positive)
+        counts[key] = counts.get(key, 0) + 1
+    found = []
+    for source in dict.fromkeys(wanted or dataset.sources):
+        least, kind, split = min((counts.get((source, split, kind), 0), kind, split) for kind in KINDS for split in SPLITS)
+        if least >= FEWEST:
+            found.append(source)
+        elif wanted:
+            raise DataError(f"{source}: expected at least {FEWEST} {kind} images in {split}, got {least}")
+        else:
+            logger.info("%s: left out: %d %s images in %s, fewer than %d", source or "(no source)", least, kind, split, FEWEST)
+    if not found:
+        raise DataError(
+            f"{dataset.root}: expected a source with {FEWEST} normal and {FEWEST} diseased images in each split, got none"
+        )
+    return tuple(found)
+
+
+def part(
+    dataset: Dataset, source: str, split: str, positive: Collection[str], limit: int | None = None, seed: int = 0
+) -> Dataset:
+    """The normal and diseased images of a source and split, at most `limit` of each, drawn by the seed; not kept in memory."""
+    whole = dataset.split(split).where(lambda r: r.source == source and kind_of(r, positive) is not None).remembering(0)
+    if limit is None:
+        return whole
+    kept: set[str] = set()
+    for kind in KINDS:
+        records = [r for r in whole.records if kind_of(r, positive) == kind]
+        kept |= {r.path for r in sorted(records, key=lambda r: seed_of(r.path, seed))[:limit]}
+    return whole.where(lambda r: r.path in kept)
+
+
+def judge(
+    train: Dataset, val: Dataset, features: Features, positive: Collection[str], device: torch.device, batch_size: int = 16
+) -> Judge:
+    """The classifier of diseased against normal images of `train`; `val` chooses its penalty and threshold."""
+    found = [
+        (_features(each, features, device, batch_size), np.array([kind_of(r, positive) == "diseased" for r in each.records]))
+        for each in (train, val)
+    ]
+    return Judge(fitted(*found[0], *found[1]), len(train), len(val))
+
+
+@torch.no_grad()
+def _features(dataset: Dataset, features: Features, device: torch.device, batch_size: int) -> Floats:
+    starts = range(0, len(dataset), batch_size)
+    parts = [dataset.batch(range(i, min(i + batch_size, len(dataset)))).images for i in starts]
+    return np.concatenate([features(images.to(device)).double().cpu().numpy() for images in parts])
+
+
+@torch.no_grad()
+def measured(
+    test: Dataset,
+    judge: Judge,
+    generator: Generator,
+    segmenter: Segmenter,
+    features: Features,
+    positive: Collection[str],
+    *,
+    seed: int = 0,
+    batch_size: int = 8,
+) -> Iterator[Row]:
+    """A row for every image of a source's test images, as they come; random layers are drawn by seed, patient and path.
+
+    What a random layer takes off is bounded by what can be taken off (`optics.headroom`), so its load may fall short.
+    """
+    for batch in read_batches(test, segmenter, device_of(generator), batch_size):
+        apart = disentangle(generator, batch.images, batch.lungs)
+        seeds = [seed_of(f"{r.patient_id} {r.path} null healed", seed) for r in batch.records]
+        random = random_pathology(apart.layer, batch.lungs, seeds, headroom(apart.image))
+        shown = (apart.image, quantize16(apart.structure), quantize16(take_off(apart.image, random)))
+        columns = [opacity_load(tau, batch.lungs).nan_to_num().tolist() for tau in (apart.layer, random)]
+        columns += [judge.model.probability(features(images).double().cpu().numpy()).tolist() for images in shown]
+        for record, load, load_random, p, p_healed, p_random in zip(batch.records, *columns, strict=True):
+            yield Row(
+                record.path, record.patient_id, record.source, str(kind_of(record, positive)), load, load_random,
+                judge.model.threshold, p, p_healed, p_random,
+            )  # fmt: skip
+
+
+def measures(rows: Sequence[Row], *, n_boot: int = 1000, seed: int = 0) -> dict[str, dict[str, Measure]]:
+    """By source, with patient-bootstrap intervals of 95 % and N:
+
+    auroc                  diseased against normal images as they are; .healed, .random: the diseased so, the normal as they are
+    called_normal.KIND     share that the judge calls normal as they are, .healed, .random; " - " between two: paired difference
+    p.KIND                 mean p of disease, the same way
+    load.KIND              mean load taken off; .random: of the random layer
+    """
+    return {
+        source: _of_source([row for row in rows if row.source == source], n_boot, seed)
+        for source in dict.fromkeys(row.source for row in rows)
+    }
+
+
+def _of_source(rows: Sequence[Row], n_boot: int, seed: int) -> dict[str, Measure]:
+    p = {"": np.array([r.p for r in rows]), ".healed": np.array([r.p_healed for r in rows])}
+    p[".random"] = np.array([r.p_random for r in rows])
+    threshold, patients = np.array([r.threshold for r in rows]), [r.patient_id for r in rows]
+    sick = np.array([r.kind == "diseased" for r in rows])
+    found: dict[str, Measure] = {}
+    for state in STATES:
+        score = np.where(sick, p[state], p[""])
+        between = bootstrap_indices(lambda i, s=score: auroc(s[i], sick[i]), patients, n_boot=n_boot, seed=seed)  # type: ignore[misc]
+        found[f"auroc{state}"] = entry(between, "needs both classes")
+    normal = {state: (values < threshold).astype(np.float64) for state, values in p.items()}
+    load = {"": np.array([r.load for r in rows]), ".random": np.array([r.load_random for r in rows])}
+    for name, values in (("called_normal", normal), ("p", p), ("load", load)):
+        for kind in reversed(KINDS):
+            found |= _paired(f"{name}.{kind}", values, sick == (kind == "diseased"), patients, n_boot, seed)
+    return found
+
+
+def _paired(
+    name: str, values: Mapping[str, Floats], of: np.ndarray, patients: Sequence[str], n_boot: int, seed: int
+) -> dict[str, Measure]:
+    """Means of the columns (N,) over the samples `of` (N,) bool, and of the differences of PAIRS of them."""
+    who = [patient for patient, kept in zip(patients, of, strict=True) if kept]
+    columns = {f"{name}{state}": column[of] for state, column in values.items()}
+    for a, b in PAIRS if ".healed" in values else ():
+        columns[f"{name}{a} - {b.lstrip('.') or 'as it is'}"] = values[a][of] - values[b][of]
+    return {
+        key: entry(patient_bootstrap(column, who, n_boot=n_boot, seed=seed), "no such image") for key, column in columns.items()
+    }
