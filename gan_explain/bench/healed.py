@@ -8,8 +8,8 @@ split it is shown, of the normal and of the diseased:
     healed     with what was read on it taken off (`counterfactual.disentangle`)
     random     with a random smooth layer of equal load taken off: what darker lungs alone would do
 
-The features are EfficientNet-Lite0's with its ImageNet weights. The reader's contracting half has the same weights, frozen: the two
-start from one view of an image. Of what was trained, nothing is shared.
+The features are EfficientNet-Lite0's with its ImageNet weights. The reader's contracting half has the same weights, frozen: the
+two start from one view of an image. Of what was trained, nothing is shared.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def part(
     return whole.where(lambda r: r.path in kept)
 
 
-def judge(
+def judge_of(
     train: Dataset, val: Dataset, features: Features, positive: Collection[str], device: torch.device, batch_size: int = 16
 ) -> Judge:
     """The classifier of diseased against normal images of `train`; `val` chooses its penalty and threshold."""

@@ -14,14 +14,14 @@ from scipy.special import expit
 
 from gan_explain.stats import Floats, best_operating_point
 
-PENALTIES = (1e4, 1e3, 1e2, 1e1, 1.0, 1e-1)  # of |w|^2 / 2, beside the sum of the losses of all images; strongest first
+PENALTIES = (1e4, 1e3, 1e2, 1e1, 1.0, 1e-1)  # on |w|^2 / 2, beside the sum of the losses of all images; strongest first
 STEPS = 500
 Truth = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Logistic:
-    """p = sigmoid(w . (x - mean) / scale + bias): mean, scale and w (F,); positive from `threshold` on. `penalty`: of |w|^2 / 2."""
+    """p = sigmoid(w . (x - mean) / scale + bias), mean, scale and w (F,); positive from `threshold` on; `penalty` on |w|^2."""
 
     mean: Floats
     scale: Floats

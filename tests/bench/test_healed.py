@@ -1,8 +1,9 @@
-"""Healed images before a classifier: lungs whose disease is known, read by generators that see all, nothing, or the wrong place."""
+"""Healed images before a classifier: lungs whose disease is known, read by generators that see all of it or nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_explain.bench import healed as bench
-from gan_explain.bench.healed import Judge, Row, judge, kind_of, measured, measures, part, usable_sources
+from gan_explain.bench.healed import Judge, Row, judge_of, kind_of, measured, measures, part, usable_sources
 from gan_explain.bench.logistic import Logistic
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.data.dataset import Compact, Memory, compact
+from gan_explain.metrics.aggregate import Measure
 from gan_explain.optics import bounded, compose
 from gan_explain.types import SPLITS, DataError, Record
 
@@ -85,14 +87,14 @@ def data() -> Dataset:
 
 def rows_of(data: Dataset, make: Callable[[Tensor], Tensor], batch_size: int = 8) -> list[Row]:
     parts = [part(data, "a", split, POSITIVE) for split in SPLITS]
-    found = judge(*parts[:2], patches, POSITIVE, CPU)
+    found = judge_of(parts[0], parts[1], patches, POSITIVE, CPU)
     generator = Reads(make)
     given = parts[2], found, generator, lungs_of, patches, POSITIVE
     return list(measured(*given, batch_size=batch_size))  # type: ignore[arg-type]
 
 
-def value(found: dict[str, dict[str, bench.Measure]], name: str) -> float:
-    return found["a"][name]["value"]  # type: ignore[return-value]
+def value(found: dict[str, dict[str, Measure]], name: str) -> Any:
+    return found["a"][name]["value"]
 
 
 def test_what_is_healed_in_its_place_looks_normal_and_a_random_layer_does_less(data: Dataset) -> None:
@@ -110,8 +112,8 @@ def test_what_is_healed_in_its_place_looks_normal_and_a_random_layer_does_less(d
     assert value(found, "p.diseased.healed - as it is") == pytest.approx(
         value(found, "p.diseased.healed") - value(found, "p.diseased")
     )
-    assert value(found, "load.diseased") == pytest.approx(TAU / 4, rel=0.01)
-    assert value(found, "load.diseased.random") == pytest.approx(TAU / 4, rel=0.01)
+    assert value(found, "load.diseased") == pytest.approx(TAU / 4, rel=0.05)  # of the lungs
+    assert value(found, "load.diseased.random") == pytest.approx(value(found, "load.diseased"), rel=1e-3)
     assert value(found, "load.normal") == 0
     assert value(found, "p.normal.healed - as it is") == value(found, "p.normal.random - as it is") == 0
     interval = found["a"]["called_normal.normal"]
@@ -145,8 +147,8 @@ def test_figures_by_hand() -> None:
         "called_normal.normal": 0.5, "called_normal.normal.healed": 1, "called_normal.diseased": 0.5,
         "called_normal.diseased.healed": 1, "called_normal.diseased.random": 0.5,
         "called_normal.diseased.healed - as it is": 0.5, "called_normal.diseased.healed - random": 0.5,
-        "p.diseased": 0.65, "p.diseased.healed": 0.25, "p.diseased.healed - as it is": -0.4, "p.diseased.random - as it is": -0.05,
-        "load.diseased": 0.2, "load.diseased.random": 0.1,
+        "p.diseased": 0.65, "p.diseased.healed": 0.25, "p.diseased.healed - as it is": -0.4,
+        "p.diseased.random - as it is": -0.05, "load.diseased": 0.2, "load.diseased.random": 0.1,
     }  # fmt: skip
     for name, each in expected.items():
         assert value(found, name) == pytest.approx(each), name
@@ -156,7 +158,7 @@ def test_figures_by_hand() -> None:
 
 def test_the_classifier_is_fitted_to_train_and_set_on_val(data: Dataset) -> None:
     parts = [part(data, "a", split, POSITIVE) for split in SPLITS]
-    found = judge(*parts[:2], patches, POSITIVE, CPU, batch_size=5)
+    found = judge_of(parts[0], parts[1], patches, POSITIVE, CPU, batch_size=5)
     assert (found.train, found.val) == (24, 24)
     assert 0 < found.model.threshold < 1
     assert set(found.as_dict()) == {"train", "val", "penalty", "threshold"}
@@ -191,10 +193,10 @@ def test_a_part_is_drawn_by_its_seed(data: Dataset) -> None:
 
 
 def test_phantoms_with_covid_as_the_disease() -> None:
-    phantoms = open_dataset("phantom:n=80,covid=0.5", size=SIZE)
+    phantoms = open_dataset("phantom:n=120,covid=0.5", size=SIZE)
     (source,) = usable_sources(phantoms, ("covid",))
     parts = [part(phantoms, source, split, ("covid",)) for split in SPLITS]
-    found = judge(*parts[:2], patches, ("covid",), CPU)
+    found = judge_of(parts[0], parts[1], patches, ("covid",), CPU)
     rows = list(measured(parts[2], found, Reads(all_of_it), lungs_of, patches, ("covid",)))  # type: ignore[arg-type]
     assert len(rows) == len(parts[2])
     assert all(0 <= p <= 1 for row in rows for p in (row.p, row.p_healed, row.p_random))

@@ -15,7 +15,7 @@ from gan_explain.bench import healed as bench
 
 Invoke = Callable[..., Result]
 OURS = ("--segmenter", "everywhere", "--generator", "tiny", "--resolution", 32, "--positive", "covid")
-BENCH = ("bench", "healed", "--data", "phantom:n=80,covid=0.5")
+BENCH = ("bench", "healed", "--data", "phantom:n=120,covid=0.5")
 
 
 class Coarse:

@@ -74,7 +74,7 @@ def healed(
     total = sum(len(of["test"]) for of in parts.values())
     with tqdm(total=total, unit="image", file=sys.stderr, disable=None) as bar:
         for source, of in parts.items():
-            judges[source] = bench.judge(of["train"], of["val"], features, labels, run.device)
+            judges[source] = bench.judge_of(of["train"], of["val"], features, labels, run.device)
             for row in bench.measured(
                 of["test"], judges[source], network, lungs, features, labels, seed=run.seed, batch_size=batch_size
             ):
