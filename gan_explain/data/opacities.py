@@ -88,7 +88,8 @@ def textured(tau: Tensor, size: tuple[int, int], random: torch.Generator, ranges
     fine = torch.randn((n, 1, *size), generator=random, device=random.device).to(device)
     fine = gaussian_blur(fine, (0.6 + 1.4 * float(fineness[0])) * size[0] / 256)
     depth = ranges.texture * deep * (some < ranges.textured)
-    return large * (1 + depth * fine / fine.std().clamp(min=1e-6)).clamp(min=0)
+    layers: Tensor = large * (1 + depth * fine / fine.std().clamp(min=1e-6)).clamp(min=0)
+    return layers
 
 
 def _fields(noise: Tensor, length: Tensor) -> Tensor:

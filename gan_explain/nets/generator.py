@@ -85,7 +85,8 @@ class Disentangler(nn.Module):
     # -- codes ----------------------------------------------------------------------------------------------------------------
     def encode(self, tau: Tensor, lungs: Tensor) -> Tensor:
         """The code (N, d), of strength 1, of layers tau (N, 1, H, W) that lie in lungs (N, 1, H, W)."""
-        return self.encoder(LungFrame(lungs, self.config.grid).to_canonical(tau))
+        codes: Tensor = self.encoder(LungFrame(lungs, self.config.grid).to_canonical(tau))
+        return codes
 
     def layer(self, codes: Tensor, lungs: Tensor) -> Tensor:
         """codes (N, d), lungs (N, 1, H, W) -> tau (N, 1, H, W) in these lungs. An all-zero code gives an all-zero layer."""
