@@ -88,8 +88,7 @@ def textured(tau: Tensor, size: tuple[int, int], random: torch.Generator, ranges
     fine = torch.randn((n, 1, *size), generator=random, device=random.device).to(device)
     fine = gaussian_blur(fine, (0.6 + 1.4 * float(fineness[0])) * size[0] / 256)
     depth = ranges.texture * deep * (some < ranges.textured)
-    layers: Tensor = large * (1 + depth * fine / fine.std().clamp(min=1e-6)).clamp(min=0)
-    return layers
+    return large * (1 + depth * fine / fine.std().clamp(min=1e-6)).clamp(min=0)
 
 
 def _fields(noise: Tensor, length: Tensor) -> Tensor:
@@ -99,7 +98,7 @@ def _fields(noise: Tensor, length: Tensor) -> Tensor:
     columns = torch.fft.rfftfreq(g, device=noise.device)[None]
     square = rows.square() + columns.square()
     kernel = torch.exp(-2 * (torch.pi * length[..., None, None]).square() * square / 2)
-    field = torch.fft.irfft2(torch.fft.rfft2(noise) * kernel, s=(g, g))
+    field: Tensor = torch.fft.irfft2(torch.fft.rfft2(noise) * kernel, s=(g, g))
     return field / field.std((2, 3), keepdim=True).clamp(min=1e-6)
 
 
