@@ -28,16 +28,16 @@ def network(wild: bool = True, **options: object) -> Disentangler:
     return net.requires_grad_(False).eval()
 
 
-def lungs(n: int, size: tuple[int, int] = (SIDE, SIDE), width: float = 0.3) -> Tensor:
+def lungs(n: int, size: tuple[int, int] = (SIDE, SIDE), width: float = 0.25) -> Tensor:
     """Two ellipses."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, size[0]), torch.linspace(-1, 1, size[1]), indexing="ij")
-    return (((x.abs() - 0.45) / width).square() + (y / 0.7).square() < 1).float().expand(n, 1, *size)
+    return (((x.abs() - 0.35) / width).square() + (y / 0.5).square() < 1).float().expand(n, 1, *size)
 
 
 def beyond_reach(masks: Tensor) -> Tensor:
-    """What is further from the lungs than a soft border goes: an eighth of the image."""
-    reach = max(masks.shape[-2:]) // 8
-    return nn.functional.max_pool2d(masks, 2 * reach + 1, stride=1, padding=reach) == 0
+    """What is further from the lungs than 6 of 32 cells: no soft border of a small grid goes there."""
+    down, across = (-(-6 * side // 32) for side in masks.shape[-2:])
+    return nn.functional.max_pool2d(masks, (2 * down + 1, 2 * across + 1), stride=1, padding=(down, across)) == 0
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def test_a_layer_moves_from_lungs_to_lungs() -> None:
     load, moved = (float((t * m).sum() / m.sum()) for t, m in ((tau, wide), (there, narrow)))
     assert moved == pytest.approx(load, rel=0.15)
     same = net.move(tau, wide, wide)
-    assert float((same - tau).abs().sum() / tau.sum()) < 0.05
+    assert float((same - tau).abs().sum() / tau.sum()) < 0.08
     assert float(net.move(0 * tau, wide, narrow).abs().max()) == 0
 
 
