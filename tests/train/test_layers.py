@@ -119,7 +119,8 @@ def test_layers_are_those_of_the_diseases_that_the_generator_knows(phantoms: Dat
 def test_labels_count_under_their_own_name_or_their_coarse_one(phantoms: Dataset) -> None:
     names = ("pneumonia", "bacterial_pneumonia", "normal", "covid")
     records = tuple(replace(record, label=names[i % 4]) for i, record in enumerate(phantoms.records))
-    dataset = MaskedDataset(replace(phantoms, records=records), None)
+    dataset = MaskedDataset(phantoms, None)
+    dataset.records = records
     known = Disentangler(NETWORK.model_copy(update={"labels": ("covid", "pneumonia")}))
     _, labels = read_layers(dataset, known, CPU)
     assert labels == ["pneumonia", "pneumonia", "covid"] * 12
