@@ -1,6 +1,6 @@
 """Print evaluations as the Markdown tables of docs/results.md.
 
-    gan-explain evaluate --checkpoint cxr128 --data DIR --out out/cxr128
+    gan-explain evaluate --target checkpoint:cxr128 --data DIR --out out/cxr128
     python benchmarks/tables.py out/cxr128 [NAME ...]
 
 With names, only those measures (a name ending in a dot takes all that begin with it).

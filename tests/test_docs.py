@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -37,3 +38,16 @@ def test_local_links_and_named_modules_exist(document: Path) -> None:
             assert (document.parent / link).exists(), f"{document.name} links to {link}"
     for name in re.findall(r"`((?:gan_explain/)?(?:cli|counterfactual|data|nets|render|targets|train)/\w+\.py)`", text):
         assert (ROOT / "gan_explain" / name.removeprefix("gan_explain/")).is_file(), f"{document.name} names {name}"
+
+
+def test_the_architecture_names_every_room_on_its_floor() -> None:
+    source = (ROOT / "tests" / "test_floors.py").read_text(encoding="utf-8")
+    assigned = {
+        t.id: n.value for n in ast.parse(source).body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)
+    }
+    floors = ast.literal_eval(assigned["FLOORS"])
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| \S.* \|$", text, re.M)
+    assert [(int(floor), room) for floor, room in rows] == [(i + 1, room) for i, rooms in enumerate(floors) for room in rooms]
+    rooms = {path.stem for path in (ROOT / "gan_explain").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert {room for _, room in rows} == rooms - {"__init__"}

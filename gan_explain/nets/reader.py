@@ -1,7 +1,8 @@
 """The reader: from a radiograph to the layer of pathology on it, on a small grid.
 
 A U-Net (Ronneberger et al., MICCAI 2015, arXiv 1505.04597) whose contracting half may be an EfficientNet-Lite0 with ImageNet
-weights. Group norm in what is trained here: batch statistics over mixed sources would leak which source an image is from.
+weights. The image itself enters the expanding half beside them: thickness is a matter of brightness, which pretrained features
+are made to overlook. Group norm in what is trained here: batch statistics over mixed sources would leak which source an image is from.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from gan_explain.lungs import lung_coordinates, shrink, support
 from gan_explain.nets.blocks import ConvAct, conv
 from gan_explain.nets.efficientnet_lite import CHANNELS, STRIDES, EfficientNetLite0
 
+SEEN = 4  # channels that every level of the expanding half is given beside the features
 START = -2.5  # of the head's bias: softplus(-2.5) = 0.08, hardly a layer
 
 
@@ -55,11 +57,11 @@ class Reader(nn.Module):
         self.used = [i for i, stride in enumerate(encoder.strides) if stride >= resolution // grid]
         channels = [encoder.channels[i] for i in self.used]  # finest first
         widths = [width * min(2**i, 2) for i in range(len(channels))]
-        self.deepest = ConvAct(channels[-1] + 3, widths[-1])
+        self.deepest = ConvAct(channels[-1] + SEEN, widths[-1])
         self.up = nn.ModuleList(
-            ConvAct(skip + below + 3, own) for skip, below, own in zip(channels[:-1], widths[1:], widths[:-1], strict=True)
+            ConvAct(skip + below + SEEN, own) for skip, below, own in zip(channels[:-1], widths[1:], widths[:-1], strict=True)
         )
-        self.last = ConvAct(widths[0], widths[0])
+        self.last = ConvAct(widths[0] + (resolution // grid) ** 2, widths[0])
         self.head = conv(widths[0], 1)
         nn.init.normal_(self.head.weight, std=0.02)
         assert self.head.bias is not None
@@ -67,22 +69,22 @@ class Reader(nn.Module):
 
     def forward(self, images: Tensor, lungs: Tensor) -> Tensor:
         features = self.encoder(images)
-        return self.decode([features[i] for i in self.used], lungs)
+        return self.decode([features[i] for i in self.used], images, lungs)
 
-    def decode(self, features: Sequence[Tensor], lungs: Tensor) -> Tensor:
+    def decode(self, features: Sequence[Tensor], images: Tensor, lungs: Tensor) -> Tensor:
         """Features of the levels used, finest first -> tau (N, 1, g, g)."""
-        x = self.deepest(torch.cat([features[-1], _where(lungs, features[-1].shape[-1])], 1))
+        x = self.deepest(torch.cat([features[-1], _seen(images, lungs, features[-1].shape[-1])], 1))
         for block, skip in zip(reversed(self.up), reversed(features[:-1]), strict=True):
             size = skip.shape[-1]
             x = F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
-            x = block(torch.cat([skip, x, _where(lungs, size)], 1))
-        x = self.head(self.last(x))
-        thickness = F.softplus(x)
-        if thickness.shape[-1] != self.grid:
-            thickness = F.interpolate(thickness, (self.grid, self.grid), mode="bilinear", align_corners=False)
+            x = block(torch.cat([skip, x, _seen(images, lungs, size)], 1))
+        if x.shape[-1] != self.grid:
+            x = F.interpolate(x, (self.grid, self.grid), mode="bilinear", align_corners=False)
+        cells = F.pixel_unshuffle(images * 2 - 1, self.resolution // self.grid)  # (N, 1, R, R) -> (N, (R/g)^2, g, g)
+        thickness = F.softplus(self.head(self.last(torch.cat([x, cells], 1))))
         return thickness * support(shrink(lungs, self.grid))
 
 
-def _where(lungs: Tensor, size: int) -> Tensor:
-    """What is lung and where in it: (N, 3, size, size)."""
-    return torch.cat([shrink(lungs, size), lung_coordinates(lungs, size)], 1)
+def _seen(images: Tensor, lungs: Tensor, size: int) -> Tensor:
+    """How bright it is, what is lung, and where in the lungs a place is: (N, SEEN, size, size)."""
+    return torch.cat([shrink(images, size) * 2 - 1, shrink(lungs, size), lung_coordinates(lungs, size)], 1)

@@ -5,8 +5,9 @@ Terms, each a mean over the lungs of the distance of two layers on a logarithmic
 - additive: over a diseased one, too; what is read grows by it
 - healed: part of what was read is taken off; what is read then is the rest (all taken off: nothing)
 - clear: nothing is read on healthy radiographs
-- order: within one source, where disease and scanner are not the same thing, the load of a diseased radiograph lies above that of
-  a healthy one (a logistic loss over all pairs; Burges et al., "Learning to Rank using Gradient Descent", ICML 2005)
+- order: within one source, where disease and scanner are not the same thing, the load of a diseased radiograph, in the outer
+  parts of the lungs, lies above that of a healthy one (a logistic loss over pairs; Burges et al., "Learning to Rank using
+  Gradient Descent", ICML 2005)
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from gan_explain.checkpoints import save_part
 from gan_explain.data.labels import NORMAL, canonical
 from gan_explain.data.opacities import Opacities, draw_opacities, draw_tones, move, textured
-from gan_explain.lungs import enlarge, shrink
+from gan_explain.lungs import enlarge, lung_coordinates, shrink
 from gan_explain.nets.generator import Disentangler, removable
 from gan_explain.nets.reader import PretrainedEncoder, Reader
 from gan_explain.optics import compose, opacity, take_off
@@ -36,6 +37,8 @@ from gan_explain.train.update import descend
 from gan_explain.types import DataError
 
 MARGIN, SCALE = 0.1, 0.05  # of the order of loads, in thickness
+INNER = (0.6, 1.1)  # where the outer parts of the lungs begin, and begin to count in full
+BEND = 8.0  # weight of squares in the distance of layers
 SCARCE = 60  # images below which a cell (source, healthy or not) is drawn less often
 
 
@@ -43,7 +46,7 @@ SCARCE = 60  # images below which a cell (source, healthy or not) is drawn less 
 class ReaderTraining:
     steps: int = 900
     batch_size: int = 12
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     encoder_rate: float = 0.0  # of a pretrained contracting half; 0 keeps it frozen
     weight_decay: float = 1e-4
     rendered: float = 1.0
@@ -85,7 +88,7 @@ class ReaderObjective(nn.Module):
             "additive": config.additive * _distance(second, known + tau, inside, ill),
             "healed": config.healed * _distance(third, left, inside[ill], ill[ill]),
             "clear": config.clear * _distance(first, torch.zeros_like(first), inside, healthy),
-            "order": config.order * order_loss(load(shrink(there, grid), inside), healthy, source),
+            "order": config.order * order_loss(load(shrink(there, grid), inside * outer(lungs, grid)), healthy, source),
         }
 
 
@@ -94,17 +97,27 @@ def load(tau: Tensor, inside: Tensor) -> Tensor:
     return (tau * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)
 
 
+def outer(lungs: Tensor, size: int) -> Tensor:
+    """1 in the outer parts of the lungs, 0 in the inner ones, which the heart lies over: (N, 1, H, W) -> (N, 1, size, size)."""
+    across = lung_coordinates(lungs, size)[:, 1:].abs()  # in standard deviations from the middle of both lungs
+    return ((across - INNER[0]) / (INNER[1] - INNER[0])).clamp(0, 1)
+
+
 def order_loss(loads: Tensor, healthy: Tensor, source: Tensor) -> Tensor:
-    """Logistic loss over pairs of a diseased and a healthy radiograph of one source: loads (N,) -> scalar; 0 without pairs."""
+    """Logistic loss over pairs of a diseased and a healthy radiograph of one source, sources counting the same where they have
+    pairs: loads (N,) -> scalar; 0 without pairs."""
     pairs = (~healthy)[:, None] & healthy[None] & (source[:, None] == source[None])
-    gap = (MARGIN - (loads[:, None] - loads[None])) / SCALE
-    return (F.softplus(gap) * pairs).sum() / pairs.sum().clamp(min=1)
+    loss = F.softplus((MARGIN - (loads[:, None] - loads[None])) / SCALE) * pairs
+    each = torch.stack([loss[source == s].sum() / pairs[source == s].sum().clamp(min=1) for s in source.unique()])
+    count = sum(int(pairs[source == s].any()) for s in source.unique())
+    return each.sum() / max(count, 1)
 
 
 def _distance(a: Tensor, b: Tensor, inside: Tensor, chosen: Tensor) -> Tensor:
-    """Mean over the lungs of |log(1 + 4a) - log(1 + 4b)| / 4, and over the chosen (N,); its slope is that of |a - b| at 0."""
+    """Mean over the lungs, and over the chosen (N,), of BEND g^2 + g / 4, g = |log(1 + 4a) - log(1 + 4b)| / 4: mostly squares, so
+    that what is unsure is read as thick as it is on average, not as what is most common, nothing."""
     gap = (torch.log1p(4 * a) - torch.log1p(4 * b)).abs() / 4
-    each = (gap * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)
+    each = ((BEND * gap.square() + gap / 4) * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)
     return (each * chosen).sum() / chosen.sum().clamp(min=1)
 
 
