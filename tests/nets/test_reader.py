@@ -61,6 +61,16 @@ def test_radiographs_are_read_one_by_one_in_training_too() -> None:
     torch.testing.assert_close(reader(images, masks(3)), apart, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("grid", [32, 16])
+def test_brightness_is_seen_whatever_the_features_say(grid: int) -> None:
+    reader = wild(small(grid))
+    features = [f[:1] for f in reader.encoder(torch.rand(1, 1, SIDE, SIDE))]
+    used = [features[i] for i in reader.used]
+    image = torch.rand(1, 1, SIDE, SIDE)
+    one, other = (reader.decode(used, each, masks(1)) for each in (image, 0.5 * image))
+    assert float((one - other).abs().max()) > 1e-3
+
+
 def test_lungs_are_asked_too() -> None:
     reader, images = wild(small()), torch.rand(1, 1, SIDE, SIDE)
     other = masks(1)
@@ -75,9 +85,9 @@ def test_a_pretrained_pyramid_is_used_from_the_grids_stride_on() -> None:
             reader = Reader(PretrainedEncoder(), 256, grid, 48)
             assert reader.used == used
             assert all(STRIDES[i] >= 256 // grid for i in used)
-            tau = reader.decode(
-                [torch.rand(1, CHANNELS[i], 256 // STRIDES[i], 256 // STRIDES[i]) for i in used], torch.ones(1, 1, 256, 256)
-            )
+            image = torch.rand(1, 1, 256, 256)
+            features = [torch.rand(1, CHANNELS[i], 256 // STRIDES[i], 256 // STRIDES[i]) for i in used]
+            tau = reader.decode(features, image, torch.ones_like(image))
             assert tau.shape == (1, 1, grid, grid)
 
 
