@@ -25,7 +25,7 @@ GIB = 2**30
 LEAST_DISK, ENOUGH_DISK = GIB // 2, 5 * GIB  # an audit's folder takes megabytes, a training's a gigabyte or two
 LEAST_MEMORY, ENOUGH_MEMORY = 2 * GIB, 4 * GIB  # an audit at 128 px takes 1.2 GB, a training 3
 OLDEST_PYTHON = (3, 11)
-EXTRAS = ("dicom", "onnx", "xrv")
+EXTRAS = ("dicom", "onnx", "pretrained", "xrv")
 DISTRIBUTION = "gan_explain"
 # What a problem counts as; the worst decides on the exit code of `doctor`.
 INSTALLATION, CHECKPOINT, RESOURCES = 1, 3, 6

@@ -22,12 +22,13 @@ MARGIN = 0.12  # of a lung's height and width that the map reaches beyond each b
 NARROWEST = 0.3  # of a lung's largest width: rows near apex and base count as at least so wide
 SOFT = 1 / 64  # standard deviation of the soft border, times the side of the image
 DARK = 0.05  # quantile of brightness in the lungs that counts as clear lung
+ONE_SIDED = 0.95  # share of a mask in one half of the image from which it is one lung
 FAINT = 0.25  # support below which a layer is not scaled up when it is read into canonical coordinates
 
 
 def split_lungs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """A mask (H, W) as its left and right part in the image: its two largest regions or, where they touch or one is missing, cut
-    at the emptiest column of its middle half."""
+    """A mask (H, W) as its left and right part in the image: its two largest regions or, where they touch, cut at the emptiest
+    column of its middle half. What lies in one half of the image alone is one lung; the other is empty."""
     regions, count = ndimage.label(mask)
     if count >= 2:
         sizes = np.bincount(regions.ravel())[1:]
@@ -38,6 +39,9 @@ def split_lungs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.
     columns = np.flatnonzero(mask.any(0))
     if not len(columns):
         return mask, mask
+    share = float(mask[:, : mask.shape[1] // 2].sum() / mask.sum())
+    if not 1 - ONE_SIDED < share < ONE_SIDED:
+        return (mask, np.zeros_like(mask)) if share > 0.5 else (np.zeros_like(mask), mask)
     width = columns[-1] - columns[0] + 1
     start, stop = columns[0] + width // 4, columns[0] + width - width // 4
     cut = start + int(mask[:, start:stop].sum(0).argmin())

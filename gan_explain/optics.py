@@ -41,7 +41,8 @@ def headroom(images: Tensor, floor: Tensor | float = 0.0) -> Tensor:
     padded = F.pad(images, (0, columns * cell - width, 0, rows * cell - height), mode="replicate")
     least = -F.max_pool2d(-padded, cell)
     least = -F.max_pool2d(F.pad(-least, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    room = ((1 - torch.as_tensor(floor).to(images)) / (1 - least.clamp(0, 1 - 1e-7))).log().clamp(min=0)
+    least = least.clamp(0, 1 - 1e-7)
+    room = ((least - floor) / (1 - least)).clamp(min=0).log1p()  # log((1 - floor) / (1 - least)), exact where both are dark
     if cell == 1:
         return KEPT * room
     smooth = F.interpolate(room, scale_factor=cell, mode="bilinear", align_corners=False)

@@ -98,7 +98,7 @@ def _fields(noise: Tensor, length: Tensor) -> Tensor:
     columns = torch.fft.rfftfreq(g, device=noise.device)[None]
     square = rows.square() + columns.square()
     kernel = torch.exp(-2 * (torch.pi * length[..., None, None]).square() * square / 2)
-    field = torch.fft.irfft2(torch.fft.rfft2(noise) * kernel, s=(g, g))
+    field: Tensor = torch.fft.irfft2(torch.fft.rfft2(noise) * kernel, s=(g, g))
     return field / field.std((2, 3), keepdim=True).clamp(min=1e-6)
 
 

@@ -122,7 +122,9 @@ def imagenet_features(path: Path | None = None) -> EfficientNetLite0:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(renamed(state))
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file makes the unpickler stumble in many ways
         raise CheckpointError(
             f"{path}: expected EfficientNet-Lite0's weights, got: {' '.join(str(error).split())[:300]}"
         ) from error

@@ -52,7 +52,8 @@ class Disentangler(nn.Module):
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        if config.resolution % 32 or config.resolution // config.grid not in (2, 4, 8) or config.resolution % config.grid:
+        fits = config.grid > 0 and config.resolution in (2 * config.grid, 4 * config.grid, 8 * config.grid)
+        if config.resolution % 32 or not fits:
             raise ValueError(
                 "expected a resolution that is a multiple of 32 and a grid of a half, a quarter or an eighth of it, "
                 f"got {config.resolution} and {config.grid}"
@@ -85,7 +86,8 @@ class Disentangler(nn.Module):
     # -- codes ----------------------------------------------------------------------------------------------------------------
     def encode(self, tau: Tensor, lungs: Tensor) -> Tensor:
         """The code (N, d), of strength 1, of layers tau (N, 1, H, W) that lie in lungs (N, 1, H, W)."""
-        return self.encoder(LungFrame(lungs, self.config.grid).to_canonical(tau))
+        codes: Tensor = self.encoder(LungFrame(lungs, self.config.grid).to_canonical(tau))
+        return codes
 
     def layer(self, codes: Tensor, lungs: Tensor) -> Tensor:
         """codes (N, d), lungs (N, 1, H, W) -> tau (N, 1, H, W) in these lungs. An all-zero code gives an all-zero layer."""

@@ -77,4 +77,5 @@ class LayerDiscriminator(nn.Module):
             x = F.avg_pool2d(F.leaky_relu(block(x), 0.2), 2)
         spread = x.std(0, unbiased=False).mean().expand(len(x), 1, *x.shape[2:])  # of the batch (Karras et al., ICLR 2018)
         x = F.leaky_relu(self.last(torch.cat([x, spread], 1)), 0.2)
-        return self.head(x.flatten(1))
+        logits: Tensor = self.head(x.flatten(1))
+        return logits

@@ -2,7 +2,8 @@
 
 A U-Net (Ronneberger et al., MICCAI 2015, arXiv 1505.04597) whose contracting half may be an EfficientNet-Lite0 with ImageNet
 weights. The image itself enters the expanding half beside them: thickness is a matter of brightness, which pretrained features
-are made to overlook. Group norm in what is trained here: batch statistics over mixed sources would leak which source an image is from.
+are made to overlook. Group norm in what is trained here: batch statistics over mixed sources would leak which source an image is
+from.
 """
 
 from __future__ import annotations
