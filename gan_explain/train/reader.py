@@ -44,16 +44,18 @@ SCARCE = 60  # images below which a cell (source, healthy or not) is drawn less 
 
 @dataclass(frozen=True)
 class ReaderTraining:
-    steps: int = 900
+    steps: int = 1800
     batch_size: int = 12
     learning_rate: float = 2e-3
-    encoder_rate: float = 0.0  # of a pretrained contracting half; 0 keeps it frozen
+    encoder_rate: float = 1e-4  # of the deepest levels of a pretrained contracting half; 0 keeps it frozen
+    tuned: int = 2  # how many levels that is
+    frozen: float = 0.5  # share of the steps before they learn too
     weight_decay: float = 1e-4
     rendered: float = 1.0
     additive: float = 1.0
     healed: float = 1.0
     clear: float = 0.1
-    order: float = 0.1
+    order: float = 0.2
     ema: float = 0.995
     seed: int = 0
     device: str = "cpu"
@@ -131,23 +133,25 @@ class ReaderTrainer:
         self.dataset, self.config, self.whole = dataset, config, network
         self.device = torch.device(config.device)
         self.network = network.reader.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        pretrained = isinstance(self.network.encoder, PretrainedEncoder)
-        self.network.encoder.requires_grad_(not pretrained or config.encoder_rate > 0)
-        inner = [p for p in self.network.encoder.parameters() if p.requires_grad] if pretrained else []
-        known = {id(p) for p in inner}
-        outer = [p for p in self.network.parameters() if p.requires_grad and id(p) not in known]
-        groups = [{"params": outer, "top": config.learning_rate}]
-        groups += [{"params": inner, "top": config.encoder_rate}] if inner else []
+        self.tuned: list[nn.Parameter] = []
+        groups = [{"params": list(self.network.parameters()), "top": config.learning_rate}]
+        if isinstance(self.network.encoder, PretrainedEncoder):
+            self.network.encoder.requires_grad_(False)
+            groups = [{"params": [p for p in self.network.parameters() if p.requires_grad], "top": config.learning_rate}]
+            if config.encoder_rate and config.tuned:
+                self.tuned = list(self.network.encoder.levels[-config.tuned :].parameters())
+                groups.append({"params": self.tuned, "top": config.encoder_rate})
         self.optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
         self.sources = sorted({record.source for record in dataset.records})
         keys = [f"{record.source} {yes}" for record, yes in zip(dataset.records, healthy, strict=True)]
         self.sampler = BalancedSampler(keys, config.seed + 1000 * rank(), floor=SCARCE)
         self.ema = Ema(self.network, config.ema)
-        self.objective = wrap(ReaderObjective(self.network, config), self.device)
+        self.objective: Any = None  # wrapped when a phase begins: DDP counts on the parameters that need gradients then
 
     def step(self, step: int) -> dict[str, Tensor]:
         config, network = self.config, self.network
         network.train()
+        self._begin(tuning=step >= config.frozen * config.steps)
         batch = self.dataset.batch(self.sampler.draw(config.batch_size))
         seed = int(torch.randint(2**31, (), generator=self.sampler.generator))
         random = torch.Generator(self.device).manual_seed(seed)
@@ -166,6 +170,15 @@ class ReaderTrainer:
         descend("reader", network, self.optimizer, terms, clip=1.0)
         self.ema.update(network, step)
         return {name: value.detach() for name, value in terms.items()}
+
+    def _begin(self, tuning: bool) -> None:
+        """Let the deepest pretrained levels learn, or hold them still; follows from the step alone."""
+        if self.objective is not None and (not self.tuned or self.tuned[0].requires_grad == tuning):
+            return
+        for parameter in self.tuned:
+            parameter.requires_grad_(tuning)
+            parameter.grad = None
+        self.objective = wrap(ReaderObjective(self.network, self.config), self.device)
 
     def state(self) -> dict[str, Any]:
         return {
