@@ -245,15 +245,29 @@ def test_a_step_trains_the_reader_alone(masked: MaskedDataset) -> None:
     assert changed == {"reader"}
 
 
-def test_a_pretrained_half_is_frozen_unless_it_has_a_rate(masked: MaskedDataset) -> None:
-    config = NETWORK.model_copy(update={"backbone": "efficientnet_lite0"})
-    for rate in (0.0, 1e-4):
-        network = Disentangler(config)
-        made = ReaderTrainer(masked, network, ReaderTraining(learning_rate=1e-3, encoder_rate=rate))
-        assert all(p.requires_grad == (rate > 0) for p in network.reader.encoder.parameters())
-        assert [group["top"] for group in made.optimizer.param_groups] == [1e-3, rate][: 1 + (rate > 0)]
-        trained = sum(len(group["params"]) for group in made.optimizer.param_groups)
-        assert trained == sum(p.requires_grad for p in network.reader.parameters())
+def test_the_deepest_pretrained_levels_learn_in_the_later_steps(masked: MaskedDataset) -> None:
+    network = Disentangler(NETWORK.model_copy(update={"backbone": "efficientnet_lite0"}))
+    made = ReaderTrainer(masked, network, ReaderTraining(steps=4, batch_size=2, encoder_rate=1e-4, tuned=1, frozen=0.5))
+    assert [group["top"] for group in made.optimizer.param_groups] == [2e-3, 1e-4]
+    levels = [{k: v.clone() for k, v in level.state_dict().items()} for level in network.reader.encoder.levels]
+
+    def moved() -> list[bool]:
+        now = [level.state_dict() for level in network.reader.encoder.levels]
+        return [any(not torch.equal(v, new[k]) for k, v in old.items()) for old, new in zip(levels, now, strict=True)]
+
+    for step in range(2):
+        made.step(step)
+    assert moved() == [False] * 5
+    for step in range(2, 4):
+        made.step(step)
+    assert moved() == [False] * 4 + [True]
+
+
+def test_without_a_rate_the_pretrained_half_stays_as_it_is(masked: MaskedDataset) -> None:
+    network = Disentangler(NETWORK.model_copy(update={"backbone": "efficientnet_lite0"}))
+    made = ReaderTrainer(masked, network, ReaderTraining(encoder_rate=0.0))
+    assert len(made.optimizer.param_groups) == 1
+    assert not any(p.requires_grad for p in network.reader.encoder.parameters())
 
 
 def test_the_average_is_what_comes_out_and_a_sheet_changes_nothing(masked: MaskedDataset, tmp_path: Path) -> None:
