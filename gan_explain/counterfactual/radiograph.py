@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_explain.image import Picture, check_images, clip_percentile, quantize16, read_picture, resize, trim_box
-from gan_explain.lungs import split_lungs
+from gan_explain.counterfactual.doubts import doubts
+from gan_explain.image import Picture, check_images, clip_percentile, quantize16, read_picture, trim_box
 from gan_explain.segmenter import load_segmenter
 from gan_explain.types import DataError, Segmenter
 
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 SMALLEST = 64  # pixels a side that an image must have
 COLOURFUL = 0.05  # mean distance of the colour channels above which an image is taken for a photograph
-LEAST_LUNG = 0.03  # share of the image below which no lungs were found
 Source = str | os.PathLike[str] | Picture | bytes | np.ndarray[Any, Any] | Image.Image | Tensor
 
 
@@ -35,7 +34,7 @@ class Radiograph:
 
     `sha256` is that of the file's bytes (of the pixels where there is no file). `fit` says what was done to the pixels: the size
     that came, rows and columns that were trimmed, the percentiles that became 0 and 1, and the size kept. `remarks` are what may
-    be wrong with it (one lung, cut-off lungs). ValueError for an image or lungs of another shape or range.
+    be wrong with it (`doubts`). ValueError for an image or lungs of another shape or range.
     """
 
     name: str
@@ -70,9 +69,11 @@ def read_radiograph(
     Uniform borders are trimmed (`trim`), the 0.5 and 99.5 percentiles become 0 and 1; nothing is cropped. `size` is the longer
     side to work at, in pixels; None keeps the radiograph's own. Without a `segmenter` the shipped one finds the lungs.
 
-    Raises DataError for what is no frontal chest radiograph: unreadable, below 64 pixels a side, a colour photograph, no lungs;
-    `force` lets the last two pass. ValueError for an array that is not two-dimensional, not finite, or not in [0, 1].
+    Raises DataError for what is no frontal chest radiograph: unreadable, below 64 pixels a side, of one gray, a colour photograph or
+    without lungs; `force` lets the last two pass. ValueError for an array that is not (H, W), not finite, or not in [0, 1].
     """
+    if size is not None and size < SMALLEST:
+        raise ValueError(f"expected a size of at least {SMALLEST} pixels, got {size}")
     picture = _picture(source)
     array, label = picture.pixels, name or picture.name
     if picture.colourfulness > COLOURFUL and not force:
@@ -83,13 +84,16 @@ def read_radiograph(
     rows, columns = trim_box(array) if trim else (slice(0, height), slice(0, width))
     cut = np.ascontiguousarray(array[rows, columns])
     image = torch.from_numpy(clip_percentile(cut))[None, None]
+    if not bool(image.any()):
+        raise DataError(f"{label}: expected a radiograph, got an image of one gray")
     if size is not None and size != max(image.shape[-2:]):
         scale = size / max(image.shape[-2:])
         to = [max(SMALLEST, round(side * scale)) for side in image.shape[-2:]]
         image = torch.nn.functional.interpolate(image, to, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
     image = quantize16(image)
-    lungs = (segmenter or _shipped_segmenter())(image).to(image)
-    remarks = _check_lungs(label, lungs, force)
+    segmenter = segmenter or _shipped_segmenter()
+    lungs = segmenter(image).to(image)
+    remarks = doubts(label, image, lungs, segmenter, force)
     fit = {
         "size": [height, width], "rows": [rows.start, rows.stop], "columns": [columns.start, columns.stop],
         "percentiles": [0.5, 99.5], "kept": list(image.shape[-2:]),
@@ -120,6 +124,8 @@ def _picture(source: Source) -> Picture:
             file.seek(0)
             return read_picture("bytes", file)
     array = np.asarray(source.detach().cpu() if isinstance(source, Tensor) else source)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"expected an array (H, W) of numbers, got {type(source).__name__} of {array.dtype}")
     largest = {"uint8": 255, "uint16": 65535}.get(array.dtype.name, 1)
     array = array.astype(np.float32) / np.float32(largest)
     if array.ndim > 2 and array.size == array.shape[-1] * array.shape[-2]:
@@ -129,19 +135,3 @@ def _picture(source: Source) -> Picture:
     if not (array.min() >= 0 and array.max() <= 1):  # NaN is neither
         raise ValueError(f"expected finite values in [0, 1], got {array.min():g} to {array.max():g}")
     return Picture("array", array, 0.0, hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest())
-
-
-def _check_lungs(label: str, lungs: Tensor, force: bool) -> tuple[str, ...]:
-    """DataError where there are no lungs; remarks on lungs that are cut off, or one that is missing."""
-    share = float(lungs.mean())
-    if share < LEAST_LUNG and not force:
-        raise DataError(f"{label}: expected a frontal chest radiograph, found lungs on {share:.1%} of it (--force goes on)")
-    small = (resize(lungs, 128) > 0.5)[0, 0].cpu().numpy()
-    sides = sorted(int(side.sum()) for side in split_lungs(small))
-    remarks = []
-    if sides[0] < 0.25 * max(sides[1], 1):
-        remarks.append("only one lung was found: the other may be opaque, cut off, or the view is not frontal")
-    edges = [small[0], small[-1], small[:, 0], small[:, -1]]
-    if any(int(edge.sum()) > 128 // 16 for edge in edges):
-        remarks.append("the lungs reach the border of the image: they may be cut off")
-    return tuple(remarks)

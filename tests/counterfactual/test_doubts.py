@@ -1,0 +1,88 @@
+"""What may be wrong with a radiograph is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from gan_explain.counterfactual.doubts import doubts
+from gan_explain.types import DataError
+
+H, W = 96, 128
+
+
+def drawn() -> Tensor:
+    """A chest: gray, its two lungs dark, the one on the left smaller, a bright line over them: (1, 1, H, W)."""
+    image = torch.full((1, 1, H, W), 0.6)
+    image[..., 24:80, 24:56] = image[..., 20:80, 72:104] = 0.2
+    image[..., 4:8, 24:104] = 1
+    return image
+
+
+def dark(images: Tensor) -> Tensor:
+    """All that is dark, which is found whichever way the film is turned."""
+    return (images < 0.4).to(images)
+
+
+def upright(images: Tensor) -> Tensor:
+    """Finds what is dark where the line is over it, else loses its way: the left half."""
+    line = images[..., : images.shape[-2] // 10, :].amax((1, 2, 3), keepdim=True) > 0.9
+    lost = torch.zeros_like(images)
+    lost[..., : images.shape[-1] // 2] = 1
+    return torch.where(line, dark(images), lost)
+
+
+def said(image: Tensor, segmenter: Callable[[Tensor], Tensor] = dark, lungs: Tensor | None = None) -> tuple[str, ...]:
+    return doubts("x", image, segmenter(image) if lungs is None else lungs, segmenter)
+
+
+def test_nothing_is_said_of_a_chest() -> None:
+    assert said(drawn()) == said(drawn(), upright) == ()
+
+
+def test_lungs_nowhere_or_everywhere() -> None:
+    with pytest.raises(DataError, match=r"^x: expected a frontal chest radiograph, found lungs on 0.0% of it"):
+        said(drawn(), torch.zeros_like)
+    assert "only one lung" in doubts("x", drawn(), torch.zeros_like(drawn()), dark, force=True)[0]
+    assert "lungs were found on 100% of the image" in said(drawn(), torch.ones_like)[0]
+
+
+def test_one_lung() -> None:
+    mask = dark(drawn())
+    mask[..., W // 2 :] = 0
+    mask[..., 30:40, 100:104] = 1  # specks are no lung
+    (remark,) = said(drawn(), lungs=mask)
+    assert "only one lung" in remark
+
+
+def test_lungs_as_bright_as_what_lies_between() -> None:
+    (remark,) = said(torch.full((1, 1, H, W), 0.5), lungs=dark(drawn()))
+    assert "hardly darker" in remark
+
+
+def test_cut_off_lungs() -> None:
+    (remark,) = said(drawn()[..., 40:, :], lungs=dark(drawn())[..., 40:, :])[:1]
+    assert "reach the border" in remark
+
+
+def test_sides() -> None:
+    squeezed = drawn()[..., ::3, :]
+    assert said(squeezed) == (f"{W}x{H // 3} pixels: a chest radiograph is hardly ever so wide",)
+    assert "so narrow" in said(drawn()[..., ::3])[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda x: x.rot90(1, (2, 3)), "turned by 90 degrees"),
+        (lambda x: x.rot90(3, (2, 3)), "turned by 90 degrees"),
+        (lambda x: x.flip(2), "upside down"),
+        (lambda x: 1 - x, "inverted"),
+    ],
+)
+def test_a_film_that_is_turned_or_inverted(change: Callable[[Tensor], Tensor], says: str) -> None:
+    assert says in said(change(drawn()), upright)[-1]
+    assert not any("upright" in each for each in said(change(drawn())))
