@@ -246,7 +246,9 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
 
 
 def check_images(images: Tensor) -> None:
-    """ValueError unless images are (N, 1, H, W), finite and in [0, 1]."""
+    """ValueError unless images are (N, 1, H, W), float32 (or half as wide), finite and in [0, 1]."""
+    if images.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise ValueError(f"expected float32 images in [0, 1], got {images.dtype}")
     if images.ndim != 4 or images.shape[1] != 1 or not images.numel():
         raise ValueError(f"expected images (N, 1, H, W) in [0, 1], got {tuple(images.shape)}")
     low, high = (float(each) for each in images.detach().aminmax())

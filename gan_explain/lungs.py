@@ -91,6 +91,14 @@ def lung_coordinates(lungs: Tensor, size: int) -> Tensor:
     return ((grid - mean) / deviation.clamp(min=0.05)).clamp(-3, 3)
 
 
+def check_lungs(lungs: Tensor, images: Tensor) -> None:
+    """ValueError unless there is a mask for each image (N, 1, H, W), of its size and in [0, 1]."""
+    if lungs.shape != images.shape:
+        raise ValueError(f"expected lungs {tuple(images.shape)} as the images are, got {tuple(lungs.shape)}")
+    if lungs.numel() and not (float(lungs.min()) >= 0 and float(lungs.max()) <= 1):  # NaN is neither
+        raise ValueError(f"expected lungs in {{0, 1}}, got {float(lungs.min()):g} to {float(lungs.max()):g}")
+
+
 class LungFrame:
     """Canonical coordinates of the lungs (N, 1, H, W) in {0, 1}, on a grid of `size` cells a side; differentiable in the layers.
 

@@ -10,13 +10,14 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from gan_explain.checkpoints import load_network
-from gan_explain.image import resize
+from gan_explain.image import check_images, resize
 from gan_explain.nets.unet import UNet, UNetConfig
 
 
 class LungSegmenter(nn.Module):
     """(N, 1, H, W) in [0, 1], any size -> lung mask (N, 1, H, W) in {0, 1}: probability above one half, the two largest regions
     kept, holes filled. Not differentiable by design: a mask is read once from an input and held; `soft` is, for training.
+    ValueError for images of another shape or range.
     Images are resized to `resolution`, by default the network's own, and may lie on any device."""
 
     def __init__(self, network: UNet, resolution: int | None = None) -> None:
@@ -25,6 +26,7 @@ class LungSegmenter(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
+        check_images(images)
         device = next(self.network.parameters()).device
         logits = self.network(resize(images.to(device), self.resolution))
         hard = torch.stack([_clean(mask) for mask in logits[:, 0] > 0])[:, None].to(images)

@@ -83,6 +83,7 @@ class Segmenter(Protocol):
         ...
 
 
+@runtime_checkable
 class Generator(Protocol):
     """A disentangling generator: reads the layer of pathology on a radiograph, and decodes layers of other patients.
 

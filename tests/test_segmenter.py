@@ -50,6 +50,12 @@ def test_two_lungs_stay_as_they_are() -> None:
     assert torch.equal(segment(boxes(LEFT, RIGHT)), boxes(LEFT, RIGHT))
 
 
+@pytest.mark.parametrize("images", [torch.zeros(1, 3, 9, 9), torch.zeros(9, 9), torch.full((1, 1, 9, 9), torch.nan)])
+def test_images_of_another_shape_or_range_are_refused(images: Tensor) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        LungSegmenter(Drawn(boxes(LEFT)))(images)  # type: ignore[arg-type]
+
+
 def test_the_two_largest_regions_are_kept() -> None:
     assert torch.equal(segment(boxes(LEFT, RIGHT, (0, 2, 0, 32))), boxes(LEFT, RIGHT))
 

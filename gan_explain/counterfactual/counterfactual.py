@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from gan_explain.counterfactual.checks import check_parts, check_pathology, check_radiographs
 from gan_explain.counterfactual.disentangle import disentangle, laid
 from gan_explain.counterfactual.pathology import Subject, Wish, choose, prior
 from gan_explain.counterfactual.radiograph import Radiograph
@@ -45,6 +46,9 @@ def counterfactual(
 ) -> Counterfactual:
     """A radiograph that the target calls negative under a `pathology` at strength 1; one that it calls positive with what was
     read on it taken off. Whether p follows is a finding about the target, not a promise."""
+    check_parts(generator, target)
+    check_pathology(generator, pathology, label, reference)
+    check_radiographs(radiograph)
     before = probability(target, radiograph.image, radiograph.lungs)
     apart = disentangle(generator, radiograph.image, radiograph.lungs)
     if before >= target.operating_point:

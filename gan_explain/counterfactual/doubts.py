@@ -16,7 +16,7 @@ LEAST_LUNG, MOST_LUNG = 0.03, 0.8  # shares of the image: below it no lungs were
 ONE_LUNG = 0.25  # of the larger lung's area: a smaller one does not count
 DARKER = 0.08  # at least so much darker are lungs than what lies between them
 BETTER = 0.08  # of Dice: how much better lungs must be found on a film that is turned or inverted
-CUT = 0.25  # of a side of the image: lungs that touch more of it may be cut off
+CUT = 0.125  # of a side of the image: lungs that touch more of it may be cut off
 SQUEEZED = 2.0  # sides beyond this ratio
 
 

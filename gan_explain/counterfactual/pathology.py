@@ -26,7 +26,7 @@ from gan_explain.types import Generator, Target
 
 logger = logging.getLogger(__name__)
 
-NOTHING = 0.01  # mean thickness over the lungs below which a reference has no pathology to speak of
+NOTHING = 0.01  # mean thickness over the lungs below which there is no pathology to speak of
 WORKING = 256  # pixels a side on which searches ask the target
 STEPS, RATE = 40, 0.15  # of the gradient of `steered`
 ROUNDS, KEPT = 8, 8  # of its search where there is no gradient
@@ -63,16 +63,21 @@ class Wish:
     reference: Radiograph | None = None
 
 
+def check_kind(kind: str) -> None:
+    """ValueError for what is no name of PATHOLOGIES."""
+    if kind not in PATHOLOGIES:
+        raise ValueError(f"expected a pathology of {', '.join(PATHOLOGIES)}, got {kind!r}")
+
+
 def choose(kind: str, generator: Generator, target: Target, subject: Subject, wish: Wish) -> Pathology | None:
     """The pathology that `kind` (a name of PATHOLOGIES) gives a subject; None where there is no such layer (nothing minimal
     crosses). ValueError for another name."""
-    if kind not in PATHOLOGIES:
-        raise ValueError(f"expected a pathology of {', '.join(PATHOLOGIES)}, got {kind!r}")
+    check_kind(kind)
     return PATHOLOGIES[kind](generator, target, subject, wish)
 
 
 def own(generator: Generator, target: Target, subject: Subject, wish: Wish) -> Pathology:
-    return Pathology("own", subject.read)
+    return Pathology("own", subject.read, remarks=_little(subject.read, subject.lungs, "the radiograph"))
 
 
 @torch.no_grad()
@@ -81,12 +86,9 @@ def of_another(generator: Generator, target: Target, subject: Subject, wish: Wis
         raise ValueError("expected a radiograph to take the pathology from, got none")
     other = wish.reference
     tau = generator.read(other.image, other.lungs)
-    load = _load(tau, other.lungs)
-    remarks = () if load >= NOTHING else ("hardly any pathology was found on the reference",)
-    for remark in remarks:
-        logger.warning("%s: %s (mean thickness %.3f over its lungs)", other.name, remark, load)
     moved = generator.move(tau, other.lungs, subject.lungs)
-    return Pathology("from", moved, facts={"reference": other.name, "load": load}, remarks=remarks)
+    remarks = _little(tau, other.lungs, "the reference")
+    return Pathology("from", moved, facts={"reference": other.name, "load": _load(tau, other.lungs)}, remarks=remarks)
 
 
 @torch.no_grad()
@@ -202,6 +204,15 @@ def _small(subject: Subject) -> tuple[Tensor, Tensor]:
     to = [max(1, round(side * scale)) for side in (height, width)]
     structure = torch.nn.functional.interpolate(subject.structure, to, mode="bilinear", antialias=True, align_corners=False)
     return structure, torch.nn.functional.interpolate(subject.lungs, to, mode="nearest-exact")
+
+
+def _little(tau: Tensor, lungs: Tensor, where: str) -> tuple[str, ...]:
+    """A remark, which is logged, where next to nothing was read."""
+    if _load(tau, lungs) >= NOTHING:
+        return ()
+    remark = f"hardly any pathology was found on {where}"
+    logger.warning(remark)
+    return (remark,)
 
 
 def _load(tau: Tensor, lungs: Tensor) -> float:

@@ -69,8 +69,8 @@ def read_radiograph(
     Uniform borders are trimmed (`trim`), the 0.5 and 99.5 percentiles become 0 and 1; nothing is cropped. `size` is the longer
     side to work at, in pixels; None keeps the radiograph's own. Without a `segmenter` the shipped one finds the lungs.
 
-    Raises DataError for what is no frontal chest radiograph: unreadable, below 64 pixels a side, of one gray, a colour photograph or
-    without lungs; `force` lets the last two pass. ValueError for an array that is not (H, W), not finite, or not in [0, 1].
+    Raises DataError for what is no frontal chest radiograph: unreadable, below 64 pixels a side, of one gray, in colour, without
+    lungs; `force` lets the last two pass. ValueError for an array that is not (H, W), not finite, or not in [0, 1].
     """
     if size is not None and size < SMALLEST:
         raise ValueError(f"expected a size of at least {SMALLEST} pixels, got {size}")

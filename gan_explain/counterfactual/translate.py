@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_explain.counterfactual.checks import check_radiographs, check_target
 from gan_explain.counterfactual.frames import blended
 from gan_explain.counterfactual.pathology import Pathology
 from gan_explain.counterfactual.radiograph import Radiograph
@@ -67,6 +68,8 @@ def translate(
     The result's `pathology` is "to_positive" or "to_negative", `structure` the image at strength 0, `layer` the signed difference
     of the two ends (not an optical thickness), `code` empty: a CycleGAN has none.
     """
+    check_target(target)
+    check_radiographs(radiograph)
     at = as_strengths(strengths)
     before = probability(target, radiograph.image, radiograph.lungs)
     direction: Direction = "positive" if before < target.operating_point else "negative"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gan_explain.counterfactual import pathology as ways
+from gan_explain.counterfactual.checks import check_parts, check_pathology, check_radiographs
 from gan_explain.counterfactual.disentangle import disentangle
 from gan_explain.counterfactual.frames import Frames, layered, layered_each
 from gan_explain.counterfactual.pathology import Pathology, Subject, Wish
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST = 1.5  # strength of the last frame
+NOWHERE = "the target calls neither image positive: there is no pathology to go from or to"
 Strengths = int | Sequence[float] | Tensor
 
 
@@ -106,13 +109,23 @@ def even_strengths(low: float, high: float, count: int) -> Tensor:
 
 def as_strengths(strengths: Strengths) -> Tensor:
     """A number of frames from 0 to 1.5, or the strengths themselves -> (L,). ValueError for what is neither."""
+    return _row(strengths, MOST, math.inf)
+
+
+def _row(strengths: Strengths, last: float, most: float) -> Tensor:
+    """A number of strengths from 0 to `last`, or a row of them that grows from 0 or more to `most` or less -> (L,)."""
     if isinstance(strengths, int):
         if strengths < 2:
             raise ValueError(f"expected at least two strengths, got {strengths}")
-        return even_strengths(0.0, MOST, strengths)
-    found = torch.as_tensor(strengths, dtype=torch.float32)
-    if found.ndim != 1 or not len(found) or not bool(torch.isfinite(found).all()) or float(found.min()) < 0:
-        raise ValueError(f"expected a row of strengths of 0 or more, got {found.tolist()}")
+        return even_strengths(0.0, last, strengths)
+    try:
+        found = torch.as_tensor(strengths, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"expected a number of strengths or a row of them, got {strengths!r}") from error
+    fits = found.ndim == 1 and len(found) and bool(torch.isfinite(found).all())
+    if not fits or float(found[0]) < 0 or float(found[-1]) > most or not bool((found.diff() >= 0).all()):
+        limits = "of 0 or more" if math.isinf(most) else f"from 0 to {most:g}"
+        raise ValueError(f"expected a row of growing strengths {limits}, got {found.tolist()}")
     return found
 
 
@@ -143,9 +156,13 @@ def traverse(
     the target calls positive, "prior" for one that it calls negative. A negative is its own structure: its frame at strength 0 is
     the radiograph. A positive's own layer is taken off: its own frame at strength 1 is the radiograph. `label` names the prior,
     by default the generator's first; patients of a list are given seeds `seed`, `seed` + 1, ...
-    Raises ValueError for an unknown pathology, and for strengths that are none.
+    Raises ValueError for an unknown pathology or label and for strengths that do not grow from 0 or more; TypeError for what is
+    no generator, target or radiograph.
     """
+    check_parts(generator, target)
+    check_pathology(generator, pathology, label, reference)
     if not isinstance(radiograph, Radiograph):
+        check_radiographs(*(radiograph if isinstance(radiograph, Sequence) and not isinstance(radiograph, str) else [radiograph]))
         return [
             traverse(
                 generator, target, each, pathology=pathology, seed=seed + i, strengths=strengths, label=label, reference=reference
@@ -172,7 +189,9 @@ def traverse_between(
 ) -> Traversal:
     """From the pathology of the first radiograph to that of the second, on the structure of the first; `strengths` are then
     positions in [0, 1]. The code of one that the target calls negative is 0, no disease."""
-    positions = torch.linspace(0, 1, strengths) if isinstance(strengths, int) else as_strengths(strengths)
+    check_parts(generator, target)
+    check_radiographs(*pair)
+    positions = _row(strengths, 1.0, 1.0)
     first = pair[0]
     codes, parts, answers = [], [], []
     for each in pair:
@@ -187,7 +206,10 @@ def traverse_between(
         with torch.no_grad():
             return generator.layer(line[i], first.lungs)[0]
 
-    last = Pathology("between", layer(len(line) - 1)[None], line[-1])
+    remarks = () if max(answers) >= target.operating_point else (NOWHERE,)
+    for remark in remarks:
+        logger.warning("%s to %s: %s", first.name, pair[1].name, remark)
+    last = Pathology("between", layer(len(line) - 1)[None], line[-1], remarks=remarks)
     frames = layered_each(structure[0], layer, len(line))
     shown = replace(first, name=f"{first.name} to {pair[1].name}", remarks=(*first.remarks, *pair[1].remarks))
     return chart(target, structure, last, shown, positions, answers[0], frames)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.image import check_images, resize
-from gan_explain.lungs import LungFrame, darkest, enlarge
+from gan_explain.lungs import LungFrame, check_lungs, darkest, enlarge
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.layers import LayerDecoder, LayerEncoder, unit_strength
 from gan_explain.nets.reader import PretrainedEncoder, Reader, SmallEncoder
@@ -73,8 +73,9 @@ class Disentangler(nn.Module):
     # -- what is on a radiograph ----------------------------------------------------------------------------------------------
     def read(self, images: Tensor, lungs: Tensor) -> Tensor:
         """The layer found on radiographs -> tau (N, 1, H, W) >= 0; what is left under it is no darker than `DARKEST` of the clear
-        lung of the same radiograph. ValueError for images that are not (N, 1, H, W), finite and in [0, 1]."""
+        lung of the same radiograph. ValueError for images that are not (N, 1, H, W), finite and in [0, 1], or other lungs."""
         check_images(images)
+        check_lungs(lungs, images)
         size = images.shape[-2], images.shape[-1]
         found = self.reader(resize(images, self.resolution), self.frame_mask(lungs))
         return removable(enlarge(found, size), images, lungs)
@@ -86,16 +87,20 @@ class Disentangler(nn.Module):
     # -- codes ----------------------------------------------------------------------------------------------------------------
     def encode(self, tau: Tensor, lungs: Tensor) -> Tensor:
         """The code (N, d), of strength 1, of layers tau (N, 1, H, W) that lie in lungs (N, 1, H, W)."""
+        check_lungs(lungs, tau)
         codes: Tensor = self.encoder(LungFrame(lungs, self.config.grid).to_canonical(tau))
         return codes
 
     def layer(self, codes: Tensor, lungs: Tensor) -> Tensor:
         """codes (N, d), lungs (N, 1, H, W) -> tau (N, 1, H, W) in these lungs. An all-zero code gives an all-zero layer."""
+        if codes.ndim != 2 or codes.shape != (len(lungs), self.code_dim):
+            raise ValueError(f"expected codes ({len(lungs)}, {self.code_dim}), got {tuple(codes.shape)}")
         size = lungs.shape[-2], lungs.shape[-1]
         return LungFrame(lungs, self.config.grid).to_image(self.decoder(codes), size)
 
     def move(self, tau: Tensor, lungs: Tensor, others: Tensor) -> Tensor:
         """Layers tau of some lungs (N, 1, H, W), lung to lung, into other lungs (N, 1, H', W') -> (N, 1, H', W')."""
+        check_lungs(lungs, tau)
         size = others.shape[-2], others.shape[-1]
         maps = LungFrame(lungs, self.config.grid).to_canonical(tau)
         return LungFrame(others, self.config.grid).to_image(maps, size)

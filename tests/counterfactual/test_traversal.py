@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,49 @@ def test_between_two_radiographs(generator: Disentangler, brightness: ModuleTarg
     torch.testing.assert_close(film.frames[2], laid(negative.image, generator.layer(0.5 * code, lungs))[0], atol=2e-5, rtol=0)
 
 
+def test_between_two_negatives_nothing_changes_and_that_is_said(generator: Disentangler, brightness: ModuleTarget) -> None:
+    film = traverse_between(generator, brightness, (flat(0.1), flat(0.2)), [0.0, 1.0])
+    assert torch.equal(film.frames[1], film.frames[0])
+    assert "neither image positive" in film.remarks[-1]
+    with pytest.raises(ValueError, match="growing strengths from 0 to 1, got"):
+        traverse_between(generator, brightness, (flat(0.1), flat(0.2)), [0.0, 1.5])
+
+
+def test_a_positive_on_which_nothing_is_read_is_remarked_on(brightness: ModuleTarget) -> None:
+    assert traverse(Uniform(), brightness, flat(0.7), strengths=3).remarks == (
+        "hardly any pathology was found on the radiograph",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "says"),
+    [
+        ({"generator": "disease"}, TypeError, r"a generator \(load_generator\), got 'disease'"),
+        ({"target": nn.Flatten()}, TypeError, r"a target \(load_target, as_target\), got Flatten"),
+        ({"radiograph": "x.png"}, TypeError, "a Radiograph .*got 'x.png'"),
+        ({"radiograph": torch.zeros(1, 1, 8, 8)}, TypeError, "a Radiograph .*got Tensor"),
+        ({"pathology": "worst"}, ValueError, "a pathology of own, from"),
+        ({"pathology": "from"}, ValueError, "a radiograph to take the pathology from"),
+        ({"reference": "x.png"}, TypeError, "a Radiograph .*got 'x.png'"),
+        ({"label": "flu"}, ValueError, "no code prior for 'flu'"),
+    ],
+)
+@pytest.mark.parametrize("ask", [traverse, counterfactual])
+def test_what_was_mixed_up_is_said_in_one_line(
+    ask: Callable[..., object], brightness: ModuleTarget, changed: dict[str, object], error: type[Exception], says: str
+) -> None:
+    asked = {"generator": Uniform(), "target": brightness, "radiograph": flat(0.7), "pathology": "own"} | changed
+    with pytest.raises(error, match=says) as caught:
+        ask(asked.pop("generator"), asked.pop("target"), asked.pop("radiograph"), **asked)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_list_gives_an_empty_list(brightness: ModuleTarget) -> None:
+    assert traverse(Uniform(), brightness, []) == []
+    with pytest.raises(TypeError, match="got 'x.png'"):
+        traverse(Uniform(), brightness, ["x.png"])  # type: ignore[list-item]
+
+
 def test_a_counterfactual_is_on_the_other_side(brightness: ModuleTarget) -> None:
     added = counterfactual(Uniform(), brightness, flat(0.4))
     assert (added.before < 1 / 3 < added.after, added.flipped, added.pathology) == (True, True, "prior")
@@ -199,7 +243,7 @@ def test_strengths_pass_through_one() -> None:
     assert torch.equal(as_strengths(33), even_strengths(0, 1.5, 33))
 
 
-@pytest.mark.parametrize("bad", [1, [], [-0.5, 1.0], [0.0, math.nan], [[0.0, 1.0]]])
+@pytest.mark.parametrize("bad", [1, [], [-0.5, 1.0], [1.0, 0.5], [0.0, math.nan], [[0.0, 1.0]], "33", None])
 def test_strengths_that_are_none(bad: object) -> None:
     with pytest.raises(ValueError, match="expected"):
         as_strengths(bad)  # type: ignore[arg-type]

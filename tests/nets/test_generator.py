@@ -93,6 +93,28 @@ def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         network().read(torch.rand(shape), torch.ones(1, 1, 8, 8))
 
 
+def test_images_of_another_kind_are_refused() -> None:
+    for wrong in (torch.ones(1, 1, 8, 8, dtype=torch.uint8), torch.ones(1, 1, 8, 8, dtype=torch.float64)):
+        with pytest.raises(ValueError, match="expected float32 images"):
+            network().read(wrong, torch.ones(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "wrong", [torch.ones(2, 1, 8, 8), torch.ones(1, 1, 8, 9), torch.full((1, 1, 8, 8), 2.0), torch.full((1, 1, 8, 8), torch.nan)]
+)
+def test_other_lungs_are_refused(wrong: Tensor) -> None:
+    tau = torch.ones(1, 1, 8, 8)
+    for ask in (network().read, network().encode, lambda x, y: network().move(x, y, tau)):
+        with pytest.raises(ValueError, match="expected lungs"):
+            ask(tau, wrong)
+
+
+def test_codes_of_another_length_are_refused() -> None:
+    for wrong in (torch.ones(1, DIM + 1), torch.ones(2, DIM), torch.ones(DIM)):
+        with pytest.raises(ValueError, match=rf"expected codes \(1, {DIM}\), got"):
+            network().layer(wrong, lungs(1))
+
+
 # -- codes --------------------------------------------------------------------------------------------------------------------
 
 
