@@ -245,14 +245,15 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     return (images.detach().clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
 
 
-def check_images(images: Tensor) -> None:
-    """ValueError unless images are (N, 1, H, W), float32 (or half as wide), finite and in [0, 1]."""
+def check_images(images: Tensor, rounding: float = 0.0) -> None:
+    """ValueError unless images are (N, 1, H, W), float32 (or half as wide), finite and in [0, 1], up to `rounding`: what has been
+    resized may be beyond by a float's last digits."""
     if images.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"expected float32 images in [0, 1], got {images.dtype}")
     if images.ndim != 4 or images.shape[1] != 1 or not images.numel():
         raise ValueError(f"expected images (N, 1, H, W) in [0, 1], got {tuple(images.shape)}")
     low, high = (float(each) for each in images.detach().aminmax())
-    if not (low >= 0 and high <= 1):  # NaN is neither
+    if not (low >= -rounding and high <= 1 + rounding):  # NaN is neither
         raise ValueError(f"expected finite images in [0, 1], got {low:g} to {high:g}")
 
 

@@ -26,7 +26,7 @@ class LungSegmenter(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        check_images(images)
+        check_images(images, rounding=1e-5)
         device = next(self.network.parameters()).device
         logits = self.network(resize(images.to(device), self.resolution))
         hard = torch.stack([_clean(mask) for mask in logits[:, 0] > 0])[:, None].to(images)

@@ -56,6 +56,10 @@ def test_images_of_another_shape_or_range_are_refused(images: Tensor) -> None:
         LungSegmenter(Drawn(boxes(LEFT)))(images)  # type: ignore[arg-type]
 
 
+def test_the_last_digits_of_resizing_are_no_matter() -> None:
+    assert torch.equal(LungSegmenter(Drawn(boxes(LEFT)))(torch.full((1, 1, SIDE, SIDE), -4e-7)), boxes(LEFT))  # type: ignore[arg-type]
+
+
 def test_the_two_largest_regions_are_kept() -> None:
     assert torch.equal(segment(boxes(LEFT, RIGHT, (0, 2, 0, 32))), boxes(LEFT, RIGHT))
 

@@ -107,7 +107,9 @@ def explain(
         layers = load_generator(generator).to(run.device)
         run.record(generator=generator_facts(generator))
     shown = shown_name(run, image, radiograph.sha256)
-    run.record(data={shown: radiograph.sha256}, target=target_facts(spec, explained), fit=radiograph.fit)
+    run.record(
+        data={shown: radiograph.sha256}, target=target_facts(spec, explained), fit=radiograph.fit, remarks=radiograph.remarks
+    )
     x, lungs = (each.to(run.device) for each in _at(radiograph, resolution or _input_size(explained)))
     share = float(lungs.mean())
     p = probability(explained, x, lungs)
@@ -121,7 +123,7 @@ def explain(
             columns = [_column(made, notes[name]) for name, made in maps.items()]
             write_heat(
                 radiograph.image[0], columns, folder / "heat.png", title=shown, probability=p, label=label,
-                operating_point=point, lungs=lungs[0].cpu(), side=size,
+                operating_point=point, lungs=lungs[0].cpu(), remarks=radiograph.remarks, side=size,
             )  # fmt: skip
             for name, made in maps.items():
                 write_bytes(folder / f"{name}.npy", _npy(made.heat[0, 0]))
@@ -138,6 +140,7 @@ def explain(
         "probability": p,
         "operating_point": point,
         "lung_share": share,
+        "remarks": radiograph.remarks,
         "methods": {
             name: {
                 "note": made.note,

@@ -87,11 +87,13 @@ def write_heat(
     label: str,
     operating_point: float,
     lungs: Tensor | None = None,
+    remarks: Sequence[str] = (),
     side: int = 384,
 ) -> None:
     """One figure: the radiograph (1, H, W) at any size, then each map over it, in rows of at most `ACROSS`, as a PNG.
 
-    `title` names the image, `label` what `probability` is of. The outline of `lungs` (1, H, W) is drawn over the maps.
+    `title` names the image, `label` what `probability` is of. The outline of `lungs` (1, H, W) is drawn over the maps;
+    `remarks` are what may be wrong with the radiograph.
     """
     gray = enlarge(image, side)
     called, colour = ("positive", ACCENT) if probability >= operating_point else ("negative", COOL)
@@ -101,6 +103,7 @@ def write_heat(
         about += _wrapped("thin line over the maps: lungs, as segmented", side, MUTED)
     if any(each.signed for each in maps):
         about += _wrapped(f"warm: for {label}; blue: against it", side, MUTED)
+    about += [line for remark in remarks for line in _wrapped(remark, side, ACCENT)]
     cells = [_Cell(Image.fromarray(gray), fit(title, side, 16), about)]
     for each in maps:
         lines = [line for note in (each.unit, *each.notes) for line in _wrapped(note, side, TEXT)]
