@@ -32,7 +32,7 @@ from gan_explain.temporaries import check_places, clear_temporaries, left_by_kil
 from gan_explain.types import CheckpointError
 
 SCHEMA_VERSION = 1
-WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.json", "card.md"
+WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 NEW = "new"  # the folder in which `save_part` makes both files ready
 Configured = TypeVar("Configured", bound=Config)
 Network = TypeVar("Network", bound=nn.Module)

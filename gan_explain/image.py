@@ -31,7 +31,8 @@ Box = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class Picture:
-    """One image file as it was read: its name, pixels (H, W) in [0, 1], `colourfulness`, and the SHA-256 of its bytes."""
+    """One image file as it was read: its name, pixels (H, W) in [0, 1], colourfulness in [0, 1] (0: gray), and the SHA-256 of its
+    bytes."""
 
     name: str
     pixels: FloatImage
@@ -83,7 +84,7 @@ def read_image(path: str | os.PathLike[str]) -> FloatImage:
 
 
 def read_picture(path: str | os.PathLike[str], source: BinaryIO | None = None) -> Picture:
-    """`read_image`, `colourfulness` and SHA-256 of a file that is opened once (or is open: `source`, which `path` then only
+    """`read_image`, colourfulness and SHA-256 of a file that is opened once (or is open: `source`, which `path` then only
     names), so that they are of the same bytes. Raises as `read_image` does."""
     path = Path(path)
     if source is None:
@@ -126,17 +127,8 @@ def _to_unit(file: Image.Image) -> FloatImage:
     return np.asarray(gray, dtype=np.float32) / np.float32(255)
 
 
-def colourfulness(path: str | os.PathLike[str]) -> float:
-    """Mean absolute difference of the colour channels from their mean, in [0, 1]: 0 for gray, above 0.02 for a photograph;
-    0 for DICOM, which is read only where it is gray."""
-    path = Path(path)
-    if is_dicom(path):
-        return 0.0
-    with _file(path) as source, _opened(path, source) as file:
-        return _colourfulness(file)
-
-
 def _colourfulness(file: Image.Image) -> float:
+    """Mean absolute difference of the colour channels from their mean, in [0, 1]: 0 for gray, above 0.02 for a photograph."""
     if file.mode in ("L", "1", "F", "I") or file.mode.startswith("I;16"):
         return 0.0
     small = file.convert("RGB")

@@ -124,16 +124,6 @@ def violation_mass(response: ArrayLike) -> float:
     return float(np.maximum(0, -steps).sum() / moved) if moved > 0 else float("nan")
 
 
-def permutation_test(a: ArrayLike, b: ArrayLike, *, n: int = 2000, seed: int = 0) -> float:
-    """Two-sided p-value of a difference in means of two independent groups (one value a patient), by shuffling the groups."""
-    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    both = np.concatenate([x, y])
-    random = np.random.default_rng(seed)
-    observed = abs(x.mean() - y.mean())
-    shuffled = np.array([(lambda s: abs(s[: len(x)].mean() - s[len(x) :].mean()))(random.permutation(both)) for _ in range(n)])
-    return float((1 + (shuffled >= observed - 1e-12).sum()) / (n + 1))
-
-
 def between_groups(curves: ArrayLike, groups: Sequence[str], x: ArrayLike) -> float:
     """Between-group sum of squares of curves (P, L), integrated over x (L,) by trapezoids and divided by the length of x.
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gan_explain.data import open_dataset
 from gan_explain.dicom import is_dicom, windowed
-from gan_explain.image import check_image, colourfulness, read_image
+from gan_explain.image import check_image, read_image, read_picture
 from gan_explain.types import DataError
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
@@ -40,7 +40,7 @@ def test_every_lossless_encoding_reads_as_the_same_image(tmp_path: Path, save_di
     read = read_image(path)
     assert read.dtype == np.float32
     assert np.abs(read - ramp(200) / 200).max() < 1e-6
-    assert colourfulness(path) == 0
+    assert read_picture(path).colourfulness == 0
 
 
 @pytest.mark.parametrize("syntax", ["JPEGBaseline8Bit", "JPEG2000"])

@@ -112,11 +112,11 @@ def test_colourfulness_tells_a_photograph_from_gray_as_rgb(tmp_path: Path) -> No
     rgb = np.zeros((40, 40, 3), np.uint8)
     rgb[..., 0] = 200
     Image.fromarray(rgb).save(tmp_path / "red.png")
-    assert image.colourfulness(tmp_path / "red.png") > 0.1
-    assert image.colourfulness(save(gradient(), tmp_path / "gray.png", "RGB")) < 1e-6
+    assert image.read_picture(tmp_path / "red.png").colourfulness > 0.1
+    assert image.read_picture(save(gradient(), tmp_path / "gray.png", "RGB")).colourfulness < 1e-6
     (tmp_path / "text.png").write_text("no")
     with pytest.raises(DataError):
-        image.colourfulness(tmp_path / "text.png")
+        image.read_picture(tmp_path / "text.png")
 
 
 def test_trim_cuts_frames_of_any_level_but_never_most_of_an_image() -> None:

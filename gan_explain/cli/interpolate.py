@@ -235,6 +235,8 @@ def _write(patients: Sequence[Patient], folder: Path, asked: Asked) -> None:
 
 
 def _facts(patient: Patient) -> dict[str, Any]:
+    from gan_explain.metrics.severity import opacity_load
+
     t = patient.traversal
     return {
         "name": t.name,
@@ -245,7 +247,7 @@ def _facts(patient: Patient) -> dict[str, Any]:
         "probability_at_1": t.at(1.0),
         "probability_last": float(t.probability[-1]),
         "crossing": t.crossing,
-        "load": float((t.layer * t.lungs).sum() / t.lungs.sum().clamp(min=1)),
+        "load": float(opacity_load(t.layer[None], t.lungs[None])),
         "lung_share": float(t.lungs.mean()),
         "remarks": t.remarks,
         **t.facts,

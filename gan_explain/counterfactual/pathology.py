@@ -20,6 +20,7 @@ from torch import Tensor
 
 from gan_explain.counterfactual.radiograph import Radiograph
 from gan_explain.counterfactual.respond import positive_probability, respond
+from gan_explain.metrics.severity import opacity_load
 from gan_explain.nets.layers import unit_strength
 from gan_explain.optics import compose
 from gan_explain.types import Generator, Target
@@ -88,7 +89,10 @@ def of_another(generator: Generator, target: Target, subject: Subject, wish: Wis
     tau = generator.read(other.image, other.lungs)
     moved = generator.move(tau, other.lungs, subject.lungs)
     remarks = _little(tau, other.lungs, "the reference")
-    return Pathology("from", moved, facts={"reference": other.name, "load": _load(tau, other.lungs)}, remarks=remarks)
+    facts = {"reference": other.name, "load": float(opacity_load(tau, other.lungs))}
+    return Pathology(
+        "from", moved, facts={"reference": other.name, "load": float(opacity_load(tau, other.lungs))}, remarks=remarks
+    )
 
 
 @torch.no_grad()
@@ -208,15 +212,11 @@ def _small(subject: Subject) -> tuple[Tensor, Tensor]:
 
 def _little(tau: Tensor, lungs: Tensor, where: str) -> tuple[str, ...]:
     """A remark, which is logged, where next to nothing was read."""
-    if _load(tau, lungs) >= NOTHING:
+    if float(opacity_load(tau, lungs)) >= NOTHING:
         return ()
     remark = f"hardly any pathology was found on {where}"
     logger.warning(remark)
     return (remark,)
-
-
-def _load(tau: Tensor, lungs: Tensor) -> float:
-    return float((tau * lungs).sum() / lungs.sum().clamp(min=1))
 
 
 PATHOLOGIES: Mapping[str, Callable[[Generator, Target, Subject, Wish], Pathology | None]] = {

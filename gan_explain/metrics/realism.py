@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gan_explain.image import resize
@@ -79,17 +78,6 @@ def kid(a: Tensor, b: Tensor) -> float:
         return (matrix.sum() - matrix.diagonal().sum()) / (len(p) * (len(p) - 1))
 
     return float(within(x) + within(y) - 2 * kernel(x, y).mean())
-
-
-def kid_subsets(a: Tensor, b: Tensor, subsets: int = 50, subset_size: int = 100, seed: int = 0) -> NDArray[np.float64]:
-    """KID of random subsets without replacement -> (subsets,): their mean estimates KID, their spread says how surely."""
-    random = torch.Generator().manual_seed(seed)
-    size = min(subset_size, len(a), len(b))
-
-    def part(features: Tensor) -> Tensor:
-        return features[torch.randperm(len(features), generator=random)[:size]]
-
-    return np.array([kid(part(a), part(b)) for _ in range(subsets)])
 
 
 def frechet(a: Tensor, b: Tensor) -> float:

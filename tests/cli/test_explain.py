@@ -36,6 +36,8 @@ def test_a_heat_map_is_drawn_and_saved(invoke: Invoke, positive: Path, world: Pa
     assert run["target"]["spec"] == "checkpoint:tiny#target"
     digest = hashlib.sha256(positive.read_bytes()).hexdigest()
     assert run["data"] == {f"radiograph {digest[:8]}": digest}
+    assert answer["remarks"] == run["remarks"]
+    assert "lungs were found on 100% of the image" in answer["remarks"][0]
     with Image.open(world / "e" / "heat.png") as picture:
         assert picture.size[0] > 2 * 384
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_explain.metrics.realism import Penultimate, coverage, density, frechet, kid, kid_subsets, nearest_neighbours, real_floor
+from gan_explain.metrics.realism import Penultimate, coverage, density, frechet, kid, nearest_neighbours, real_floor
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import TargetError
 
@@ -59,14 +59,6 @@ def test_frechet_agrees_with_torchmetrics() -> None:
     a, b = features(300, dim=4).double(), (features(300, 0.5, 4) @ torch.randn(4, 4)).double()
     reference = _compute_fid(a.mean(0), a.T.cov(), b.mean(0), b.T.cov())
     assert frechet(a, b) == pytest.approx(float(reference), rel=1e-4)
-
-
-def test_subsets_scatter_around_the_whole() -> None:
-    a, b = features(), features(shift=0.5)
-    values = kid_subsets(a, b, subsets=40, subset_size=100)
-    assert values.shape == (40,)
-    assert values.mean() == pytest.approx(kid(a, b), rel=0.25)
-    np.testing.assert_array_equal(values, kid_subsets(a, b, subsets=40, subset_size=100))
 
 
 def test_too_few_or_different_features_are_refused() -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from gan_explain.metrics.severity import opacity_load, severity_agreement
+from gan_explain.metrics.severity import opacity_load
 
 
 def test_the_load_is_the_mean_thickness_over_the_lungs_alone() -> None:
@@ -20,9 +20,3 @@ def test_the_load_is_the_mean_thickness_over_the_lungs_alone() -> None:
     assert float(load[0]) == pytest.approx(1.0)
     assert math.isnan(load[1])
     assert float(opacity_load(2 * tau, lungs)[0]) == pytest.approx(2.0)
-
-
-def test_agreement_looks_at_the_order_only_and_at_known_severities() -> None:
-    found = severity_agreement([1, 2, 4, 8, 3], [0.1, 0.2, 0.3, 0.4, math.nan], list("abcde"), n_boot=50)
-    assert (found.value, found.n) == (pytest.approx(1), 4)
-    assert severity_agreement([1.0], [math.nan], ["a"]).n == 0

@@ -167,13 +167,13 @@ def _loads(network: Disentangler, dataset: MaskedDataset) -> dict[str, dict[str,
     import torch
 
     from gan_explain.data import coarse
+    from gan_explain.metrics.severity import opacity_load
 
     found: dict[str, list[float]] = {}
     for start in range(0, len(dataset), 16):
         batch = dataset.batch(range(start, min(start + 16, len(dataset))))
         with torch.no_grad():
             tau = network.read(batch.images, batch.lungs)
-        loads = (tau * batch.lungs).sum((1, 2, 3)) / batch.lungs.sum((1, 2, 3)).clamp(min=1)
-        for label, load in zip(batch.labels, loads.tolist(), strict=True):
+        for label, load in zip(batch.labels, opacity_load(tau, batch.lungs).tolist(), strict=True):
             found.setdefault(coarse(label), []).append(load)
     return {label: {"load": sum(each) / len(each), "n": len(each)} for label, each in sorted(found.items())}
