@@ -90,9 +90,7 @@ def of_another(generator: Generator, target: Target, subject: Subject, wish: Wis
     moved = generator.move(tau, other.lungs, subject.lungs)
     remarks = _little(tau, other.lungs, "the reference")
     facts = {"reference": other.name, "load": float(opacity_load(tau, other.lungs))}
-    return Pathology(
-        "from", moved, facts={"reference": other.name, "load": float(opacity_load(tau, other.lungs))}, remarks=remarks
-    )
+    return Pathology("from", moved, facts=facts, remarks=remarks)
 
 
 @torch.no_grad()
