@@ -133,7 +133,7 @@ def audit(
         about["compare"] = _facts(other, compare)
     run.record(images=len(dataset))
     if run.dry_run:
-        run.say(f"dry run: {len(dataset)} images, {len(subject.judges)} judges; nothing audited")
+        run.say(f"{len(dataset)} images, {len(subject.judges)} judges")
         return {"images": len(dataset), "judges": list(subject.judges)}
     plan = Plan(
         strengths=tuple(even_strengths(0.0, highest, steps).tolist()), seed=run.seed, by=columns, quick=quick, show=show,

@@ -53,6 +53,8 @@ def command(name: str, *, out: str | None, resume: bool = False) -> Callable[[Ca
                     from gan_explain.train.loop import Interrupted
 
                     raise Interrupted("stopped: continue with --resume") from None
+                if run.dry_run:
+                    run.say("dry run: nothing written")
                 if run.as_json and run.is_main:
                     click.echo(json.dumps(jsonable(result or {}), allow_nan=False))
 

@@ -77,7 +77,7 @@ def evaluate(
     count = min(len(dataset), limit or len(dataset))
     run.record(images=count)
     if run.dry_run:
-        run.say(f"dry run: {count} images, {len(ready.judges)} judges; nothing measured")
+        run.say(f"{count} images, {len(ready.judges)} judges")
         return {"images": count, "judges": ready.judges}
     result = ready.measure(dataset, opened.split("train"))
     result = replace(result, per_sample=secret.names(opened.records).rows(result.per_sample))

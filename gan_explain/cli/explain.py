@@ -133,7 +133,8 @@ def explain(
         run.say(f"{name}: {'; '.join(notes[name])}")
     for name, reason in left_out.items():
         run.say(f"left out: {name}: {reason}")
-    run.say("dry run: nothing written" if run.dry_run else f"written to {run.out}")
+    if not run.dry_run:
+        run.say(f"written to {run.out}")
     return {
         "out": None if run.dry_run else run.out,
         "positive": explained.positive,

@@ -129,7 +129,8 @@ def interpolate(run: common.Run, **options: Any) -> dict[str, Any]:
         seconds["write"] = round(time.perf_counter() - answered, 3)
     for patient in patients:
         run.say(_sentence(patient))
-    run.say("dry run: nothing written" if run.dry_run else f"written to {run.out} in {sum(seconds.values()):.1f} s")
+    if not run.dry_run:
+        run.say(f"written to {run.out} in {sum(seconds.values()):.1f} s")
     first = patients[0].traversal
     return {
         "out": None if run.dry_run else run.out,

@@ -84,7 +84,7 @@ def _one(run: common.Run, parts: Models, dataset: Dataset, salt: Salt, patient: 
     patient = names.real(patient)
     if run.dry_run:
         count = len(of_patient(dataset, patient))
-        run.say(f"dry run: {count} radiographs of the patient; nothing measured")
+        run.say(f"{count} radiographs of the patient")
         return {"radiographs": count}
     found = measure_patient(parts, dataset, patient).named(names)
     answer = facts() | {"kind": "progression"} | as_json(found, PAIRS)
@@ -113,7 +113,7 @@ def _all(
         raise DataError(f"{dataset.root}: no image in the splits that were asked for")
     count = len(dated_patients(dataset))
     if run.dry_run:
-        run.say(f"dry run: {count} patients with three days or more; nothing measured")
+        run.say(f"{count} patients with three days or more")
         return {"patients": count}
     kept: list[Progression] = []
     with run.staging() as folder:

@@ -206,7 +206,9 @@ def test_dry_run_writes_nothing(call: Callable[..., Result], tmp_path: Path) -> 
         with pytest.raises(RuntimeError, match="dry run"):
             _ = run.folder
 
-    assert call(work, "--dry-run").exit_code == 0
+    result = call(work, "--dry-run")
+    assert (result.exit_code, result.stdout) == (0, "dry run: nothing written\n")
+    assert call(work, "--dry-run", "--json").stdout == "{}\n"
     assert list(tmp_path.iterdir()) == []
 
 

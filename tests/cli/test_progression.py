@@ -88,7 +88,7 @@ def test_all_patients_of_the_test_split(invoke: Invoke, films: Path, world: Path
 def test_dry_run_writes_nothing(invoke: Invoke, films: Path, world: Path, args: tuple[str, ...]) -> None:
     result = invoke("progression", films, *args, *OURS, "--out", "p", "--dry-run")
     assert result.exit_code == 0, result.stderr
-    assert "nothing measured" in result.stdout
+    assert "nothing written" in result.stdout
     assert not (world / "p").exists()
 
 
