@@ -44,12 +44,12 @@ SCARCE = 60  # images below which a cell (source, healthy or not) is drawn less 
 
 @dataclass(frozen=True)
 class ReaderTraining:
-    steps: int = 1800
+    steps: int = 1500
     batch_size: int = 12
     learning_rate: float = 2e-3
     encoder_rate: float = 1e-4  # of the deepest levels of a pretrained contracting half; 0 keeps it frozen
     tuned: int = 2  # how many levels that is
-    frozen: float = 0.5  # share of the steps before they learn too
+    frozen: float = 0.6  # share of the steps before they learn too
     weight_decay: float = 1e-4
     rendered: float = 1.0
     additive: float = 1.0
