@@ -19,6 +19,7 @@ from gan_explain.image import gaussian_blur
 
 ROWS, COLUMNS = 40, 24  # of a lung's canonical map
 MARGIN = 0.12  # of a lung's height and width that the map reaches beyond each border
+EDGE = 0.06  # of a lung's height and width inside its border: places further out get the thickness that is found there
 NARROWEST = 0.3  # of a lung's largest width: rows near apex and base count as at least so wide
 SOFT = 1 / 64  # standard deviation of the soft border, times the side of the image
 DARK = 0.05  # quantile of brightness in the lungs that counts as clear lung
@@ -126,7 +127,8 @@ class LungFrame:
         down = (at - top[..., None]) / (bottom - top)[..., None]  # (N, 2, g): 0 at the apex, 1 at the base
         across = (at - left[..., None]) / (right - left)[..., None]  # (N, 2, g rows, g columns): from image left to right
         across = torch.stack([1 - across[:, 0], across[:, 1]], 1)  # 0 at the inner border of either lung
-        v = down[..., None].expand_as(across)
+        v = down[..., None].expand_as(across).clamp(EDGE, 1 - EDGE)
+        across = across.clamp(EDGE, 1 - EDGE)
         self._cells = torch.stack([_to_grid(across), _to_grid(v)], -1)  # (N, 2, g, g, 2): of each cell, in the canonical map
         rows = _centres(ROWS, borders)
         columns = _centres(COLUMNS, borders)

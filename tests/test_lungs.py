@@ -140,12 +140,12 @@ def test_a_function_of_the_place_survives_the_way_into_the_image_and_back(lungs:
 
 @pytest.mark.parametrize("index", range(3))
 def test_disease_of_a_patient_survives_it_too(index: int) -> None:
-    """The layer of a phantom: it comes back, its load to one in a hundred."""
+    """The layer of a phantom: it comes back; its load to one in thirty, since what lies at the border is taken from further in."""
     phantom = render_phantom(0, index, GRID, "covid", 0.6)
     lungs, tau = (torch.from_numpy(each).float()[None, None] for each in (phantom.lungs, phantom.tau))
     frame = LungFrame(lungs, GRID)
     back = frame.to_image(frame.to_canonical(tau))
-    assert float((back * lungs).sum() / (tau * lungs).sum()) == pytest.approx(1, abs=0.01)
+    assert float((back * lungs).sum() / (tau * lungs).sum()) == pytest.approx(1, abs=0.033)
     assert float(torch.corrcoef(torch.stack([back.flatten(), tau.flatten()]))[0, 1]) > 0.97
 
 
@@ -282,3 +282,13 @@ def test_coordinates_do_not_depend_on_where_the_lungs_are() -> None:
     assert inside.mean((2, 3)).abs().max().item() < 0.02
     torch.testing.assert_close(inside.square().mean((2, 3)), torch.ones(1, 2), atol=0.03, rtol=0)
     torch.testing.assert_close(lung_coordinates(torch.zeros_like(lungs), 64), lung_coordinates(torch.ones_like(lungs), 64))
+
+
+def test_a_rim_at_the_border_is_not_carried_on() -> None:
+    """A bright line along the border of a lung, as the chest wall gives, is not moved: the place inside it is."""
+    lungs = ellipses()
+    frame = LungFrame(lungs, GRID)
+    maps = canonical() * 0 + 0.2
+    rim = maps.clone()
+    rim[..., :4, :] = rim[..., -4:, :] = rim[..., :, :2] = rim[..., :, -2:] = 3.0
+    assert float(frame.to_image(rim).max()) < 0.25
