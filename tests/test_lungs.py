@@ -140,7 +140,7 @@ def test_a_function_of_the_place_survives_the_way_into_the_image_and_back(lungs:
 
 @pytest.mark.parametrize("index", range(3))
 def test_disease_of_a_patient_survives_it_too(index: int) -> None:
-    """The layer of a phantom: it comes back; its load to one in thirty, since what lies at the border is taken from further in."""
+    """The layer of a phantom comes back; its load to one in thirty: what lies at the border is taken from further in."""
     phantom = render_phantom(0, index, GRID, "covid", 0.6)
     lungs, tau = (torch.from_numpy(each).float()[None, None] for each in (phantom.lungs, phantom.tau))
     frame = LungFrame(lungs, GRID)
