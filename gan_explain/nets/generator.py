@@ -34,7 +34,7 @@ class GeneratorConfig(Config):
     labels: tuple[str, ...] = ("covid",)  # labels with a code prior of their own
 
 
-DARKEST = 0.6  # of the brightness of clear lung: no structure is read to be darker
+DARKEST = 0.8  # of the brightness of clear lung: no structure is read to be darker
 
 
 def removable(tau: Tensor, images: Tensor, lungs: Tensor) -> Tensor:
