@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gan_explain.lungs import COLUMNS, MARGIN, ROWS, LungFrame
+from gan_explain.lungs import COLUMNS, EDGE, MARGIN, ROWS, LungFrame
 
 EXTENT = 0.1  # tau above which a place counts as affected
 POOL = 4  # cells of a canonical map that are averaged before layers are told apart
@@ -55,8 +55,8 @@ def describe(maps: Tensor) -> dict[str, Tensor]:
 
 
 def _inner(count: int) -> slice:
-    """The cells of a canonical axis between the borders of the lung."""
-    outside = round(MARGIN / (1 + 2 * MARGIN) * count)
+    """The cells of a canonical axis well inside the borders of the lung: what lies further out is not laid on an image."""
+    outside = math.ceil((MARGIN + EDGE) / (1 + 2 * MARGIN) * count)
     return slice(outside, count - outside)
 
 
@@ -71,7 +71,8 @@ def scores(real: Tensor, drawn: Tensor, groups: Sequence[str]) -> NDArray[np.flo
     found = np.full(len(names), math.nan)
     if len(order) < FOLDS:
         return found
-    features = F.avg_pool2d(torch.log1p(4 * torch.cat([real, drawn])), POOL).flatten(1).double()
+    inside = torch.cat([real, drawn])[..., _inner(ROWS), :][..., _inner(COLUMNS)]
+    features = F.avg_pool2d(torch.log1p(4 * inside), POOL).flatten(1).double()
     truth = torch.cat([torch.ones(len(real)), torch.zeros(len(drawn))]).double()
     fold = torch.tensor([order[name] % FOLDS for name in names])
     for k in range(FOLDS):
@@ -98,5 +99,6 @@ def _logistic(x: Tensor, y: Tensor, steps: int = 30) -> Tensor:
 
 def nearest(maps: Tensor, known: Tensor) -> Tensor:
     """Root mean square distance of canonical maps (N, ...) to the nearest of others (M, ...): (N,)."""
-    distance = torch.cdist(maps.flatten(1).float(), known.flatten(1).float()).amin(1)
-    return distance / math.sqrt(maps[0].numel()) if len(maps) else distance
+    inside, others = (each[..., _inner(ROWS), :][..., _inner(COLUMNS)].flatten(1).float() for each in (maps, known))
+    distance = torch.cdist(inside, others).amin(1)
+    return distance / math.sqrt(inside.shape[1]) if len(maps) else distance
