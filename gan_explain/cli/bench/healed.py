@@ -47,7 +47,7 @@ def healed(
     load taken off; share called normal, mean p, paired differences, the classifier's AUROC, with patient-bootstrap intervals of
     95 %.
 
-    The features have the same ImageNet start as the reader's frozen contracting half; nothing of the generator was trained with
+    The features have the same ImageNet start as the reader's contracting half; nothing of the generator was trained with
     the classifiers, or with anything that was trained for them.
 
     Writes per_image.jsonl, measures.json and table.txt.
