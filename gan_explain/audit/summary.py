@@ -197,10 +197,11 @@ def _follows(answer: Entry, who: str, what: str, null: str) -> str:
     if answer["answer"] == "pass":
         return f"{who} follows the disease: {when}, {numbers}."
     enough = change["answer"] != "fail" and share_["answer"] != "fail"
-    found = "follows" if enough else "hardly follows" if (change["low"] or 0) > 0 else "does not follow"
-    tail = " What moves it is the load, not the shape of disease." if enough else ""
+    found = "hardly follows" if (change["low"] or 0) > 0 and not enough else "does not follow"
+    tail = " It answers to disease as to any haze: what moves it is the load, not the shape." if enough else ""
     asked = f"(asked: at least {percent(share_['threshold'])} % and {number(change['threshold'])}, more than the random layer)"
-    return f"{who} {found} the disease: {when}, {numbers} {asked}.{tail}"
+    thing = "the shape of disease" if enough else "the disease"
+    return f"{who} {found} {thing}: {when}, {numbers} {asked}.{tail}"
 
 
 def _beyond(excess: Entry) -> str:
