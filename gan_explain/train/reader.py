@@ -145,8 +145,9 @@ class ReaderTrainer:
         self.sources = sorted({record.source for record in dataset.records})
         keys = [f"{record.source} {yes}" for record, yes in zip(dataset.records, healthy, strict=True)]
         self.sampler = BalancedSampler(keys, config.seed + 1000 * rank(), floor=SCARCE)
-        self.ema = Ema(self.network, config.ema)
-        self.objective: Any = None  # wrapped when a phase begins: DDP counts on the parameters that need gradients then
+        self.objective: Any = None
+        self._begin(tuning=config.frozen <= 0)
+        self.ema = Ema(self.network, config.ema)  # of weights that are the same in every process by now
 
     def step(self, step: int) -> dict[str, Tensor]:
         config, network = self.config, self.network
@@ -172,7 +173,9 @@ class ReaderTrainer:
         return {name: value.detach() for name, value in terms.items()}
 
     def _begin(self, tuning: bool) -> None:
-        """Let the deepest pretrained levels learn, or hold them still; follows from the step alone."""
+        """Let the deepest pretrained levels learn, or hold them still; follows from the step alone.
+
+        The objective is wrapped when a phase begins: DDP counts on the parameters that need gradients then."""
         if self.objective is not None and (not self.tuned or self.tuned[0].requires_grad == tuning):
             return
         for parameter in self.tuned:
