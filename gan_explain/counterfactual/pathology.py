@@ -186,7 +186,7 @@ def _inside(noise: Tensor) -> Tensor:
     return shorter
 
 
-def between(generator: Generator, codes: tuple[Tensor, Tensor], position: float) -> Tensor:
+def between(codes: tuple[Tensor, Tensor], position: float) -> Tensor:
     """The code (1, d) at a position in [0, 1] on the way from a to b; its strength goes evenly from a's to b's, so that the path
     does not fade in its middle. A zero code is no disease, from or to which the other grows."""
     a, b = codes

@@ -200,7 +200,7 @@ def traverse_between(
         code = generator.encode(parts[-1].layer, each.lungs)
         codes.append(code * float(answers[-1] >= target.operating_point))
     structure = parts[0].image if answers[0] < target.operating_point else parts[0].structure
-    line = [ways.between(generator, (codes[0], codes[1]), s) for s in positions.tolist()]
+    line = [ways.between((codes[0], codes[1]), s) for s in positions.tolist()]
 
     def layer(i: int) -> Tensor:
         with torch.no_grad():

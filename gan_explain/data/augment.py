@@ -50,6 +50,12 @@ class Augmentation:
         return (images + noise * self.noise.to(images)).clamp(0, 1), masks
 
 
+def similarity(angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Turn by an angle in radians (N,), scale (N,) and shift (N, 2), in halves of the side -> (N, 2, 3) for `F.affine_grid`."""
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    return torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
+
+
 def draw(n: int, generator: torch.Generator, ranges: Ranges = Ranges()) -> Augmentation:
     """Draw the parameters for n images."""
 
@@ -57,8 +63,7 @@ def draw(n: int, generator: torch.Generator, ranges: Ranges = Ranges()) -> Augme
         return (torch.rand(shape, generator=generator) * 2 - 1) * half
 
     angle, scale, shift = uniform(ranges.rotate, n).deg2rad(), 1 + uniform(ranges.scale, n), uniform(2 * ranges.shift, n, 2)
-    cos, sin = angle.cos() * scale, angle.sin() * scale
-    affine = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
+    affine = similarity(angle, scale, shift)
     blurred = bool(torch.rand((), generator=generator) < 0.5)
     blur = float(torch.rand((), generator=generator)) * ranges.blur if blurred else 0.0
     if ranges.flip:  # without it no number is drawn: the stream stays what it was

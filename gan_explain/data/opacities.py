@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_explain.data.augment import similarity
 from gan_explain.image import gaussian_blur
 from gan_explain.lungs import enlarge, lung_coordinates, shrink, support
 
@@ -154,8 +155,6 @@ def move(
         return (torch.rand(shape, generator=random, device=random.device) * 2 - 1) * half
 
     angle, size, offset = uniform(rotate, n).deg2rad(), 1 + uniform(scale, n), uniform(2 * shift, n, 2)
-    cos, sin = angle.cos() * size, angle.sin() * size
-    affine = torch.stack([torch.stack([cos, -sin, offset[:, 0]], 1), torch.stack([sin, cos, offset[:, 1]], 1)], 1)
-    where = F.affine_grid(affine.to(images), list(images.shape), align_corners=False)
+    where = F.affine_grid(similarity(angle, size, offset).to(images), list(images.shape), align_corners=False)
     images = F.grid_sample(images, where, padding_mode="border", align_corners=False).clamp(0, 1)
     return images, F.grid_sample(masks, where, mode="nearest", padding_mode="zeros", align_corners=False)

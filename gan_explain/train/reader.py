@@ -134,13 +134,12 @@ class ReaderTrainer:
         self.device = torch.device(config.device)
         self.network = network.reader.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.tuned: list[nn.Parameter] = []
-        groups = [{"params": list(self.network.parameters()), "top": config.learning_rate}]
         if isinstance(self.network.encoder, PretrainedEncoder):
             self.network.encoder.requires_grad_(False)
-            groups = [{"params": [p for p in self.network.parameters() if p.requires_grad], "top": config.learning_rate}]
             if config.encoder_rate and config.tuned:
                 self.tuned = list(self.network.encoder.levels[-config.tuned :].parameters())
-                groups.append({"params": self.tuned, "top": config.encoder_rate})
+        groups = [{"params": [p for p in self.network.parameters() if p.requires_grad], "top": config.learning_rate}]
+        groups += [{"params": self.tuned, "top": config.encoder_rate}] if self.tuned else []
         self.optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
         self.sources = sorted({record.source for record in dataset.records})
         keys = [f"{record.source} {yes}" for record, yes in zip(dataset.records, healthy, strict=True)]
@@ -210,8 +209,7 @@ class ReaderTrainer:
     @torch.no_grad()
     def sheet(self, path: Path) -> None:
         """Radiographs of every source and kind, what is read on them, and the structure under it."""
-        cells = self.sampler.cells
-        batch = self.dataset.batch([int(cell[len(cell) // 2]) for cell in cells for _ in range(1)])
+        batch = self.dataset.batch([int(cell[len(cell) // 2]) for cell in self.sampler.cells])
         images, lungs = batch.images.to(self.device), batch.lungs.to(self.device)
         kept = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.network.load_state_dict(self.ema.shadow)

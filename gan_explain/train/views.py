@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_explain.data.augment import similarity
+
 
 @dataclass(frozen=True)
 class ViewRanges:
@@ -59,8 +61,7 @@ def view(images: Tensor, generator: torch.Generator, ranges: ViewRanges) -> Tens
     angle = moved * uniform(-ranges.rotate, ranges.rotate).deg2rad()
     part = 1 - moved + moved * uniform(1 - ranges.zoom_in, 1 + ranges.zoom_out)
     shift = uniform(-1, 1, 2) * (moved * ((1 - part).clamp(min=0) + 2 * ranges.shift))[:, None]
-    cos, sin = angle.cos() * part, angle.sin() * part
-    affine = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)  # (N, 2, 3)
+    affine = similarity(angle, part, shift)
     gamma = uniform(-ranges.gamma, ranges.gamma, 1, 1, 1).exp()
     contrast = uniform(1 - ranges.contrast, 1 + ranges.contrast, 1, 1, 1)
     brightness = uniform(-ranges.brightness, ranges.brightness, 1, 1, 1)
