@@ -33,6 +33,7 @@ from gan_explain.train.distributed import is_main, rank, wrap
 from gan_explain.train.loop import Ema, LoopConfig, cosine, run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
+from gan_explain.train.state import OneNetwork
 from gan_explain.train.update import descend
 from gan_explain.types import DataError
 
@@ -123,7 +124,7 @@ def _distance(a: Tensor, b: Tensor, inside: Tensor, chosen: Tensor) -> Tensor:
     return (each * chosen).sum() / chosen.sum().clamp(min=1)
 
 
-class ReaderTrainer:
+class ReaderTrainer(OneNetwork):
     """Trains the reader of a `Disentangler` on radiographs and the segmenter's masks. Fulfils train.loop.Trainer."""
 
     def __init__(self, dataset: Batches, network: Disentangler, config: ReaderTraining) -> None:
@@ -132,7 +133,7 @@ class ReaderTrainer:
             raise DataError("expected radiographs labelled normal to lay rendered disease on, got none")
         self.dataset, self.config, self.whole = dataset, config, network
         self.device = torch.device(config.device)
-        self.network = network.reader.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: Reader = network.reader.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.tuned: list[nn.Parameter] = []
         if isinstance(self.network.encoder, PretrainedEncoder):
             self.network.encoder.requires_grad_(False)
@@ -181,21 +182,6 @@ class ReaderTrainer:
             parameter.requires_grad_(tuning)
             parameter.grad = None
         self.objective = wrap(ReaderObjective(self.network, self.config), self.device)
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema.shadow,
-            "sampler": self.sampler.state(),
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
-        if is_main():  # the stream saved is the first process's; others keep their own
-            self.sampler.restore(state["sampler"].cpu())
 
     def networks(self) -> Mapping[str, nn.Module]:
         return {"reader": self.network}

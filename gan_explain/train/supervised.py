@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from gan_explain.data import Batch
 from gan_explain.data.augment import Ranges, draw
 from gan_explain.render.sheet import write_sheet
-from gan_explain.train.distributed import is_main, rank, wrap
+from gan_explain.train.distributed import rank, wrap
 from gan_explain.train.early import EarlyStopping
 from gan_explain.train.loop import Ema
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.schedule import Freezing, rate_factor
+from gan_explain.train.state import OneNetwork
 from gan_explain.train.update import descend
 
 
@@ -36,7 +37,7 @@ class SupervisedConfig:
     freeze_steps: int = 0  # of the steps, those in which only the head learns
 
 
-class SupervisedTrainer:
+class SupervisedTrainer(OneNetwork):
     """Trains `objective`, a module whose forward(images, masks, batch) returns named losses, around `objective.network`.
 
     `keys` (one a record) names the cells that are drawn equally often. `head` names the layer that learns alone for the first
@@ -80,20 +81,10 @@ class SupervisedTrainer:
         return {name: value.detach() for name, value in terms.items()}
 
     def state(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema.shadow,
-            "sampler": self.sampler.state(),
-            **({"early": self.early.state()} if self.early else {}),
-        }
+        return super().state() | ({"early": self.early.state()} if self.early else {})
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
-        if is_main():  # the stream saved is the first process's; others keep their own
-            self.sampler.restore(state["sampler"].cpu())
+        super().restore(state)
         if self.early and "early" in state:  # a run may begin to look at validation images when it is resumed
             self.early.restore(state["early"])
 
