@@ -33,9 +33,9 @@ from gan_explain.data import Dataset, open_dataset
 from gan_explain.evaluate.classifier import true_classes
 from gan_explain.evaluate.inputs import ask, read_batches
 from gan_explain.metrics.pointing import iou_equal_area, pointing_game, relevance_mass
+from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.render.draw import MUTED, TEXT, canvas, enlarge, font, write_png
 from gan_explain.render.heat import HeatMap, fit, lay
-from gan_explain.segmenter import load_segmenter
 from gan_explain.stats import paired_bootstrap, patient_bootstrap
 from gan_explain.targets import masks_for, resolve_target
 from gan_explain.train.cxrnet import RANGES, CxrNetTraining, objective

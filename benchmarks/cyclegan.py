@@ -15,12 +15,12 @@ import json
 import torch
 
 from gan_explain.bench.translation import Tones, measure_translation, sides_of
-from gan_explain.checkpoints import load_cyclegan
 from gan_explain.counterfactual.translate import Translator
 from gan_explain.data import open_dataset
 from gan_explain.metrics.classification import format_table
+from gan_explain.nets.load import load_cyclegan
+from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.render import write_sheet
-from gan_explain.segmenter import load_segmenter
 from gan_explain.targets import resolve_target
 
 TARGETS = ("checkpoint:cxr128-naive", "checkpoint:cxr128")

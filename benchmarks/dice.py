@@ -6,7 +6,7 @@ import json
 import sys
 
 from gan_explain.data import open_dataset
-from gan_explain.segmenter import load_segmenter
+from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.train.segmenter import dice_report
 
 

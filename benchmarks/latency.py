@@ -15,12 +15,13 @@ from pathlib import Path
 import torch
 
 from gan_explain.bench.latency import STEPS, enlarged, full_size, latency
-from gan_explain.checkpoints import find_checkpoint, load_generator, load_structure, read_config
 from gan_explain.counterfactual import Radiograph, read_radiograph
 from gan_explain.data import open_dataset
-from gan_explain.image import resize
+from gan_explain.files.checkpoints import find_checkpoint, read_config
+from gan_explain.nets.load import load_generator, load_structure
+from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.nets.structure import StructureConfig, StructureGenerator
-from gan_explain.segmenter import load_segmenter
+from gan_explain.pixels import resize
 from gan_explain.targets import resolve_target
 
 FULL = (2500, 2048)  # rows and columns of a radiograph as it comes

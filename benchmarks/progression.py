@@ -16,13 +16,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
 from gan_explain.data import Dataset, open_dataset, write_manifest
+from gan_explain.files.checkpoints import find_checkpoint, read_config
 from gan_explain.metrics.aggregate import format_table
+from gan_explain.nets.load import load_generator
+from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.progression import PAIRS, Progression, agreement, as_json, csv_table, dated_patients, facts, measure_all, models
 from gan_explain.progression.folds import folds_of, held_out
 from gan_explain.progression.pictures import write_patients
-from gan_explain.segmenter import load_segmenter
 from gan_explain.targets import resolve_target
 from gan_explain.types import CheckpointError
 

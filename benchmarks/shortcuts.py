@@ -20,7 +20,7 @@ import torch
 from gan_explain.bench.shortcuts import PLACES, Audited, audited, cases, separation, silent
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.metrics.aggregate import Measure
-from gan_explain.segmenter import load_segmenter
+from gan_explain.nets.segmenter import load_segmenter
 
 PNEUMONIA = ("pneumonia",)
 SILENT = 0.3

@@ -29,9 +29,9 @@ from gan_explain.evaluate import report_target
 from gan_explain.evaluate.inputs import ask, read_batches
 from gan_explain.metrics.aggregate import measure
 from gan_explain.metrics.pointing import relevance_mass
+from gan_explain.nets.segmenter import LungSegmenter, load_segmenter
 from gan_explain.render.heat import HeatMap
 from gan_explain.render.maps import MapRow, write_maps
-from gan_explain.segmenter import LungSegmenter, load_segmenter
 from gan_explain.targets import masks_for, resolve_target
 from gan_explain.train.segmenter import dice_report, has_mask
 from gan_explain.types import Target

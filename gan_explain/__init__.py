@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gan_explain.attribution import METHODS
     from gan_explain.audit import audit
-    from gan_explain.checkpoints import load_generator
     from gan_explain.counterfactual import counterfactual, read_radiograph, traverse
     from gan_explain.data import open_dataset
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.load import load_generator
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.targets import as_target, load_target
 
 __version__ = "0.1.0"
@@ -31,8 +31,8 @@ PUBLIC = {
     "as_target": "gan_explain.targets",
     "audit": "gan_explain.audit",
     "counterfactual": "gan_explain.counterfactual",
-    "load_generator": "gan_explain.checkpoints",
-    "load_segmenter": "gan_explain.segmenter",
+    "load_generator": "gan_explain.nets.load",
+    "load_segmenter": "gan_explain.nets.segmenter",
     "load_target": "gan_explain.targets",
     "open_dataset": "gan_explain.data",
     "read_radiograph": "gan_explain.counterfactual",

@@ -185,7 +185,7 @@ def disk(out: Path, free: Callable[[Path], int] | None = None) -> Finding:
 def checkpoints(roots: Sequence[Path] | None = None) -> list[Finding]:
     """Every checkpoint folder that names would be looked up in: its weights have the SHA-256 that its config.json says."""
     try:
-        library = import_module("gan_explain.checkpoints")
+        library = import_module("gan_explain.files.checkpoints")
     except Exception as error:
         return [Finding("checkpoints", WARNING, f"not looked at: {_line(error)}", "mend torch first")]
     folders: dict[Path, Path] = {}

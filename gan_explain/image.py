@@ -1,4 +1,4 @@
-"""The one value range: float32 grayscale in [0, 1]. Reading, cropping, resizing, clipping and writing live here alone."""
+"""Image files: reading any of them as float32 gray in [0, 1], cropping, stretching and writing live here alone."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from gan_explain.dicom import check_dicom, check_growth, is_dicom, read_dicom
-from gan_explain.temporaries import temporary_beside
+from gan_explain.files.dicom import check_dicom, check_growth, is_dicom, read_dicom
+from gan_explain.files.temporaries import write_bytes
+from gan_explain.pixels import resize
 from gan_explain.types import DataError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")  # others start programs (EPS) or take memory before they tell their size (WebP)
@@ -176,13 +177,6 @@ def clip_percentile(array: FloatImage, low: float = 0.5, high: float = 99.5) -> 
     return stretched
 
 
-def resize(images: Tensor, size: int) -> Tensor:
-    """Bilinear with antialiasing: (N, C, H, W) -> (N, C, size, size); differentiable; the same tensor when nothing changes."""
-    if images.shape[-2:] == (size, size):
-        return images
-    return F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
-
-
 def prepare(array: FloatImage, size: int, trim: bool = True) -> Tensor:
     """A radiograph as read -> (1, size, size) float32 in [0, 1]: frame trimmed, percentile-clipped, centre square, resized."""
     if trim:
@@ -215,62 +209,9 @@ def prepare_mask(array: FloatImage, size: int) -> Tensor:
     return (resize(torch.from_numpy(square)[None, None], size)[0] > 0.5).float()
 
 
-def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
-    """Separable Gaussian blur with edge replication; sigma in pixels; (N, C, H, W)."""
-    radius = max(1, int(3 * sigma + 0.5))
-    x = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
-    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    channels = images.shape[1]
-    padded = F.pad(images, (radius,) * 4, mode="replicate")
-    padded = F.conv2d(padded, kernel.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
-    return F.conv2d(padded, kernel.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
-
-
-def feather(mask: Tensor, width: float = 2.0) -> Tensor:
-    """Soften a mask's edge over `width` pixels, inwards only: 0 stays exactly 0, so nothing outside the mask can change."""
-    return gaussian_blur(mask, width).mul(2).sub(1).clamp(0, 1) * mask
-
-
-def to_uint8(images: Tensor) -> NDArray[np.uint8]:
-    """[0, 1] tensor -> uint8 array of the same shape."""
-    return (images.detach().clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
-
-
-def check_images(images: Tensor, rounding: float = 0.0) -> None:
-    """ValueError unless images are (N, 1, H, W), float32 (or half as wide), finite and in [0, 1], up to `rounding`: what has been
-    resized may be beyond by a float's last digits."""
-    if images.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise ValueError(f"expected float32 images in [0, 1], got {images.dtype}")
-    if images.ndim != 4 or images.shape[1] != 1 or not images.numel():
-        raise ValueError(f"expected images (N, 1, H, W) in [0, 1], got {tuple(images.shape)}")
-    low, high = (float(each) for each in images.detach().aminmax())
-    if not (low >= -rounding and high <= 1 + rounding):  # NaN is neither
-        raise ValueError(f"expected finite images in [0, 1], got {low:g} to {high:g}")
-
-
-def quantize16(images: Tensor) -> Tensor:
-    """Round to the 16-bit grid that `write_png16` stores, so that what is scored is what is saved."""
-    return (images.clamp(0, 1) * 65535).round() / 65535
-
-
 def write_png16(image: Tensor, path: str | os.PathLike[str]) -> None:
     """Write (1, H, W) or (H, W) in [0, 1] as a lossless 16-bit gray PNG, atomically and without metadata."""
     array = (image.detach().reshape(image.shape[-2:]).clamp(0, 1) * 65535).round().to(torch.int32).cpu().numpy().astype(np.uint16)
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, format="PNG")
     write_bytes(path, buffer.getvalue())
-
-
-def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
-    """Write a whole file or nothing: a temporary beside it, then a rename."""
-    path = Path(path)
-    temporary = temporary_beside(path)
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

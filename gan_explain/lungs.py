@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from gan_explain.image import gaussian_blur
+from gan_explain.pixels import gaussian_blur
 
 ROWS, COLUMNS = 40, 24  # of a lung's canonical map
 MARGIN = 0.12  # of a lung's height and width that the map reaches beyond each border
@@ -199,3 +199,10 @@ def _at_rows(values: Tensor, y: Tensor) -> Tensor:
     below = y.floor().long().clamp(max=values.shape[-1] - 2) if values.shape[-1] > 1 else y.long()
     part = y - below
     return values.gather(-1, below) * (1 - part) + values.gather(-1, below + 1) * part
+
+
+def opacity_load(tau: Tensor, lungs: Tensor) -> Tensor:
+    """sum(tau M) / sum(M): mean optical thickness over the lungs. tau and M (N, 1, H, W) -> (N,); NaN without lungs."""
+    area = lungs.flatten(1).sum(1)
+    load = (tau * lungs).flatten(1).sum(1)
+    return torch.where(area > 0, load / area.clamp(min=1e-12), torch.nan)

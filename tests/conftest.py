@@ -20,6 +20,10 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_explain.counterfactual import Traversal
+from gan_explain.counterfactual.frames import layered
+from gan_explain.pixels import quantize16
+
 ROOT = Path(__file__).resolve().parent.parent
 CXR = Path(os.environ.get("GAN_EXPLAIN_CXR", ROOT.parent / "shared" / "cxr"))
 LOCAL = ("127.0.0.1", "::1", "localhost", "", None, socket.gethostname())
@@ -194,3 +198,34 @@ def save_dicom() -> Callable[..., Path]:
         return path
 
     return save
+
+
+SIDE, TAU = 16, 0.8
+
+
+@pytest.fixture
+def traversal() -> Traversal:
+    """Seven frames, 0 to 1.5; p rises in a straight line from 0 to 1 and crosses 0.4 at 0.6; the layer covers the left half."""
+    structure = torch.full((1, SIDE, SIDE), 0.25)
+    layer = torch.zeros(1, SIDE, SIDE)
+    layer[..., : SIDE // 2] = TAU
+    strengths = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5])
+    p = strengths / 1.5
+    return Traversal(
+        frames=layered(quantize16(structure), layer, strengths),
+        strengths=strengths,
+        probability=p,
+        class_probability=torch.stack([1 - p, 0.75 * p, 0.25 * p], 1),
+        layer=layer,
+        structure=quantize16(structure),
+        lungs=(layer > 0).float(),
+        code=torch.arange(4.0),
+        classes=("normal", "pneumonia", "covid"),
+        positive=("covid", "pneumonia"),
+        operating_point=0.4,
+        name="a patient",
+        pathology="prior",
+        input=0.0,
+        facts={"load": 0.1},
+        remarks=("only one lung was found",),
+    )

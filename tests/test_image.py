@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_explain import image
+from gan_explain import image, pixels
+from gan_explain.files import temporaries
 from gan_explain.types import DataError
 
 
@@ -46,7 +47,7 @@ def test_eight_bit_modes_read_as_the_same_gray(tmp_path: Path, mode: str) -> Non
 
 
 def test_sixteen_bit_round_trip_is_lossless(tmp_path: Path) -> None:
-    values = image.quantize16(torch.rand(1, 33, 47))
+    values = pixels.quantize16(torch.rand(1, 33, 47))
     image.write_png16(values, tmp_path / "a.png")
     assert torch.equal(torch.from_numpy(image.read_image(tmp_path / "a.png"))[None], values)
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]  # no temporary is left
@@ -173,23 +174,23 @@ def test_empty_mask_stays_empty() -> None:
 
 def test_resize_is_differentiable_and_leaves_the_right_size_alone() -> None:
     x = torch.rand(2, 1, 16, 16, requires_grad=True)
-    assert image.resize(x, 16) is x
-    image.resize(x, 8).sum().backward()
+    assert pixels.resize(x, 16) is x
+    pixels.resize(x, 8).sum().backward()
     assert x.grad is not None
     assert torch.allclose(x.grad.sum(), torch.tensor(2 * 64.0))
 
 
 def test_blur_keeps_constants_and_mass() -> None:
-    assert torch.allclose(image.gaussian_blur(torch.full((1, 2, 9, 9), 0.4), 1.5), torch.tensor(0.4))
+    assert torch.allclose(pixels.gaussian_blur(torch.full((1, 2, 9, 9), 0.4), 1.5), torch.tensor(0.4))
     point = torch.zeros(1, 1, 21, 21)
     point[..., 10, 10] = 1
-    assert torch.allclose(image.gaussian_blur(point, 1.5).sum(), torch.tensor(1.0))
+    assert torch.allclose(pixels.gaussian_blur(point, 1.5).sum(), torch.tensor(1.0))
 
 
 def test_feather_is_zero_outside_and_one_well_inside() -> None:
     mask = torch.zeros(1, 1, 40, 40)
     mask[..., 8:32, 8:32] = 1
-    soft = image.feather(mask, 2.0)
+    soft = pixels.feather(mask, 2.0)
     assert not soft[mask == 0].any()
     assert float(soft[..., 20, 20]) == pytest.approx(1)
     assert float(soft[..., 8, 20]) < 0.5
@@ -197,14 +198,14 @@ def test_feather_is_zero_outside_and_one_well_inside() -> None:
 
 def test_write_bytes_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.bin"
-    image.write_bytes(path, b"old")
+    temporaries.write_bytes(path, b"old")
 
     def fail(_: int) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="disk full"):
-        image.write_bytes(path, b"new")
+        temporaries.write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

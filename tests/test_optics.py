@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gan_explain.image import quantize16
 from gan_explain.optics import KEPT, bounded, compose, headroom, opacity, take_off
+from gan_explain.pixels import quantize16
 
 Pixels = list[tuple[float, float]]
 LN2 = math.log(2)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import gan_explain as gx
-from gan_explain.checkpoints import save_part
+from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.targets import TargetConfig

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_explain import image, spectrum
+from gan_explain import pixels, spectrum
 
 
 def wave(down: int, across: int, size: int = 32, amplitude: float = 0.2) -> Tensor:
@@ -104,7 +104,7 @@ def test_gaussian_gain_is_a_gaussian_blur() -> None:
     """Against the blur in the image, away from the borders, which it continues otherwise."""
     x = torch.rand(1, 1, 48, 48)
     blurred = spectrum.filtered(x, spectrum.gaussian_gain(48, 48, 1.5))
-    torch.testing.assert_close(blurred[..., 8:-8, 8:-8], image.gaussian_blur(x, 1.5)[..., 8:-8, 8:-8], atol=5e-3, rtol=0)
+    torch.testing.assert_close(blurred[..., 8:-8, 8:-8], pixels.gaussian_blur(x, 1.5)[..., 8:-8, 8:-8], atol=5e-3, rtol=0)
 
 
 @pytest.mark.parametrize(("before", "after"), [(8, 12), (8, 5), (7, 10), (9, 4)])

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gan_explain.image import check_images
+from gan_explain.pixels import check_images
 from gan_explain.targets import device_of
 from gan_explain.types import Target, TargetError
 

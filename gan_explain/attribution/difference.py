@@ -14,8 +14,8 @@ from torch import Tensor
 
 from gan_explain.attribution.base import check_input, finite
 from gan_explain.attribution.latent_path import GeneratorMethod, way_of
-from gan_explain.image import quantize16
 from gan_explain.optics import opacity
+from gan_explain.pixels import quantize16
 from gan_explain.types import Target
 
 

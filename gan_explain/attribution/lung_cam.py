@@ -18,7 +18,7 @@ from gan_explain.attribution.grad_cam import GradCam
 from gan_explain.attribution.layers import map_size
 from gan_explain.metrics.pointing import relevance_mass
 from gan_explain.nets.multi_unet import MultiUNet
-from gan_explain.segmenter import LungSegmenter
+from gan_explain.nets.segmenter import LungSegmenter
 from gan_explain.types import Segmenter, Target, TargetError
 
 

@@ -14,7 +14,7 @@ from captum.attr import Occlusion as Covering
 from torch import Tensor
 
 from gan_explain.attribution.base import Method, answer, check_input, finite
-from gan_explain.image import gaussian_blur
+from gan_explain.pixels import gaussian_blur
 from gan_explain.targets import masks_for
 from gan_explain.types import Target
 

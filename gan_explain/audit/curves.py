@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_explain.evaluate.table import Row
-from gan_explain.safetext import csv_text
+from gan_explain.files.text import csv_text
 from gan_explain.stats import curve_band
 
 Curves = dict[str, dict[int, tuple[float, ...]]]

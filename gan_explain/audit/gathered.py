@@ -18,9 +18,9 @@ from gan_explain.audit.pictures import load_pictures, picked, save_pictures
 from gan_explain.audit.tables import SCHEMA_VERSION, read_document, read_tables, write_document, write_tables
 from gan_explain.evaluate.features import Features
 from gan_explain.evaluate.table import Row
-from gan_explain.image import write_bytes
+from gan_explain.files.pseudonyms import Pseudonyms
+from gan_explain.files.temporaries import write_bytes
 from gan_explain.metrics.aggregate import Measure
-from gan_explain.privacy import Pseudonyms
 from gan_explain.render.report import Picture
 from gan_explain.types import DataError
 

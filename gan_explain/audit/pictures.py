@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gan_explain.image import read_image, write_bytes, write_png16
+from gan_explain.files.temporaries import write_bytes
+from gan_explain.image import read_image, write_png16
 from gan_explain.render.report import Picture
 from gan_explain.types import DataError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gan_explain.audit.curves import Curves, curves_from_csv, curves_to_csv
 from gan_explain.evaluate.table import Row, from_csv, to_csv
-from gan_explain.image import write_bytes
+from gan_explain.files.temporaries import write_bytes
 from gan_explain.types import DataError
 
 SCHEMA_VERSION = 1

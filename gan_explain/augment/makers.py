@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gan_explain.counterfactual.disentangle import disentangle, laid
 from gan_explain.counterfactual.translate import Translator
-from gan_explain.metrics.severity import opacity_load
+from gan_explain.lungs import opacity_load
 from gan_explain.types import Generator
 
 LEAST_LOAD = 0.02  # mean thickness over the lungs from which a positive is worth taking a layer from

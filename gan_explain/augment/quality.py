@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_explain.image import resize
 from gan_explain.metrics.structure import dice
+from gan_explain.pixels import resize
 from gan_explain.types import Segmenter, Target
 
 SIDE, QUANTILE, SHARE = 32, 0.05, 0.5

@@ -12,7 +12,8 @@ from PIL import Image
 from gan_explain.augment.synthesise import Synthetic
 from gan_explain.data import Dataset, write_manifest
 from gan_explain.data.dataset import Compact, Memory, compact
-from gan_explain.image import to_uint8, write_bytes
+from gan_explain.files.temporaries import write_bytes
+from gan_explain.pixels import to_uint8
 from gan_explain.types import Record
 
 

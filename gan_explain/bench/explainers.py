@@ -26,11 +26,11 @@ from gan_explain.attribution import METHODS, Method, MethodOptions
 from gan_explain.data import Dataset
 from gan_explain.evaluate.inputs import ask, is_positive, seed_of
 from gan_explain.evaluate.run import limited
-from gan_explain.image import gaussian_blur
 from gan_explain.metrics.deletion import deletion_auc, insertion_auc, ranks
 from gan_explain.metrics.pointing import iou_equal_area, pointing_game, relevance_mass
 from gan_explain.metrics.road import road
 from gan_explain.metrics.sanity import reinitialised, sameness
+from gan_explain.pixels import gaussian_blur
 from gan_explain.targets import ModuleTarget, device_of
 from gan_explain.types import DataError, Record, Segmenter, Target, TargetError
 

@@ -25,14 +25,14 @@ from torch import Tensor
 from gan_explain.bench.logistic import Logistic, fitted
 from gan_explain.counterfactual.disentangle import disentangle
 from gan_explain.data import Dataset, belongs
-from gan_explain.data.labels import NORMAL
 from gan_explain.evaluate.inputs import read_batches, seed_of
-from gan_explain.image import quantize16, resize
+from gan_explain.labels import NORMAL
+from gan_explain.lungs import opacity_load
 from gan_explain.metrics.aggregate import Measure, entry
 from gan_explain.metrics.nulls import random_pathology
 from gan_explain.metrics.realism import ImageNet
-from gan_explain.metrics.severity import opacity_load
 from gan_explain.optics import headroom, take_off
+from gan_explain.pixels import quantize16, resize
 from gan_explain.stats import Floats, auroc, bootstrap_indices, patient_bootstrap
 from gan_explain.targets import device_of
 from gan_explain.types import SPLITS, DataError, Generator, Record, Segmenter

@@ -94,7 +94,7 @@ def full_size(generator: Generator, target: Target, radiograph: Radiograph, fold
     _finish(device)
     made = time.perf_counter() - clock
     traversal.cpu().save(folder)
-    small = render.reduced(traversal.cpu(), 512)
+    small = traversal.cpu().reduced(512)
     render.write_curve(small, folder / "response_curve.png")
     render.write_strip(small, folder / "strip.png")
     render.write_film(small, folder)

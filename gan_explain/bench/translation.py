@@ -15,11 +15,11 @@ from torch import Tensor
 
 from gan_explain.counterfactual.translate import Direction, Translator
 from gan_explain.data import Dataset
-from gan_explain.image import quantize16
 from gan_explain.metrics.aggregate import measure
 from gan_explain.metrics.flip import flips
 from gan_explain.metrics.proximity import l1, sparsity
 from gan_explain.metrics.structure import dice
+from gan_explain.pixels import quantize16
 from gan_explain.types import Segmenter, Target
 
 Measures = dict[str, dict[str, object]]

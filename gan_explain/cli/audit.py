@@ -187,8 +187,8 @@ def _finish(run: common.Run, result: AuditResult, fail_on: Sequence[str], salt: 
 def _subject(models: Models, spec: str, free: str | None, quick: bool, judges: Sequence[str], trust_code: bool) -> Subject:
     """The target with the generator, the free map that was trained against it where there is one, and the judges."""
     from gan_explain.audit import Subject
-    from gan_explain.checkpoints import load_free
     from gan_explain.evaluate.features import usual_features
+    from gan_explain.nets.load import load_free
 
     name = free or _own_free(spec)
     against = load_free(name).to(models.device) if name else None
@@ -201,7 +201,7 @@ def _subject(models: Models, spec: str, free: str | None, quick: bool, judges: S
 
 def _own_free(spec: str) -> str | None:
     """The checkpoint that holds a target of ours, where it holds a free map too."""
-    from gan_explain.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import find_checkpoint, read_config
 
     scheme, _, rest = spec.partition(":")
     name, _, part = rest.partition("#")
@@ -219,7 +219,7 @@ def _facts(models: Models, spec: str) -> dict[str, Any]:
 
 def _generator(name: str) -> dict[str, Any]:
     """What a result says of its generator."""
-    from gan_explain.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import find_checkpoint, read_config
 
     return {"checkpoint": Path(name).name, "sha256": read_config(find_checkpoint(name))["sha256"]}
 

@@ -79,8 +79,8 @@ def augment(
     close to a real positive or to another synthetic image; counts of each are printed.
     """
     from gan_explain.augment import CycleMaker, LayerMaker, shortfall, synthesise, write_synthetic
-    from gan_explain.checkpoints import load_cyclegan, load_generator
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.load import load_cyclegan, load_generator
+    from gan_explain.nets.segmenter import load_segmenter
 
     if strengths and strengths[0] > strengths[1]:
         raise click.UsageError(f"--strength: expected LOW to HIGH, got {strengths[0]:g} {strengths[1]:g}")

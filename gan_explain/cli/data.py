@@ -51,7 +51,8 @@ def export(dataset: Dataset, folder: Path) -> None:
     from PIL import Image
 
     from gan_explain.data import write_manifest
-    from gan_explain.image import to_uint8, write_png16
+    from gan_explain.image import write_png16
+    from gan_explain.pixels import to_uint8
 
     for kind in ("images", "masks", "lesions"):
         (folder / kind).mkdir()

@@ -9,7 +9,7 @@ import click
 
 from gan_explain.cli.common import HELP
 from gan_explain.cli.exits import Command
-from gan_explain.safetext import printable
+from gan_explain.files.text import printable
 
 
 @click.command("doctor", cls=Command, context_settings=HELP)

@@ -91,9 +91,10 @@ def evaluate(
 
 def _alone(run: common.Run, limit: int | None, *, generator: str, segmenter: str, **ignored: Any) -> Ready:
     """A generator alone."""
-    from gan_explain.checkpoints import find_checkpoint, load_generator, read_config
     from gan_explain.evaluate import evaluate_reader
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.files.checkpoints import find_checkpoint, read_config
+    from gan_explain.nets.load import load_generator
+    from gan_explain.nets.segmenter import load_segmenter
 
     network = load_generator(generator).to(run.device)
     lungs = load_segmenter(segmenter).to(run.device)
@@ -129,7 +130,8 @@ def _under_target(run: common.Run, limit: int | None, judges: Sequence[str], lpi
 
 def _structures(run: common.Run, checkpoint: str) -> StructureGenerator | None:
     """The checkpoint's generator of synthetic patients, None where it has none."""
-    from gan_explain.checkpoints import find_checkpoint, load_structure, read_config
+    from gan_explain.files.checkpoints import find_checkpoint, read_config
+    from gan_explain.nets.load import load_structure
 
     if "structure" not in read_config(find_checkpoint(checkpoint))["parts"]:
         logger.info("checkpoint %s has no synthetic patients: their measures are null", checkpoint)

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 import click
 
-from gan_explain.safetext import printable
-from gan_explain.signals import stoppable
+from gan_explain.files.signals import stoppable
+from gan_explain.files.text import printable
 
 OK, INTERNAL, USAGE, DATA, TARGET, DIVERGED, RESOURCES, THRESHOLD, INTERRUPTED, KILLED = 0, 1, 2, 3, 4, 5, 6, 7, 75, 130
 

@@ -85,13 +85,14 @@ def explain(
     """
     from gan_explain import render
     from gan_explain.attribution import METHODS, MethodOptions
-    from gan_explain.checkpoints import load_generator
     from gan_explain.counterfactual import read_radiograph
     from gan_explain.counterfactual.respond import probability
-    from gan_explain.image import write_bytes, write_png16
+    from gan_explain.files.temporaries import write_bytes
+    from gan_explain.image import write_png16
     from gan_explain.metrics.pointing import relevance_mass
+    from gan_explain.nets.load import load_generator
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.render.heat import write_heat
-    from gan_explain.segmenter import load_segmenter
 
     chosen = tuple(METHODS) if method == ALL else tuple(dict.fromkeys(names(method) or ()))
     if not chosen or any(name not in METHODS for name in chosen):
@@ -159,7 +160,7 @@ def _at(radiograph: Radiograph, side: int) -> tuple[Tensor, Tensor]:
     """A radiograph and its lungs (1, 1, H, W) with a longer side of `side` pixels."""
     from torch.nn.functional import interpolate
 
-    from gan_explain.image import quantize16
+    from gan_explain.pixels import quantize16
 
     size = radiograph.image.shape[-2:]
     to = [max(1, round(each * side / max(size))) for each in size]

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from gan_explain.temporaries import check_places
+from gan_explain.files.temporaries import check_places
 
 RUN, PROGRAM = "run.json", "gan_explain"
 REJECTS = "rejects.csv"  # files that cannot be read; all that a run leaves which has too many of them
@@ -85,7 +85,7 @@ def remove_empty(folders: Sequence[Path]) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write strict JSON, whole or not at all."""
-    from gan_explain.image import write_bytes
+    from gan_explain.files.temporaries import write_bytes
 
     write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 

@@ -225,7 +225,7 @@ def _write(patients: Sequence[Patient], folder: Path, asked: Asked) -> None:
     for i, patient in enumerate(tqdm(patients, unit="patient", file=sys.stderr, disable=len(patients) == 1)):
         into = folder if len(patients) == 1 else folder / f"sample_{i:03d}"
         patient.traversal.save(into)
-        small = render.reduced(patient.traversal, asked.film_size)
+        small = patient.traversal.reduced(asked.film_size)
         render.write_curve(small, into / "response_curve.png")
         render.write_strip(small, into / "strip.png", original=patient.original)
         render.write_film(small, into, fps=asked.fps, side=asked.film_size)
@@ -236,7 +236,7 @@ def _write(patients: Sequence[Patient], folder: Path, asked: Asked) -> None:
 
 
 def _facts(patient: Patient) -> dict[str, Any]:
-    from gan_explain.metrics.severity import opacity_load
+    from gan_explain.lungs import opacity_load
 
     t = patient.traversal
     return {

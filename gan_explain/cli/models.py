@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gan_explain.counterfactual.synthetic import StructureNetwork
     from gan_explain.nets.cyclegan import CycleGan
-    from gan_explain.segmenter import LungSegmenter
+    from gan_explain.nets.segmenter import LungSegmenter
     from gan_explain.types import Generator, Segmenter, Target
 
 GENERATOR, OTHERWISE = "disease", "checkpoint:cxr128"  # the generator, and the target where the generator's checkpoint has none
@@ -63,7 +63,7 @@ def load_models(run: Run, *, generator: str, segmenter: str, **target: Any) -> M
 
     Raises CheckpointError and TargetError; the target has passed its contract probe.
     """
-    from gan_explain.checkpoints import load_generator
+    from gan_explain.nets.load import load_generator
 
     network = load_generator(generator).to(run.device)
     found, lungs = _asked(run, generator, "generator", segmenter, **target)
@@ -72,7 +72,7 @@ def load_models(run: Run, *, generator: str, segmenter: str, **target: Any) -> M
 
 def translates(generator: str) -> bool:
     """Whether the checkpoint that was named for a generator holds a CycleGAN in its place."""
-    from gan_explain.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import find_checkpoint, read_config
 
     parts = read_config(find_checkpoint(generator))["parts"]
     return "cyclegan" in parts and "generator" not in parts
@@ -80,7 +80,7 @@ def translates(generator: str) -> bool:
 
 def load_translator(run: Run, *, generator: str, segmenter: str, **target: Any) -> tuple[CycleGan, Target, LungSegmenter]:
     """As `load_models`, for a CycleGAN in place of the generator."""
-    from gan_explain.checkpoints import load_cyclegan
+    from gan_explain.nets.load import load_cyclegan
 
     network = load_cyclegan(generator).to(run.device)
     return (network, *_asked(run, generator, "cyclegan", segmenter, **target))
@@ -88,7 +88,8 @@ def load_translator(run: Run, *, generator: str, segmenter: str, **target: Any) 
 
 def load_structures(run: Run, name: str) -> StructureNetwork:
     """The network that draws synthetic patients, of a checkpoint: its part `structure`, or an older `synthesis`."""
-    from gan_explain.checkpoints import find_checkpoint, load_structure, load_synthesis, read_config
+    from gan_explain.files.checkpoints import find_checkpoint, read_config
+    from gan_explain.nets.load import load_structure, load_synthesis
 
     older = {"structure", "synthesis"} & set(read_config(find_checkpoint(name))["parts"]) == {"synthesis"}
     return (load_synthesis(name) if older else load_structure(name)).to(run.device)
@@ -99,7 +100,7 @@ def _asked(
     target: str | None, positive: str | None, classes: str | None, trust_code: bool = False,
 ) -> tuple[Target, LungSegmenter]:  # fmt: skip
     """The target asked for, by default `default_target`, and the segmenter."""
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.segmenter import load_segmenter
 
     lungs = load_segmenter(segmenter).to(run.device)
     spec = target or default_target(name)
@@ -110,14 +111,14 @@ def _asked(
 
 def default_target(generator: str) -> str:
     """The spec of the target that a generator's checkpoint holds, else `OTHERWISE`."""
-    from gan_explain.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import find_checkpoint, read_config
 
     return f"checkpoint:{generator}" if "target" in read_config(find_checkpoint(generator))["parts"] else OTHERWISE
 
 
 def generator_facts(name: str, part: str = "generator") -> dict[str, Any]:
     """What run.json says of a generator."""
-    from gan_explain.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import find_checkpoint, read_config
 
     return {"name": name, "part": part, "sha256": read_config(find_checkpoint(name))["sha256"]}
 
@@ -159,7 +160,7 @@ def named_judges(specs: Sequence[str]) -> list[tuple[str, str]]:
     """Short names for the specs of judges, with the specs: what stands after #, or the whole where that is not unique.
 
     A checkpoint without a part `target` stands for every target that it holds."""
-    from gan_explain.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import find_checkpoint, read_config
 
     listed: list[str] = []
     for spec in specs:

@@ -13,7 +13,7 @@ from gan_explain.cli.exits import DIVERGED, INTERRUPTED, OK, TARGET, THRESHOLD, 
 
 if TYPE_CHECKING:
     from gan_explain.cli.run import Run
-    from gan_explain.privacy import Pseudonyms
+    from gan_explain.files.pseudonyms import Pseudonyms
     from gan_explain.types import Record
 
 FOLDERS = ("out",)  # paths that the caller makes up, as far as their last part
@@ -34,7 +34,7 @@ class Salt:
     be read."""
 
     def __init__(self, run: Run, file: Path | None, *, beside: bool = False, fills: bool = False) -> None:
-        from gan_explain.privacy import SALT, read_salt
+        from gan_explain.files.pseudonyms import SALT, read_salt
 
         self._run, self._inside = run, file is None and not (beside or fills)
         self.path = file or (run.out.absolute().parent if beside else run.out) / SALT
@@ -42,7 +42,7 @@ class Salt:
 
     def names(self, records: Sequence[Record] = ()) -> Pseudonyms:
         """The public names of the patients and images of a dataset, noted in run.json; their own with --plain-ids."""
-        from gan_explain.privacy import Pseudonyms, new_salt, shared_salt
+        from gan_explain.files.pseudonyms import Pseudonyms, new_salt, shared_salt
 
         if self._run.plain_ids:
             return Pseudonyms(None, records)
@@ -54,7 +54,7 @@ class Salt:
 
     def keep(self, folder: Path) -> None:
         """Put the salt of an output folder among its files."""
-        from gan_explain.privacy import SALT, write_salt
+        from gan_explain.files.pseudonyms import SALT, write_salt
 
         if self._inside and self._value is not None:
             write_salt(folder / SALT, self._value)

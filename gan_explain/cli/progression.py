@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gan_explain.data import Dataset
-    from gan_explain.privacy import Pseudonyms
+    from gan_explain.files.pseudonyms import Pseudonyms
     from gan_explain.progression import Models, Progression
 
 SPLITS = ("train", "val", "test")
@@ -151,6 +151,6 @@ def _lines(found: Progression) -> list[str]:
 
 
 def _write_text(path: Path, text: str) -> None:
-    from gan_explain.image import write_bytes
+    from gan_explain.files.temporaries import write_bytes
 
     write_bytes(path, text.encode())

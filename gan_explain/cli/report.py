@@ -38,10 +38,10 @@ def report(
     """Accuracy and its relatives of a CNN, per source and (of three or more) per class, its confusion matrix, and its response to
     rendered opacities; no generator is involved."""
     from gan_explain.evaluate import EvaluationResult, full_report
-    from gan_explain.image import write_bytes
+    from gan_explain.files.temporaries import write_bytes
     from gan_explain.metrics.aggregate import format_table
     from gan_explain.metrics.confusion import format_confusion
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.segmenter import load_segmenter
 
     segmenter = load_segmenter(segmenter_name).to(run.device)
     target = probed(

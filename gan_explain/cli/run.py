@@ -32,9 +32,9 @@ from gan_explain.cli.folder import (
     write_json,
 )
 from gan_explain.cli.names import error_without_names, without_names
-from gan_explain.safetext import printable
-from gan_explain.signals import held
-from gan_explain.temporaries import clear_temporaries, temporary_beside
+from gan_explain.files.signals import held
+from gan_explain.files.temporaries import clear_temporaries, temporary_beside
+from gan_explain.files.text import printable
 
 if TYPE_CHECKING:
     import torch

@@ -2,17 +2,16 @@
 
 from gan_explain.counterfactual.counterfactual import Counterfactual, counterfactual
 from gan_explain.counterfactual.disentangle import Disentangled, disentangle, laid
-from gan_explain.counterfactual.frames import Frames
 from gan_explain.counterfactual.pathology import PATHOLOGIES, Pathology, choose
 from gan_explain.counterfactual.radiograph import Radiograph, read_radiograph
 from gan_explain.counterfactual.respond import positive_probability, respond
+from gan_explain.counterfactual.saved import load_traversal, save_traversal
 from gan_explain.counterfactual.traversal import Traversal, even_strengths, traverse, traverse_between
 
 __all__ = [
     "PATHOLOGIES",
     "Counterfactual",
     "Disentangled",
-    "Frames",
     "Pathology",
     "Radiograph",
     "Traversal",
@@ -21,9 +20,11 @@ __all__ = [
     "disentangle",
     "even_strengths",
     "laid",
+    "load_traversal",
     "positive_probability",
     "read_radiograph",
     "respond",
+    "save_traversal",
     "traverse",
     "traverse_between",
 ]

@@ -11,7 +11,7 @@ from gan_explain.counterfactual.disentangle import disentangle, laid
 from gan_explain.counterfactual.pathology import Subject, Wish, choose, prior
 from gan_explain.counterfactual.radiograph import Radiograph
 from gan_explain.counterfactual.respond import probability
-from gan_explain.image import quantize16
+from gan_explain.pixels import quantize16
 from gan_explain.types import Generator, Target
 
 
@@ -31,7 +31,9 @@ class Counterfactual:
     def _repr_png_(self) -> bytes:
         from gan_explain.render import draw, strip
 
-        return draw.png(strip.draw_counterfactual(self))
+        call = "the call changed" if self.flipped else "the call stayed"
+        caption = f"p = {self.before:.2f} before, {self.after:.2f} after: {call}"
+        return draw.png(strip.draw_counterfactual(self.structure[0], self.layer[0], self.image[0], caption, self.pathology))
 
 
 def counterfactual(

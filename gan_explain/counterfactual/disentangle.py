@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_explain.image import check_images, quantize16
 from gan_explain.optics import compose, take_off
+from gan_explain.pixels import check_images, quantize16
 from gan_explain.types import Generator
 
 

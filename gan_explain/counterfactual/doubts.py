@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gan_explain.image import resize
 from gan_explain.lungs import split_lungs
+from gan_explain.pixels import resize
 from gan_explain.types import DataError, Segmenter
 
 SIDE = 128  # pixels a side at which images are judged

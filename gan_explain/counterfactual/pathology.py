@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gan_explain.counterfactual.radiograph import Radiograph
 from gan_explain.counterfactual.respond import positive_probability, respond
-from gan_explain.metrics.severity import opacity_load
+from gan_explain.lungs import opacity_load
 from gan_explain.nets.layers import unit_strength
 from gan_explain.optics import compose
 from gan_explain.types import Generator, Target

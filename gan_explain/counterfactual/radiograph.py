@@ -17,8 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from gan_explain.counterfactual.doubts import doubts
-from gan_explain.image import Picture, check_images, clip_percentile, quantize16, read_picture, trim_box
-from gan_explain.segmenter import load_segmenter
+from gan_explain.image import Picture, clip_percentile, read_picture, trim_box
+from gan_explain.nets.segmenter import load_segmenter
+from gan_explain.pixels import check_images, quantize16
 from gan_explain.types import DataError, Segmenter
 
 logger = logging.getLogger(__name__)

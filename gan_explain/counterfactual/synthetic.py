@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gan_explain.counterfactual.disentangle import disentangle
 from gan_explain.counterfactual.radiograph import Radiograph
-from gan_explain.image import quantize16
+from gan_explain.pixels import quantize16
 from gan_explain.types import Generator, Segmenter
 
 

@@ -20,7 +20,7 @@ from gan_explain.counterfactual.pathology import Pathology
 from gan_explain.counterfactual.radiograph import Radiograph
 from gan_explain.counterfactual.respond import probability
 from gan_explain.counterfactual.traversal import Strengths, Traversal, as_strengths, chart
-from gan_explain.image import quantize16, resize
+from gan_explain.pixels import quantize16, resize
 from gan_explain.types import Target
 
 Direction = Literal["positive", "negative"]

@@ -6,8 +6,8 @@ import logging
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, overload
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, overload
 
 import torch
 from torch import Tensor
@@ -15,11 +15,12 @@ from torch import Tensor
 from gan_explain.counterfactual import pathology as ways
 from gan_explain.counterfactual.checks import check_parts, check_pathology, check_radiographs
 from gan_explain.counterfactual.disentangle import disentangle
-from gan_explain.counterfactual.frames import Frames, layered, layered_each
+from gan_explain.counterfactual.frames import layered, layered_each
 from gan_explain.counterfactual.pathology import Pathology, Subject, Wish
 from gan_explain.counterfactual.radiograph import Radiograph
 from gan_explain.counterfactual.respond import positive_probability, probability, respond
-from gan_explain.image import quantize16
+from gan_explain.pixels import quantize16
+from gan_explain.response import Frames, Response
 from gan_explain.types import Generator, Target
 
 if TYPE_CHECKING:
@@ -33,52 +34,8 @@ Strengths = int | Sequence[float] | Tensor
 
 
 @dataclass(frozen=True)
-class Traversal:
-    """Images of one structure at growing strength, and what the target makes of them.
-
-    frames: L images (1, H, W), made when asked for; strengths (L,); probability (L,) of the positive set; class_probability
-    (L, K); layer (1, H, W): optical thickness tau at strength 1; structure (1, H, W): the frame at strength 0; lungs (1, H, W);
-    code (d,), empty where the layer has none. `name` is the radiograph's, `pathology` where the layer came from, `input` p of the
-    radiograph as it came, `remarks` what may be wrong with the radiograph or the pathology.
-    """
-
-    frames: Frames
-    strengths: Tensor
-    probability: Tensor
-    class_probability: Tensor
-    layer: Tensor
-    structure: Tensor
-    lungs: Tensor
-    code: Tensor
-    classes: tuple[str, ...]
-    positive: tuple[str, ...]
-    operating_point: float
-    name: str = ""
-    pathology: str = ""
-    input: float = float("nan")
-    facts: dict[str, Any] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def crossing(self) -> float | None:
-        """lambda*: the first strength where the probability passes the operating point (linear between frames); None if never."""
-        above = self.probability >= self.operating_point
-        for i in range(1, len(above)):
-            if bool(above[i]) and not bool(above[i - 1]):
-                p0, p1 = float(self.probability[i - 1]), float(self.probability[i])
-                s0, s1 = float(self.strengths[i - 1]), float(self.strengths[i])
-                return s0 + (s1 - s0) * (self.operating_point - p0) / max(p1 - p0, 1e-12)
-        return None
-
-    def cpu(self) -> Traversal:
-        names = ("frames", "strengths", "probability", "class_probability", "layer", "structure", "lungs", "code")
-        moved: dict[str, Any] = {name: getattr(self, name).cpu() for name in names}
-        return replace(self, **moved)
-
-    def at(self, strength: float) -> float | None:
-        """The probability of the frame at a strength; None where there is no such frame."""
-        found = (self.strengths == strength).nonzero()
-        return float(self.probability[found[0, 0]]) if len(found) else None
+class Traversal(Response):
+    """The response along frames of one structure, as a result that shows and saves itself; fields as `Response` has them."""
 
     def plot(self, width: int = 1000, height: int = 620) -> Figure:
         """The response curve as a matplotlib figure, sizes in pixels."""
@@ -88,8 +45,8 @@ class Traversal:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write frames (16-bit PNG), curve (CSV), layer and code into a new or empty folder, from which
-        `render.load_traversal` reads them again. FileExistsError where it holds anything."""
-        from gan_explain.render.saved import save_traversal
+        `load_traversal` reads them again. FileExistsError where it holds anything."""
+        from gan_explain.counterfactual.saved import save_traversal
 
         save_traversal(self, folder)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from gan_explain.data.dataset import Batch, Dataset, FileReader, Memory
 from gan_explain.data.folders import read_folders
 from gan_explain.data.ieee8023 import read_metadata
-from gan_explain.data.labels import belongs, canonical, coarse
 from gan_explain.data.manifest import check_records, read_manifest, write_manifest
 from gan_explain.data.phantom import Phantom, PhantomSpec, phantom_dataset, render_phantom
 from gan_explain.data.screen import screen
 from gan_explain.data.splits import split_by_patient
+from gan_explain.labels import belongs, canonical, coarse
 from gan_explain.types import DataError
 
 __all__ = [

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_explain.image import gaussian_blur
+from gan_explain.pixels import gaussian_blur
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gan_explain.data.labels import canonical
 from gan_explain.data.splits import split_by_patient
-from gan_explain.dicom import is_dicom
+from gan_explain.files.dicom import is_dicom
+from gan_explain.labels import canonical
 from gan_explain.types import DataError, Record
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})  # and DICOM, under whatever name

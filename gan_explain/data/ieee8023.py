@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gan_explain.data.labels import canonical
 from gan_explain.data.manifest import check_relative, read_table
 from gan_explain.data.splits import split_by_patient
+from gan_explain.labels import canonical
 from gan_explain.types import DataError, Record
 
 REQUIRED = ("patientid", "finding", "view", "filename")

@@ -11,9 +11,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from gan_explain.data.labels import canonical
-from gan_explain.image import write_bytes
-from gan_explain.safetext import csv_text, plain
+from gan_explain.files.temporaries import write_bytes
+from gan_explain.files.text import csv_text, plain
+from gan_explain.labels import canonical
 from gan_explain.types import SPLITS, DataError, Record
 
 REQUIRED = ("path", "label", "patient_id", "split")

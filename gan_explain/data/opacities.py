@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_explain.data.augment import similarity
-from gan_explain.image import gaussian_blur
 from gan_explain.lungs import enlarge, lung_coordinates, shrink, support
+from gan_explain.pixels import gaussian_blur
 
 
 @dataclass(frozen=True)

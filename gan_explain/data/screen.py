@@ -6,8 +6,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from gan_explain.image import check_image, write_bytes
-from gan_explain.safetext import csv_text
+from gan_explain.files.temporaries import write_bytes
+from gan_explain.files.text import csv_text
+from gan_explain.image import check_image
 from gan_explain.types import DataError, Record
 
 MOST_REJECTS = 0.05

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan_explain.data import Dataset
-from gan_explain.data.labels import canonical, coarse
 from gan_explain.evaluate.inputs import ask, is_positive, read_batches
+from gan_explain.labels import canonical, coarse
 from gan_explain.metrics import opacity_probe as probe
 from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.classification import classification_report

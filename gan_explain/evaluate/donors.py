@@ -11,7 +11,7 @@ from torch import Tensor
 from gan_explain.counterfactual import disentangle
 from gan_explain.data import Dataset
 from gan_explain.evaluate.inputs import is_positive, seed_of
-from gan_explain.metrics.severity import opacity_load
+from gan_explain.lungs import opacity_load
 from gan_explain.targets import device_of
 from gan_explain.types import Generator, Record, Segmenter, Target
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gan_explain.image import resize
 from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.diversity import placement_entropy
 from gan_explain.metrics.realism import Distance, ImageNet, Penultimate, coverage, density, frechet, kid, real_floor
+from gan_explain.pixels import resize
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import CheckpointError, Target
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from gan_explain.data import Dataset
-from gan_explain.data.labels import coarse
 from gan_explain.evaluate.donors import LEAST_LOAD
 from gan_explain.evaluate.inputs import read_batches, seed_of
 from gan_explain.evaluate.result import Aggregator, Floats
 from gan_explain.evaluate.setup import Part, read_part
 from gan_explain.evaluate.table import Row
+from gan_explain.labels import coarse
+from gan_explain.lungs import opacity_load
 from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.layers import STATISTICS, canonical, describe, nearest, scores
-from gan_explain.metrics.severity import opacity_load
 from gan_explain.stats import auroc
 from gan_explain.targets import device_of
 from gan_explain.types import Generator, Segmenter

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan_explain.counterfactual.disentangle import laid
-from gan_explain.data.labels import COVID, NORMAL, PNEUMONIA, coarse
 from gan_explain.evaluate.inputs import seed_of
 from gan_explain.evaluate.setup import Part, Setup
+from gan_explain.labels import COVID, NORMAL, PNEUMONIA, coarse
+from gan_explain.lungs import opacity_load
 from gan_explain.metrics.opacity_probe import DOSES, opacity_probe, rises, slopes, veils
 from gan_explain.metrics.pointing import pointing_game
 from gan_explain.metrics.second_renderer import patterns
-from gan_explain.metrics.severity import opacity_load
 from gan_explain.types import Generator, Record
 
 Columns = dict[str, Tensor]

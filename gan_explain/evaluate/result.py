@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_explain.evaluate.table import Row, from_csv, to_csv
-from gan_explain.image import write_bytes
+from gan_explain.files.temporaries import write_bytes
 from gan_explain.metrics.aggregate import Measure, measure
 from gan_explain.stats import spearman
 from gan_explain.types import DataError

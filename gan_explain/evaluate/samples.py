@@ -13,7 +13,7 @@ from gan_explain.evaluate.donors import LEAST_LOAD
 from gan_explain.evaluate.inputs import ask, seed_of
 from gan_explain.evaluate.planted import Columns
 from gan_explain.evaluate.setup import Change, Part, Setup
-from gan_explain.image import quantize16
+from gan_explain.lungs import opacity_load
 from gan_explain.metrics import proximity
 from gan_explain.metrics.causal import causal_share
 from gan_explain.metrics.cout import cout
@@ -22,10 +22,10 @@ from gan_explain.metrics.flip import flips, large_changes
 from gan_explain.metrics.monotonicity import curve_shape
 from gan_explain.metrics.nulls import random_pathology
 from gan_explain.metrics.persistence import DISTURBANCES, MOVES, shift
-from gan_explain.metrics.severity import opacity_load
 from gan_explain.metrics.structure import structure, widened
 from gan_explain.metrics.transfer import pgd, positive_logit, turned_positive
 from gan_explain.optics import headroom, take_off
+from gan_explain.pixels import quantize16
 from gan_explain.targets import masks_for
 
 CHUNK = 128  # images that a target sees at a time

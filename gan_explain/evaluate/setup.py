@@ -13,8 +13,8 @@ from gan_explain.counterfactual.disentangle import laid
 from gan_explain.data import Batch
 from gan_explain.evaluate.donors import PatientLayers
 from gan_explain.evaluate.inputs import seed_of
-from gan_explain.image import quantize16
 from gan_explain.metrics.proximity import Perceptual
+from gan_explain.pixels import quantize16
 from gan_explain.targets import device_of
 from gan_explain.types import Generator, Segmenter, Target
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gan_explain.safetext import csv_text, plain
+from gan_explain.files.text import csv_text, plain
 
 TEXT = ("path", "patient_id", "source", "label", "called")  # columns that are not numbers
 BY = "by."  # prefix of manifest columns that a table takes along, as text

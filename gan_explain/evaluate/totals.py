@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_explain.data.labels import NORMAL, coarse
 from gan_explain.evaluate.planted import RENDERERS, SICK
 from gan_explain.evaluate.result import Aggregator, Floats, Statistic
+from gan_explain.labels import NORMAL, coarse
 from gan_explain.metrics.aggregate import Measure, by_source, null
 from gan_explain.stats import Interval, auroc, bootstrap_indices
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_explain.image import feather
 from gan_explain.metrics.structure import widened
+from gan_explain.pixels import feather
 from gan_explain.types import Target
 
 BORDER = 1 / 16  # of the side: how far around the lungs a change still counts as one inside them

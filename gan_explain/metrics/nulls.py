@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gan_explain.image import gaussian_blur
-from gan_explain.lungs import support
-from gan_explain.metrics.severity import opacity_load
+from gan_explain.lungs import opacity_load, support
+from gan_explain.pixels import gaussian_blur
 from gan_explain.targets import ModuleTarget
 
 LARGEST = 64.0  # load above which a bounded layer is not tried

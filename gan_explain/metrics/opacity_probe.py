@@ -14,10 +14,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gan_explain.image import feather
 from gan_explain.lungs import split_lungs
 from gan_explain.metrics.aggregate import Measure, measure
 from gan_explain.optics import compose
+from gan_explain.pixels import feather
 from gan_explain.types import Target
 
 VEILS, LOBES = 5, 3

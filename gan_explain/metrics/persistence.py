@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_explain.image import gaussian_blur, to_uint8
+from gan_explain.pixels import gaussian_blur, to_uint8
 
 Disturbance = Callable[[Tensor], Tensor]
 

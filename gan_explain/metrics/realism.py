@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gan_explain.image import resize
 from gan_explain.nets.efficientnet_lite import folded, imagenet_features
+from gan_explain.pixels import resize
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import TargetError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gan_explain.image import feather, gaussian_blur
+from gan_explain.pixels import feather, gaussian_blur
 
 STATISTICS = ("lung_darkness", "lung_contrast", "exposure", "sharpness")
 FINE = 1 / 128  # of the side, and at least a pixel: the blur that takes away what sharpness counts

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from gan_explain.image import feather, gaussian_blur
 from gan_explain.metrics.statistics import STATISTICS, matched
 from gan_explain.metrics.text import text
+from gan_explain.pixels import feather, gaussian_blur
 from gan_explain.types import Target
 
 REGIONS = ("whole", "lungs", "outside", "corners", "border")  # of the image's plane

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.image import resize
 from gan_explain.nets.blocks import Config, ConvAct, conv
 from gan_explain.nets.reader import SmallEncoder
+from gan_explain.pixels import resize
 
 
 class FreeConfig(Config):

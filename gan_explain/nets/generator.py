@@ -16,12 +16,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gan_explain.image import check_images, resize
 from gan_explain.lungs import LungFrame, check_lungs, darkest, enlarge
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.layers import LayerDecoder, LayerEncoder, unit_strength
 from gan_explain.nets.reader import PretrainedEncoder, Reader, SmallEncoder
 from gan_explain.optics import bounded
+from gan_explain.pixels import check_images, resize
 
 
 class GeneratorConfig(Config):

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from pydantic import field_validator
 from torch import Tensor, nn
 
-from gan_explain.image import resize
 from gan_explain.nets.blocks import Config, conv, upsample
+from gan_explain.pixels import resize
 
 FIRST = 8  # side of the map that the code writes
 FOLD = 4  # the encoder's first convolution works on folded pixels

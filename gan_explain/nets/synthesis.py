@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.image import resize
 from gan_explain.nets.blocks import Config, ConvAct, conv, upsample
+from gan_explain.pixels import resize
 
 LOW = 32  # side of the first stage
 SEED = 8  # grid on which z1 is written as a map

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from gan_explain.attribution import GradCam, Method
 from gan_explain.data import Dataset
-from gan_explain.image import quantize16
-from gan_explain.metrics.severity import opacity_load
+from gan_explain.lungs import opacity_load
 from gan_explain.optics import opacity
+from gan_explain.pixels import quantize16
 from gan_explain.progression.patients import DATES, dated_patients, day_of, of_patient
 from gan_explain.progression.result import HEAT_ABOVE, OPACITY_ABOVE, Progression, Visit
 from gan_explain.targets import device_of, masks_for

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_explain.files.pseudonyms import Pseudonyms
+from gan_explain.files.text import csv_text
 from gan_explain.metrics.aggregate import null
-from gan_explain.privacy import Pseudonyms
 from gan_explain.progression.patients import DATES, DAY
-from gan_explain.safetext import csv_text
 from gan_explain.stats import spearman
 from gan_explain.types import Record
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gan_explain.render.curves import positive_label, write_curve, write_curves
-from gan_explain.render.draw import Axis, axis_of, reduced
-from gan_explain.render.saved import load_traversal, save_traversal
+from gan_explain.render.draw import Axis, axis_of
 from gan_explain.render.sheet import write_sheet
 from gan_explain.render.strip import write_strip, write_strips
 from gan_explain.render.video import write_film
@@ -12,10 +11,7 @@ from gan_explain.render.video import write_film
 __all__ = [
     "Axis",
     "axis_of",
-    "load_traversal",
     "positive_label",
-    "reduced",
-    "save_traversal",
     "write_curve",
     "write_curves",
     "write_film",

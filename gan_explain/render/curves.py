@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from gan_explain.counterfactual import Traversal
 from gan_explain.render.draw import (
     ACCENT,
     BACKGROUND,
@@ -28,6 +27,7 @@ from gan_explain.render.draw import (
     hexadecimal,
     write_png,
 )
+from gan_explain.response import Response
 
 _DPI = 100
 
@@ -45,19 +45,19 @@ def positive_label(positive: Sequence[str]) -> str:
     return f"p({' or '.join(positive)})"
 
 
-def beside(traversal: Traversal) -> tuple[str, NDArray[np.float64]] | None:
+def beside(traversal: Response) -> tuple[str, NDArray[np.float64]] | None:
     """p(covid) along a traversal as (label, (L,)), where it is not the positive set itself; None where there is no such class."""
     if "covid" not in traversal.classes or traversal.positive == ("covid",):
         return None
     return "p(covid)", _array(traversal.class_probability[:, traversal.classes.index("covid")])
 
 
-def write_curve(traversal: Traversal, path: str | os.PathLike[str]) -> None:
+def write_curve(traversal: Response, path: str | os.PathLike[str]) -> None:
     """The response curve as a PNG of 1000 x 620 pixels."""
     write_png(Image.fromarray(draw_curve(traversal, 1000, 620).pixels), path)
 
 
-def write_curves(traversals: Sequence[Traversal], path: str | os.PathLike[str]) -> None:
+def write_curves(traversals: Sequence[Response], path: str | os.PathLike[str]) -> None:
     """The curves of several patients in one picture, their median drawn heavily (all at the strengths of the first)."""
     first = traversals[0]
     figure, axes = _frame(1000, 620, first, 1.7)
@@ -69,12 +69,12 @@ def write_curves(traversals: Sequence[Traversal], path: str | os.PathLike[str]) 
     write_png(Image.fromarray(figure_pixels(figure)), path)
 
 
-def curve_figure(traversal: Traversal, width: int, height: int) -> Figure:
+def curve_figure(traversal: Response, width: int, height: int) -> Figure:
     """The response curve as a figure of a size in pixels."""
     return _curve(traversal, width, height)[0]
 
 
-def draw_curve(traversal: Traversal, width: int, height: int, *, faint: bool = False) -> Drawing:
+def draw_curve(traversal: Response, width: int, height: int, *, faint: bool = False) -> Drawing:
     """Draw the response curve at a size in pixels; `faint` leaves the curves pale, for a film to draw over."""
     figure, axes = _curve(traversal, width, height, faint)
     pixels = figure_pixels(figure)
@@ -83,7 +83,7 @@ def draw_curve(traversal: Traversal, width: int, height: int, *, faint: bool = F
     return Drawing(pixels, np.stack([places[:, 0], height - places[:, 1]], 1))
 
 
-def _curve(traversal: Traversal, width: int, height: int, faint: bool = False) -> tuple[Figure, Axes]:
+def _curve(traversal: Response, width: int, height: int, faint: bool = False) -> tuple[Figure, Axes]:
     scale = min(width / 560, height / 360)
     figure, axes = _frame(width, height, traversal, scale)
     x, y = _array(traversal.strengths), _array(traversal.probability)
@@ -99,7 +99,7 @@ def _curve(traversal: Traversal, width: int, height: int, faint: bool = False) -
     return figure, axes
 
 
-def _frame(width: int, height: int, traversal: Traversal, scale: float) -> tuple[Figure, Axes]:
+def _frame(width: int, height: int, traversal: Response, scale: float) -> tuple[Figure, Axes]:
     figure = Figure((width / _DPI, height / _DPI), dpi=_DPI, facecolor=hexadecimal(BACKGROUND))
     left, bottom = 66 * scale / width, 56 * scale / height
     axes = figure.add_axes((left, bottom, 1 - left - 20 * scale / width, 1 - bottom - 34 * scale / height))
@@ -134,7 +134,7 @@ def _frame(width: int, height: int, traversal: Traversal, scale: float) -> tuple
     return figure, axes
 
 
-def _crossing(axes: Axes, traversal: Traversal, axis: Axis, scale: float, alpha: float) -> None:
+def _crossing(axes: Axes, traversal: Response, axis: Axis, scale: float, alpha: float) -> None:
     at = traversal.crossing
     if at is None:
         return

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from gan_explain.counterfactual import Frames, Traversal
-from gan_explain.image import to_uint8, write_bytes
+from gan_explain.files.temporaries import write_bytes
 from gan_explain.optics import opacity
+from gan_explain.pixels import to_uint8
+from gan_explain.response import Response
 
 Rgb = tuple[int, int, int]
 Pixels = NDArray[np.uint8]  # (H, W, 3)
@@ -77,28 +76,6 @@ def _fitted(picture: Image.Image, side: int) -> Image.Image:
     return square
 
 
-def reduced(traversal: Traversal, side: int, chosen: Sequence[int] | None = None) -> Traversal:
-    """A traversal for a picture: of its frames the `chosen` ones (by default all), made one after the other and kept at no more
-    than `side` pixels a side; the layer, the structure and the lungs likewise."""
-
-    def small(image: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
-        scale = side / max(height, width)
-        image = image.detach().cpu().float()
-        if scale >= 1:
-            return image
-        size = (max(1, round(scale * height)), max(1, round(scale * width)))
-        return F.interpolate(image[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
-
-    at = list(range(len(traversal.frames)) if chosen is None else chosen)
-    frames = [small(traversal.frames[i]) for i in at]
-    return replace(
-        traversal, frames=Frames(frames.__getitem__, len(frames)), strengths=traversal.strengths[at],
-        probability=traversal.probability[at], class_probability=traversal.class_probability[at],
-        layer=small(traversal.layer), structure=small(traversal.structure), lungs=small(traversal.lungs),
-    )  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Axis:
     """What changes along a traversal: the label of the curve's axis, the symbol before its values, the title of its heat map."""
@@ -115,7 +92,7 @@ HEALED = Axis("strength λ, from the healed image (λ = 0) to the radiograph (λ
 AXES = {"between": BETWEEN, "to_positive": BLEND, "to_negative": HEALED}  # of a pathology; others grow along STRENGTH
 
 
-def axis_of(traversal: Traversal) -> Axis:
+def axis_of(traversal: Response) -> Axis:
     return AXES.get(traversal.pathology, STRENGTH)
 
 
@@ -136,7 +113,7 @@ class Heat:
         return f"{-self.scale:.2f}" if self.signed else "0"
 
 
-def heat(traversal: Traversal) -> Heat:
+def heat(traversal: Response) -> Heat:
     """Opacity along a traversal: 1 - exp(-lambda tau) where strength scales one layer, else what the frames themselves say, their
     share of the way from the structure to white (or black)."""
     if axis_of(traversal) == STRENGTH:

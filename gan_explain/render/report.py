@@ -18,12 +18,12 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from gan_explain.files.text import printable
 from gan_explain.render import report_charts as charts
 from gan_explain.render import report_words as words
 from gan_explain.render.curves import positive_label
 from gan_explain.render.report_pictures import Picture, encode
 from gan_explain.render.report_rows import COLUMNS, Line, lines, used
-from gan_explain.safetext import printable
 from gan_explain.types import DataError
 
 __all__ = ["Picture", "render_report"]

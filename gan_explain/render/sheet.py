@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from gan_explain.image import to_uint8
+from gan_explain.pixels import to_uint8
 from gan_explain.render.draw import MUTED, canvas, font, write_png
 
 GAP, LARGEST = 4, 16000  # pixels between images; the longest side of a sheet

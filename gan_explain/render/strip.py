@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gan_explain.counterfactual import Counterfactual, Traversal
 from gan_explain.optics import opacity
 from gan_explain.render.curves import positive_label
 from gan_explain.render.draw import (
@@ -28,20 +27,20 @@ from gan_explain.render.draw import (
     heat,
     heat_bar,
     overlay,
-    reduced,
     smooth,
     write_png,
 )
+from gan_explain.response import Response
 
 GAP, MARGIN = 6, 20
 
 
-def verdict(traversal: Traversal, probability: float) -> Rgb:
+def verdict(traversal: Response, probability: float) -> Rgb:
     """The colour of a probability: warm where the target calls the frame positive."""
     return ACCENT if probability >= traversal.operating_point else COOL
 
 
-def pick(traversal: Traversal, columns: int) -> list[int]:
+def pick(traversal: Response, columns: int) -> list[int]:
     """Indices of `columns` frames evenly along the strengths, first and last included."""
     wanted = np.linspace(float(traversal.strengths[0]), float(traversal.strengths[-1]), min(columns, len(traversal.strengths)))
     strengths = traversal.strengths.double().cpu().numpy()
@@ -49,7 +48,7 @@ def pick(traversal: Traversal, columns: int) -> list[int]:
 
 
 def write_strip(
-    traversal: Traversal,
+    traversal: Response,
     path: str | os.PathLike[str],
     *,
     columns: int = 7,
@@ -61,13 +60,13 @@ def write_strip(
 
 
 def draw_strip(
-    traversal: Traversal, *, columns: int = 7, side: int = 224, original: tuple[Tensor, float] | None = None
+    traversal: Response, *, columns: int = 7, side: int = 224, original: tuple[Tensor, float] | None = None
 ) -> Image.Image:
     """One patient: frames above, their layers below, strength and probability between.
 
     `original`, the radiograph as it came (1, H, W) and its probability, stands first where it is not a frame itself.
     """
-    traversal = reduced(traversal, side, pick(traversal, columns))
+    traversal = traversal.reduced(side, pick(traversal, columns))
     chosen = range(len(traversal.frames))
     first = 1 if original is not None else 0
     caption, foot, head = 44, 34, 22
@@ -87,14 +86,14 @@ def draw_strip(
     return picture
 
 
-def draw_counterfactual(found: Counterfactual, side: int = 320) -> Image.Image:
-    """The structure, the layer over it, and the counterfactual, with p before and after."""
-    alpha = opacity(found.layer[0]).cpu()
-    gray, image = enlarge(found.structure[0], side), enlarge(found.image[0], side)
+def draw_counterfactual(structure: Tensor, layer: Tensor, after: Tensor, caption: str, kind: str, side: int = 320) -> Image.Image:
+    """A structure, the layer of a `kind` over it, and the counterfactual, (1, H, W) each, above a caption."""
+    alpha = opacity(layer).cpu()
+    gray, image = enlarge(structure, side), enlarge(after, side)
     scale = max(FAINTEST, float(alpha.abs().max()))
     columns = (
         ("structure", gray),
-        (f"layer ({found.pathology})", overlay(gray, smooth(alpha, side), scale)),
+        (f"layer ({kind})", overlay(gray, smooth(alpha, side), scale)),
         ("counterfactual", image),
     )
     picture, draw = canvas(2 * MARGIN + 3 * (side + GAP) - GAP, 34 + side + 34)
@@ -102,16 +101,15 @@ def draw_counterfactual(found: Counterfactual, side: int = 320) -> Image.Image:
         left = MARGIN + i * (side + GAP)
         draw.text((left, 9), title, MUTED, font(14))
         picture.paste(Image.fromarray(pixels), (left, 34))
-    call = "the call changed" if found.flipped else "the call stayed"
-    draw.text((MARGIN, 34 + side + 9), f"p = {found.before:.2f} before, {found.after:.2f} after: {call}", TEXT, font(14))
+    draw.text((MARGIN, 34 + side + 9), caption, TEXT, font(14))
     return picture
 
 
 def write_strips(
-    traversals: Sequence[Traversal], path: str | os.PathLike[str], *, columns: int = 6, side: int = 160, layers: bool = True
+    traversals: Sequence[Response], path: str | os.PathLike[str], *, columns: int = 6, side: int = 160, layers: bool = True
 ) -> None:
     """Several patients, one a row: frames at increasing strength and, with `layers`, the layer at strength 1 at the end."""
-    traversals = [reduced(each, side, pick(each, columns)) for each in traversals]
+    traversals = [each.reduced(side, pick(each, columns)) for each in traversals]
     first = traversals[0]
     shown = range(len(first.frames))
     width = 2 * MARGIN + (len(shown) + layers) * (side + GAP) - GAP
@@ -144,7 +142,7 @@ def _caption(draw: ImageDraw.ImageDraw, left: int, top: int, side: int, place: s
     draw.text((left + side - 6, top), f"p = {p:.2f}", colour, font(15, bold=True), anchor="ra")
 
 
-def _footer(picture: Image.Image, draw: ImageDraw.ImageDraw, traversal: Traversal, layers: Heat, width: int, top: int) -> None:
+def _footer(picture: Image.Image, draw: ImageDraw.ImageDraw, traversal: Response, layers: Heat, width: int, top: int) -> None:
     text = f"p = {positive_label(traversal.positive)}, positive at {traversal.operating_point:.2f}"
     text = " · ".join((text, *traversal.remarks))
     draw.text((MARGIN, top), fit(text, width - 2 * MARGIN - 320, 13), MUTED, font(13))

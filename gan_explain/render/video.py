@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gan_explain.counterfactual import Traversal
-from gan_explain.image import write_bytes
+from gan_explain.files.temporaries import write_bytes
 from gan_explain.render.curves import draw_curve, positive_label
 from gan_explain.render.draw import (
     ACCENT,
@@ -35,9 +34,9 @@ from gan_explain.render.draw import (
     font,
     heat,
     heat_bar,
-    reduced,
 )
 from gan_explain.render.strip import verdict
+from gan_explain.response import Response
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ UNWRITABLE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO)  
 
 
 def write_film(
-    traversal: Traversal,
+    traversal: Response,
     folder: str | os.PathLike[str],
     *,
     fps: int = 12,
@@ -70,13 +69,13 @@ def write_film(
     return [*written, f"{name}.gif"]
 
 
-def compose_film(traversal: Traversal, side: int = SIDE) -> Iterator[Pixels]:
+def compose_film(traversal: Response, side: int = SIDE) -> Iterator[Pixels]:
     """Yield the pictures (H, W, 3) of the film, one a frame of the traversal; sides are even."""
     if side < SMALLEST:
         raise ValueError(f"expected images of at least {SMALLEST} pixels in a film, got {side}")
     side, plot_width = side // 2 * 2, round(side * PLOT / 2) * 2
     width, height = 4 * MARGIN + 2 * side + plot_width, HEAD + side + FOOT
-    traversal = reduced(traversal, side)
+    traversal = traversal.reduced(side)
     bright = draw_curve(traversal, plot_width, side)
     pale = draw_curve(traversal, plot_width, side, faint=True)
     layers, axis = heat(traversal), axis_of(traversal)
@@ -98,7 +97,7 @@ def compose_film(traversal: Traversal, side: int = SIDE) -> Iterator[Pixels]:
         yield _texts(pixels, traversal, side, f"{axis.symbol} = {strength:.2f}", p)
 
 
-def _still(side: int, width: int, height: int, layers: Heat, traversal: Traversal) -> Pixels:
+def _still(side: int, width: int, height: int, layers: Heat, traversal: Response) -> Pixels:
     """What stays the same throughout the film: titles, remarks, colour bar, borders."""
     picture, draw = canvas(width, height)
     if traversal.remarks:
@@ -117,7 +116,7 @@ def _still(side: int, width: int, height: int, layers: Heat, traversal: Traversa
     return np.asarray(picture).copy()
 
 
-def _texts(pixels: Pixels, traversal: Traversal, side: int, place: str, p: float) -> Pixels:
+def _texts(pixels: Pixels, traversal: Response, side: int, place: str, p: float) -> Pixels:
     """Write the numbers of one frame: its strength under the image, probability and verdict under the plot."""
     picture = Image.fromarray(pixels)
     draw = ImageDraw.Draw(picture)

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from gan_explain import image, spectrum
-from gan_explain.checkpoints import Part, check_fit, load_into
+from gan_explain import pixels, spectrum
+from gan_explain.files.checkpoints import Part, check_fit, load_into
 from gan_explain.nets.blocks import Config
 from gan_explain.nets.classifier import ClassifierConfig, build
-from gan_explain.segmenter import load_segmenter
+from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.targets.crop import cut, lung_square, put_back
 from gan_explain.targets.heads import Output, log_probabilities
 from gan_explain.types import CheckpointError, Segmenter, Target, TargetError
@@ -93,7 +93,7 @@ class Preparation(nn.Module):
             square = lung_square(lungs, scale * self.crop)
             side = max(self.size, images.shape[-1])
             images, lungs = cut(images, square, side), cut(lungs, square, side, "nearest")
-        x = image.resize(images, self.size)
+        x = pixels.resize(images, self.size)
         x = self._inside(x, lungs) if self.lungs_only and lungs is not None else (x - self.mean) / self.std
         if self.domain == "spectrum":
             x = spectrum.standardised(spectrum.log_magnitude(x))
@@ -101,7 +101,7 @@ class Preparation(nn.Module):
 
     def _inside(self, x: Tensor, lungs: Tensor) -> Tensor:
         """Resized images with zero mean and unit variance inside the lungs, 0 outside."""
-        inside = (image.resize(lungs, self.size) > 0.5).to(x.dtype)
+        inside = (pixels.resize(lungs, self.size) > 0.5).to(x.dtype)
         area = inside.sum((2, 3), keepdim=True).clamp(min=1)
         mean = (x * inside).sum((2, 3), keepdim=True) / area
         variance = ((x - mean).square() * inside).sum((2, 3), keepdim=True) / area

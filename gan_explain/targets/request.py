@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from gan_explain.data.labels import canonical
+from gan_explain.labels import canonical
 from gan_explain.targets.heads import MultiLabel, told_output
 from gan_explain.targets.module import ModuleTarget, TargetConfig, brief, module_target, named_segmenter
 from gan_explain.types import CheckpointError, DataError, Segmenter, TargetError

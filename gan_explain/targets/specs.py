@@ -12,7 +12,7 @@ import safetensors
 from pydantic import ValidationError
 from torch import nn
 
-from gan_explain.checkpoints import load_part
+from gan_explain.files.checkpoints import load_part
 from gan_explain.targets.archives import exported_target, torchscript_target
 from gan_explain.targets.module import ModuleTarget, TargetConfig, brief, target_from_part
 from gan_explain.targets.onnx_file import onnx_target

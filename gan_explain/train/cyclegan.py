@@ -27,8 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import save_part
 from gan_explain.data import Dataset
+from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, PatchDiscriminator
 from gan_explain.render.sheet import write_sheet
 from gan_explain.train.adversarial import least_squares

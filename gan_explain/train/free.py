@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import save_part
 from gan_explain.data.augment import Ranges, draw
-from gan_explain.data.labels import belongs
+from gan_explain.files.checkpoints import save_part
+from gan_explain.labels import belongs
 from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
 from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.optics import compose, opacity

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import save_part
-from gan_explain.data.labels import canonical, coarse
+from gan_explain.files.checkpoints import save_part
+from gan_explain.labels import canonical, coarse
 from gan_explain.lungs import COLUMNS, ROWS, LungFrame
 from gan_explain.nets.generator import Disentangler
 from gan_explain.nets.layers import LayerDiscriminator, unit_strength

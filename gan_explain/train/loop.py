@@ -18,11 +18,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from gan_explain.checkpoints import CONFIG, WEIGHTS, settle
-from gan_explain.image import write_bytes
-from gan_explain.signals import heard, next_is_fatal
+from gan_explain.files.checkpoints import CONFIG, WEIGHTS, settle
+from gan_explain.files.signals import heard, next_is_fatal
+from gan_explain.files.temporaries import check_places, write_bytes
 from gan_explain.targets.weights import load_tensors
-from gan_explain.temporaries import check_places
 from gan_explain.train.distributed import any_rank, is_main
 from gan_explain.train.update import check_finite, check_state, check_weights
 from gan_explain.types import CheckpointError, TrainingDiverged

@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import save_part
-from gan_explain.data.labels import NORMAL, canonical
 from gan_explain.data.opacities import Opacities, draw_opacities, draw_tones, move, textured
+from gan_explain.files.checkpoints import save_part
+from gan_explain.labels import NORMAL, canonical
 from gan_explain.lungs import enlarge, lung_coordinates, shrink
 from gan_explain.nets.generator import Disentangler, removable
 from gan_explain.nets.reader import PretrainedEncoder, Reader

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import save_part
 from gan_explain.data import Batch, Dataset
+from gan_explain.files.checkpoints import save_part
 from gan_explain.metrics.aggregate import Measure, measure, null
 from gan_explain.metrics.structure import dice
 from gan_explain.nets.unet import UNet, UNetConfig

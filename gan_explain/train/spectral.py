@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.attribution.fem import K, spectral_importance
-from gan_explain.checkpoints import CONFIG, load_part
 from gan_explain.data import Batch, Dataset
 from gan_explain.data.spectral import HIGH, LOW, GaussianLowPass, Transform
+from gan_explain.files.checkpoints import CONFIG, load_part
 from gan_explain.targets import ModuleTarget, Preparation, target_from_part
 from gan_explain.train.loop import STATE, LoopConfig
 from gan_explain.train.supervised import SupervisedConfig

@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import save_part
 from gan_explain.data import Dataset
+from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.projected import ProjectedDiscriminator
 from gan_explain.nets.structure import StructureConfig, StructureGenerator
 from gan_explain.render.sheet import write_sheet

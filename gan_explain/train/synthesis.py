@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import save_part
 from gan_explain.data import Dataset, coarse
 from gan_explain.data.augment import Ranges, draw
-from gan_explain.image import resize
+from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
 from gan_explain.nets.synthesis import LOW, StructureGenerator, SynthesisConfig
 from gan_explain.optics import take_off
+from gan_explain.pixels import resize
 from gan_explain.render.sheet import write_sheet
 from gan_explain.train.adversarial import discriminator_loss, generator_loss, r1_penalty
 from gan_explain.train.distributed import is_main, rank, wrap

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import save_part
 from gan_explain.data import Batch, Dataset
-from gan_explain.data.labels import belongs, coarse
+from gan_explain.files.checkpoints import save_part
+from gan_explain.labels import belongs, coarse
 from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.stats import best_operating_point
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig, load_torchvision_weights

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_explain.checkpoints import save_part
 from gan_explain.data import Batch, Dataset
+from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.multi_unet import MultiUNet
 from gan_explain.targets import ModuleTarget, Preparation
 from gan_explain.train.distributed import is_main

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from gan_explain.attribution import METHODS, Difference, LatentPath, MethodOptions, ReaderMap, latent_path
 from gan_explain.attribution.base import positive_set
-from gan_explain.image import quantize16
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.optics import compose, opacity, take_off
+from gan_explain.pixels import quantize16
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import TargetError
 
@@ -303,10 +303,10 @@ def test_notes_say_which_way() -> None:
 @pytest.mark.slow
 def test_the_shipped_phantom_generator() -> None:
     """Complete on every image; where the lesion is known, its maps point at it and lead Grad-CAM."""
-    from gan_explain.checkpoints import load_generator
     from gan_explain.data import open_dataset
     from gan_explain.metrics.pointing import iou_equal_area, pointing_game
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.load import load_generator
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.targets import resolve_target
 
     lungs_of, generator = load_segmenter("phantom64"), load_generator("phantom64")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gan_explain.attribution import GradCam
 from gan_explain.attribution.lung_cam import LungCam, lungs_of
 from gan_explain.nets.multi_unet import MultiUNet
-from gan_explain.segmenter import LungSegmenter
+from gan_explain.nets.segmenter import LungSegmenter
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import TargetError
 

@@ -16,12 +16,12 @@ from gan_explain.audit import AuditResult, Gathered, Plan, Subject, audit, gathe
 from gan_explain.audit.gathered import ORDER
 from gan_explain.audit.thresholds import IDS
 from gan_explain.data import Dataset, open_dataset
-from gan_explain.image import gaussian_blur
 from gan_explain.lungs import support
 from gan_explain.metrics.nulls import ConstantTarget
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.optics import bounded
+from gan_explain.pixels import gaussian_blur
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import DataError, Target
 

@@ -17,7 +17,7 @@ from gan_explain.bench.augment_table import auroc_of, entries, markdown, patient
 from gan_explain.bench.few import few_positives, shares, stream, weighted
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
-from gan_explain.segmenter import load_segmenter
+from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.stats import auroc
 from gan_explain.types import DataError, Record
 

@@ -6,7 +6,7 @@ import pytest
 
 from gan_explain.bench.shortcuts import PLACES, Audited, Case, audited, cases, separation, silent
 from gan_explain.data import open_dataset
-from gan_explain.segmenter import load_segmenter
+from gan_explain.nets.segmenter import load_segmenter
 
 
 def test_prevalences_are_spread_and_clean_cases_are_even() -> None:

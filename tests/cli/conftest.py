@@ -11,8 +11,8 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from gan_explain.checkpoints import save_part
 from gan_explain.cli import main
+from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.generator import Disentangler, GeneratorConfig

@@ -12,9 +12,9 @@ import torch
 from click.testing import Result
 from torch import nn
 
-from gan_explain.checkpoints import save_part
 from gan_explain.cli.exits import OK, TARGET
 from gan_explain.cli.models import named_judges
+from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.targets import TargetConfig
 

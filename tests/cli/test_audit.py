@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import Result
 
-from gan_explain.checkpoints import save_part
+from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.targets import TargetConfig

@@ -11,8 +11,8 @@ import pytest
 import torch
 from click.testing import Result
 
-from gan_explain.checkpoints import save_part
 from gan_explain.data import open_dataset
+from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 
 Invoke = Callable[..., Result]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -172,7 +173,7 @@ def test_full_disk_leaves_nothing(refused: Callable[..., str], negative: Path, m
     def full(path: Path, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("gan_explain.render.saved.write_bytes", full)
+    monkeypatch.setattr(import_module("gan_explain.counterfactual.saved"), "write_bytes", full)
     assert "No space left" in refused(RESOURCES, "interpolate", negative, "--out", "deep/below/film")
 
 

@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from gan_explain.cli import main
-from gan_explain.counterfactual import even_strengths
-from gan_explain.image import clip_percentile, quantize16, read_image
-from gan_explain.render import load_traversal
+from gan_explain.counterfactual import even_strengths, load_traversal
+from gan_explain.image import clip_percentile, read_image
+from gan_explain.pixels import quantize16
 
 Invoke = Callable[..., Result]
 FEW = ("--steps", 5, "--film-size", 256)

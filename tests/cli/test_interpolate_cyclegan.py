@@ -10,11 +10,12 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from gan_explain.checkpoints import load_cyclegan
 from gan_explain.cli import main
 from gan_explain.cli.exits import DATA, OK, USAGE
-from gan_explain.image import clip_percentile, prepare, quantize16, read_image
-from gan_explain.render import load_traversal
+from gan_explain.counterfactual import load_traversal
+from gan_explain.image import clip_percentile, prepare, read_image
+from gan_explain.nets.load import load_cyclegan
+from gan_explain.pixels import quantize16
 
 Invoke = Callable[..., Result]
 FOG = ("--generator", "fog", "--steps", 5, "--film-size", 256)

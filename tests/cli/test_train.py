@@ -17,12 +17,13 @@ import pytest
 import torch
 from click.testing import Result
 
-from gan_explain.checkpoints import load_network, load_part, load_synthesis, read_config
 from gan_explain.cli.exits import DATA, INTERRUPTED, OK, TARGET, USAGE
 from gan_explain.cli.train.shared import check_network
+from gan_explain.files.checkpoints import load_part, read_config
 from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
-from gan_explain.segmenter import load_segmenter
+from gan_explain.nets.load import load_network, load_synthesis
+from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.targets import resolve_target, weights_digest
 from gan_explain.train.loop import STATE, STATS
 

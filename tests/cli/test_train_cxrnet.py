@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from gan_explain.checkpoints import load_part
 from gan_explain.cli.exits import OK, TARGET, USAGE
+from gan_explain.files.checkpoints import load_part
 from gan_explain.nets.cxrnet import CxrNet
 from gan_explain.targets import resolve_target
 from gan_explain.train.loop import STATS

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from gan_explain.checkpoints import load_cyclegan, load_part
 from gan_explain.cli.exits import DATA, OK, USAGE
+from gan_explain.files.checkpoints import load_part
 from gan_explain.nets.cyclegan import multiply_adds
+from gan_explain.nets.load import load_cyclegan
 from gan_explain.train.loop import STATE, STATS
 
 Invoke = Callable[..., Result]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from gan_explain.checkpoints import read_config
 from gan_explain.cli.exits import DATA, OK, TARGET, USAGE
+from gan_explain.files.checkpoints import read_config
 
 Invoke = Callable[..., Result]
 SMALL = ("--data", "phantom:n=30,covid=0.5", "--resolution", 32)

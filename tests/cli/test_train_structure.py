@@ -10,9 +10,9 @@ import pytest
 import torch
 from click.testing import Result
 
-from gan_explain.checkpoints import load_structure
 from gan_explain.cli.exits import DATA, OK, USAGE
 from gan_explain.nets.efficientnet_lite import EfficientNetLite0
+from gan_explain.nets.load import load_structure
 
 Invoke = Callable[..., Result]
 BRIEF = ("train", "structure", "--data", "phantom:n=40", "--resolution", 64, "--steps", 2, "--batch-size", 4, "--set", "start=0")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from gan_explain.checkpoints import read_config
 from gan_explain.cli.exits import DATA, OK, USAGE
-from gan_explain.segmenter import load_segmenter
+from gan_explain.files.checkpoints import read_config
+from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.targets import resolve_target
 
 Invoke = Callable[..., Result]

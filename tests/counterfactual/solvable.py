@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.counterfactual import Radiograph
-from gan_explain.image import quantize16
 from gan_explain.optics import headroom
+from gan_explain.pixels import quantize16
 
 SIDE = 32
 

@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from gan_explain.counterfactual import Radiograph, read_radiograph
-from gan_explain.image import clip_percentile, quantize16, read_image, read_picture
+from gan_explain.image import clip_percentile, read_image, read_picture
+from gan_explain.pixels import quantize16
 from gan_explain.types import DataError
 
 

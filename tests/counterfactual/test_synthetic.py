@@ -8,10 +8,10 @@ from torch import Tensor
 
 from gan_explain.counterfactual.optimise import optimise
 from gan_explain.counterfactual.synthetic import draw_structure, synthetic_radiograph
-from gan_explain.image import quantize16
 from gan_explain.nets.generator import Disentangler
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.optics import take_off
+from gan_explain.pixels import quantize16
 
 
 class Plain:

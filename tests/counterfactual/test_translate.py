@@ -9,9 +9,9 @@ import torch
 from solvable import answer, radiograph
 from torch import Tensor
 
+from gan_explain.counterfactual import load_traversal
 from gan_explain.counterfactual.translate import Direction, ends, translate
-from gan_explain.image import quantize16
-from gan_explain.render import load_traversal
+from gan_explain.pixels import quantize16
 from gan_explain.targets import ModuleTarget
 
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 1.5)

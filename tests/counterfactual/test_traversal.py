@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from solvable import Uniform, answer, flat, radiograph
 from torch import Tensor, nn
 
-from gan_explain.counterfactual import counterfactual, disentangle, laid, respond, traverse, traverse_between
-from gan_explain.counterfactual.frames import Frames
+from gan_explain.counterfactual import counterfactual, disentangle, laid, load_traversal, respond, traverse, traverse_between
 from gan_explain.counterfactual.respond import PIXELS, positive_probability
 from gan_explain.counterfactual.traversal import as_strengths, even_strengths
-from gan_explain.image import quantize16, read_image, write_png16
+from gan_explain.image import read_image, write_png16
 from gan_explain.nets.generator import Disentangler
 from gan_explain.optics import compose
-from gan_explain.render import load_traversal
+from gan_explain.pixels import quantize16
+from gan_explain.response import Frames
 from gan_explain.targets import ModuleTarget
 
 

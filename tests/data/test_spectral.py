@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gan_explain import augment
 from gan_explain.data.spectral import GaussianLowPass, SpectralImportance, with_gain
-from gan_explain.image import gaussian_blur
+from gan_explain.pixels import gaussian_blur
 from gan_explain.spectrum import radius, transform
 
 SIZE = 32

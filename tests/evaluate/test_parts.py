@@ -14,11 +14,11 @@ from gan_explain.evaluate.donors import LEAST_LOAD, PatientLayers
 from gan_explain.evaluate.inputs import read_batches, seed_of
 from gan_explain.evaluate.samples import exact_one, exact_zero, healing, persistence
 from gan_explain.evaluate.setup import Change, Part, Setup, from_patients, from_prior, healed, read_part
-from gan_explain.image import quantize16
+from gan_explain.lungs import opacity_load
 from gan_explain.metrics.nulls import ConstantTarget
 from gan_explain.metrics.persistence import shift
-from gan_explain.metrics.severity import opacity_load
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.pixels import quantize16
 
 
 class LungsOnly(ConstantTarget):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from gan_explain.data import Dataset
 from gan_explain.evaluate import EvaluationResult, evaluate, report_target
-from gan_explain.image import resize
 from gan_explain.metrics.nulls import ConstantTarget
+from gan_explain.pixels import resize
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import DataError
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from gan_explain.lungs import support
+from gan_explain.lungs import opacity_load, support
 from gan_explain.metrics.nulls import ConstantTarget, random_pathology, shuffled_target
-from gan_explain.metrics.severity import opacity_load
 from gan_explain.optics import headroom
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import Target

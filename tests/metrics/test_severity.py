@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from gan_explain.metrics.severity import opacity_load
+from gan_explain.lungs import opacity_load
 
 
 def test_the_load_is_the_mean_thickness_over_the_lungs_alone() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gan_explain.image import gaussian_blur
 from gan_explain.metrics.statistics import STATISTICS, matched
+from gan_explain.pixels import gaussian_blur
 
 SIZE = 64
 LUNGS = torch.zeros(1, 1, SIZE, SIZE)

@@ -16,9 +16,9 @@ from small_trainers import TRAINERS
 
 from gan_explain.audit import Plan, Subject, gather
 from gan_explain.audit.gathered import Gathered
-from gan_explain.checkpoints import load_generator
 from gan_explain.data import open_dataset
-from gan_explain.segmenter import load_segmenter
+from gan_explain.nets.load import load_generator
+from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.targets import resolve_target
 from gan_explain.train.loop import LoopConfig, run
 

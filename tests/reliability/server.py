@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any
 
 # What most commands need; the rest is imported by the child that needs it.
-IMPORTED = ("cli.interpolate", "cli.train.segmenter", "counterfactual", "render", "segmenter", "targets", "train.segmenter")
+IMPORTED = ("cli.interpolate", "cli.train.segmenter", "counterfactual", "render", "targets", "train.segmenter")
 
 
 def work(words: list[str], folder: str, log: str, largest: int | None) -> int:

@@ -13,9 +13,10 @@ import torch
 from gan_explain.audit import AuditResult
 from gan_explain.cli.exits import OK
 from gan_explain.data import open_dataset
-from gan_explain.image import quantize16, read_image
+from gan_explain.image import read_image
+from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.optics import compose
-from gan_explain.segmenter import load_segmenter
+from gan_explain.pixels import quantize16
 from gan_explain.targets import resolve_target
 
 Command = Callable[..., tuple[int, str]]

@@ -22,9 +22,9 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from gan_explain.checkpoints import CONFIG, WEIGHTS, find_checkpoint
 from gan_explain.cli import main
 from gan_explain.cli.exits import DATA, TARGET
+from gan_explain.files.checkpoints import CONFIG, WEIGHTS, find_checkpoint
 from gan_explain.train.loop import STATE
 
 World = tuple[Path, Path]

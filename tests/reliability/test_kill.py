@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from gan_explain.checkpoints import CONFIG, WEIGHTS, load_part, save_part, settle
-from gan_explain.temporaries import clear_temporaries, temporary_beside
+from gan_explain.files.checkpoints import CONFIG, WEIGHTS, load_part, save_part, settle
+from gan_explain.files.temporaries import clear_temporaries, temporary_beside
 from gan_explain.train.loop import STATE, STATS
 
 SCRIPT = Path(__file__).parent / "train_and_save.py"
@@ -100,8 +100,10 @@ def test_killed_between_any_two_changes_of_the_folder(killed_at: int, tmp_path: 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "mkdir", counted(Path.mkdir))
         patch.setattr(Path, "replace", counted(Path.replace))
-        patch.setattr("gan_explain.checkpoints.write_bytes", counted(Path.write_bytes))
-        patch.setattr("gan_explain.checkpoints.shutil.rmtree", lambda *args, **options: None)  # a killed process tidies nothing
+        patch.setattr("gan_explain.files.checkpoints.write_bytes", counted(Path.write_bytes))
+        patch.setattr(
+            "gan_explain.files.checkpoints.shutil.rmtree", lambda *args, **options: None
+        )  # a killed process tidies nothing
         done = True
         try:
             save_part(tmp_path / "c", "part", "kind", {}, tensors(2))

@@ -20,10 +20,11 @@ from gan_explain import stats
 from gan_explain.counterfactual.disentangle import disentangle, laid
 from gan_explain.counterfactual.respond import respond
 from gan_explain.data.splits import split_by_patient
-from gan_explain.image import FloatImage, prepare, quantize16, read_image, to_uint8, trim_frame, write_png16
+from gan_explain.image import FloatImage, prepare, read_image, trim_frame, write_png16
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.pixels import quantize16, to_uint8
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import Record
 

@@ -16,10 +16,10 @@ import torch
 from click.testing import CliRunner
 from small_trainers import different, leaves
 
-from gan_explain.checkpoints import WEIGHTS
 from gan_explain.cli import common
 from gan_explain.cli.exits import INTERRUPTED, KILLED, OK
-from gan_explain.signals import heard, held, stoppable
+from gan_explain.files.checkpoints import WEIGHTS
+from gan_explain.files.signals import heard, held, stoppable
 from gan_explain.train.loop import STATE
 
 Start = Callable[..., Any]

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from small_trainers import SIDE, phantoms
 
-from gan_explain.checkpoints import save_part
+from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.train.loop import STATE, LoopConfig, run
 from gan_explain.train.segmenter import SegmenterObjective

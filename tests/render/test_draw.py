@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import subprocess
 import sys
@@ -13,12 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_explain.counterfactual import Counterfactual, Frames, Traversal
-from gan_explain.counterfactual.frames import stored
+from gan_explain.counterfactual import Counterfactual, Traversal
 from gan_explain.render import (
     axis_of,
     positive_label,
-    reduced,
     write_curve,
     write_curves,
     write_sheet,
@@ -29,6 +28,7 @@ from gan_explain.render.curves import beside, draw_curve
 from gan_explain.render.draw import ACCENT, BETWEEN, BLEND, FAINTEST, HEALED, STRENGTH, enlarge, heat, overlay, smooth
 from gan_explain.render.sheet import GAP
 from gan_explain.render.strip import draw_counterfactual, pick, verdict
+from gan_explain.response import Frames, stored
 
 SIDE, TAU = 16, 0.8  # as in conftest
 
@@ -227,7 +227,7 @@ def test_a_traversal_is_reduced_frame_by_frame(traversal: Traversal) -> None:
 
     large = torch.zeros(1, 300, 200)
     film = replace(traversal, frames=Frames(make, 7), structure=large, layer=large, lungs=large)
-    small = reduced(film, 30, [0, 3, 6])
+    small = film.reduced(30, [0, 3, 6])
     assert [tuple(frame.shape) for frame in small.frames] == [(1, 30, 20)] * 3
     assert small.strengths.tolist() == [0.0, 0.75, 1.5]
     assert small.layer.shape == small.lungs.shape == (1, 30, 20)
@@ -238,4 +238,7 @@ def test_a_traversal_is_reduced_frame_by_frame(traversal: Traversal) -> None:
 def test_a_counterfactual_is_drawn_beside_its_structure() -> None:
     plain = torch.full((1, 1, 32, 24), 0.4)
     found = Counterfactual(plain, 0.5 * torch.ones_like(plain), plain + 0.2, 0.2, 0.7, True, "prior")
-    assert draw_counterfactual(found, side=64).size == (2 * 20 + 3 * 70 - 6, 34 + 64 + 34)
+    shown = Image.open(io.BytesIO(found._repr_png_()))
+    assert shown.size == (2 * 20 + 3 * 326 - 6, 34 + 320 + 34)
+    drawn = draw_counterfactual(plain[0], plain[0], plain[0], "a caption", "prior", side=64)
+    assert drawn.size == (2 * 20 + 3 * 70 - 6, 34 + 64 + 34)

@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_explain.counterfactual import Frames, Traversal
+from gan_explain.counterfactual import Traversal
 from gan_explain.render import write_film
 from gan_explain.render.draw import enlarge
 from gan_explain.render.video import HEAD, MARGIN, compose_film
+from gan_explain.response import Frames
 
 SIDE = 256
 

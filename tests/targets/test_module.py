@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain import spectrum
-from gan_explain.checkpoints import load_part, save_part
+from gan_explain.files.checkpoints import load_part, save_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.targets import ModuleTarget, Preparation, probe, target_config, target_from_part
 from gan_explain.types import CheckpointError, Target, TargetError

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torchvision import models
 
-from gan_explain.checkpoints import save_part
+from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget, probe, resolve_target

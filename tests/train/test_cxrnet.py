@@ -10,9 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gan_explain.checkpoints import load_part
 from gan_explain.data import Dataset
 from gan_explain.data.augment import Ranges
+from gan_explain.files.checkpoints import load_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.cxrnet import CxrNet, CxrNetConfig
 from gan_explain.targets import Preparation, target_from_part

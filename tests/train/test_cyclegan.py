@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import load_cyclegan, load_part, save_part
 from gan_explain.data import Batch, Dataset, open_dataset
+from gan_explain.files.checkpoints import load_part, save_part
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
+from gan_explain.nets.load import load_cyclegan
 from gan_explain.train.adversarial import least_squares
 from gan_explain.train.cyclegan import (
     CycleGanTrainer,

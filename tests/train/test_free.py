@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import load_network, load_part
 from gan_explain.data import Dataset
+from gan_explain.files.checkpoints import load_part
 from gan_explain.nets.free import FreeConfig, FreeMap
+from gan_explain.nets.load import load_network
 from gan_explain.optics import compose
 from gan_explain.targets import ModuleTarget
 from gan_explain.train.free import FreeObjective, FreeTrainer, FreeTraining, evidence, roughness, train_free

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import load_network, load_part
 from gan_explain.data import Dataset
+from gan_explain.files.checkpoints import load_part
 from gan_explain.lungs import COLUMNS, ROWS, LungFrame
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.nets.load import load_network
 from gan_explain.train.layers import (
     FEWEST,
     LayersObjective,

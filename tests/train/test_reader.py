@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import load_network, load_part
 from gan_explain.data import Dataset
+from gan_explain.files.checkpoints import load_part
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.nets.load import load_network
 from gan_explain.optics import compose
 from gan_explain.train.loop import LoopConfig
 from gan_explain.train.masks import MaskedDataset

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.bench.few import STILL
-from gan_explain.checkpoints import load_part
 from gan_explain.data import Dataset
 from gan_explain.data.spectral import GaussianLowPass
+from gan_explain.files.checkpoints import load_part
 from gan_explain.stats import auroc
 from gan_explain.targets import ModuleTarget, Preparation, target_from_part
 from gan_explain.train.loop import LoopConfig

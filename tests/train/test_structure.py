@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import load_structure
+from gan_explain.nets.load import load_structure
 from gan_explain.nets.structure import StructureConfig
 from gan_explain.train.loop import LoopConfig, load_state, save_state
 from gan_explain.train.structure import (

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import load_part, save_part
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.data.augment import Ranges
+from gan_explain.files.checkpoints import load_part, save_part
+from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.nets.unet import UNetConfig
-from gan_explain.segmenter import load_segmenter
 from gan_explain.targets import Preparation, probe, target_from_part
 from gan_explain.train import target as target_module
 from gan_explain.train.loop import LoopConfig

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import load_synthesis
 from gan_explain.data import Dataset
-from gan_explain.image import resize
 from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
+from gan_explain.nets.load import load_synthesis
 from gan_explain.nets.synthesis import LOW, SynthesisConfig
 from gan_explain.optics import bounded, take_off
+from gan_explain.pixels import resize
 from gan_explain.train.loop import LoopConfig
 from gan_explain.train.synthesis import StageObjective, SynthesisTrainer, SynthesisTraining, structures, train_synthesis
 from gan_explain.types import DataError

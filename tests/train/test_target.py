@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import load_part
 from gan_explain.data import Dataset
+from gan_explain.files.checkpoints import load_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.targets import Preparation, target_from_part
 from gan_explain.targets.weights import head_name

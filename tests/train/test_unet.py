@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_explain.checkpoints import load_part
 from gan_explain.data import Batch, Dataset, open_dataset
+from gan_explain.files.checkpoints import load_part
 from gan_explain.metrics.structure import dice
 from gan_explain.nets.multi_unet import MultiUNet
-from gan_explain.segmenter import LungSegmenter, load_segmenter
+from gan_explain.nets.segmenter import LungSegmenter, load_segmenter
 from gan_explain.targets import Preparation, target_from_part
 from gan_explain.train.loop import LoopConfig
 from gan_explain.train.segmenter import mask_losses

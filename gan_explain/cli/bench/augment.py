@@ -87,9 +87,9 @@ def augment(
     from gan_explain.bench import augment as bench
     from gan_explain.bench.augment_table import entries, markdown
     from gan_explain.bench.few import few_positives
-    from gan_explain.checkpoints import load_generator
     from gan_explain.data import write_manifest
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.load import load_generator
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.types import DataError
 
     secret = Salt(run, salt, fills=True)

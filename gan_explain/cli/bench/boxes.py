@@ -59,11 +59,11 @@ def boxes(
 
     from gan_explain.attribution import METHODS, MethodOptions
     from gan_explain.bench import boxes as bench
-    from gan_explain.checkpoints import load_generator
     from gan_explain.data.manifest import read_manifest
-    from gan_explain.image import write_bytes
+    from gan_explain.files.temporaries import write_bytes
     from gan_explain.metrics.aggregate import format_table
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.load import load_generator
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.types import DataError
 
     secret = Salt(run, salt)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from gan_explain.attribution import Method
     from gan_explain.bench.explainers import Asked, Row
     from gan_explain.bench.explainers_table import Key
+    from gan_explain.files.pseudonyms import Pseudonyms
     from gan_explain.metrics.aggregate import Measure
-    from gan_explain.privacy import Pseudonyms
     from gan_explain.render.bars import Panel
     from gan_explain.render.maps import MapRow
     from gan_explain.types import Target
@@ -96,11 +96,11 @@ def explainers(
     from gan_explain.attribution import METHODS, MethodOptions
     from gan_explain.bench import explainers as bench
     from gan_explain.bench import explainers_table as table
-    from gan_explain.checkpoints import load_generator
-    from gan_explain.image import write_bytes
+    from gan_explain.files.temporaries import write_bytes
+    from gan_explain.nets.load import load_generator
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.render.bars import write_bars
     from gan_explain.render.maps import write_maps
-    from gan_explain.segmenter import load_segmenter
     from gan_explain.types import TargetError
 
     secret = Salt(run, salt)

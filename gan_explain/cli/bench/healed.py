@@ -55,10 +55,10 @@ def healed(
     from tqdm import tqdm
 
     from gan_explain.bench import healed as bench
-    from gan_explain.checkpoints import load_generator
-    from gan_explain.image import write_bytes
+    from gan_explain.files.temporaries import write_bytes
     from gan_explain.metrics.aggregate import format_table
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.load import load_generator
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.types import SPLITS
 
     secret = Salt(run, salt)

@@ -88,7 +88,7 @@ def cxrnet(
     save_every: int,
 ) -> dict[str, object]:
     """Train CXR-Net, a target that draws its own map (--method cxrnet); prints its measures on the test split."""
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.cxrnet import RANGES, CxrNetTraining, objective
     from gan_explain.train.distributed import process_group
     from gan_explain.train.target import TargetOptions, train_target

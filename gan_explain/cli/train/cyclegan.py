@@ -82,7 +82,7 @@ def cyclegan(
     unchanged.
     """
     from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, multiply_adds
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.cyclegan import CycleGanTraining, train_cyclegan
     from gan_explain.train.distributed import process_group
 

@@ -54,7 +54,7 @@ def free(
     torchrun unchanged.
     """
     from gan_explain.nets.free import FreeConfig, FreeMap
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.targets import weights_digest
     from gan_explain.train.distributed import process_group
     from gan_explain.train.free import FreeTraining, check_gradients, train_free

@@ -79,7 +79,7 @@ def generator(
     OUT/layers). With --resume a finished stage is not repeated. Runs in several processes under torchrun unchanged.
     """
     from gan_explain.nets.generator import Disentangler, GeneratorConfig
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.layers import LayersTraining, train_layers
     from gan_explain.train.masks import MaskedDataset
@@ -167,7 +167,7 @@ def _loads(network: Disentangler, dataset: MaskedDataset) -> dict[str, dict[str,
     import torch
 
     from gan_explain.data import coarse
-    from gan_explain.metrics.severity import opacity_load
+    from gan_explain.lungs import opacity_load
 
     found: dict[str, list[float]] = {}
     for start in range(0, len(dataset), 16):

@@ -33,8 +33,8 @@ def segmenter(
 ) -> dict[str, object]:
     """Train the lung segmenter on the images that have a human lung mask; prints Dice on the test split."""
     from gan_explain.data.augment import Ranges
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.nets.unet import UNet, UNetConfig
-    from gan_explain.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.segmenter import dice_report, train_segmenter
 

@@ -113,8 +113,8 @@ def measured(run: Run, measures: dict[str, Any]) -> dict[str, object]:
 def reported(run: Run, trained: ModuleTarget, dataset: Dataset, lungs: Segmenter, part: str = "target") -> dict[str, object]:
     """Measure a classifier on the test split, print tables and how it was made; what --json prints. Nothing without such a split,
     or in another process than the first."""
-    from gan_explain.checkpoints import read_config
     from gan_explain.evaluate import full_report
+    from gan_explain.files.checkpoints import read_config
     from gan_explain.metrics.confusion import format_confusion
 
     test = dataset.split("test")

@@ -71,7 +71,7 @@ def spectral(
     from gan_explain.bench.few import STILL
     from gan_explain.data.augment import Ranges
     from gan_explain.evaluate import report_target
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.spectral import SpectralOptions, train_spectral
     from gan_explain.train.target import TargetOptions

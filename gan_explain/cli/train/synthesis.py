@@ -40,9 +40,9 @@ def synthesis(
     save_every: int,
 ) -> dict[str, object]:
     """Train the generator of synthetic patients, z1 to lungs, on negatives (and healed positives)."""
-    from gan_explain.checkpoints import load_generator
+    from gan_explain.nets.load import load_generator
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
-    from gan_explain.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.synthesis import SynthesisTraining, structures, train_synthesis
 

@@ -82,7 +82,7 @@ def target(
     save_every: int,
 ) -> dict[str, object]:
     """Train a CNN to explain, or an independent judge; prints its measures and opacity probe on the test split."""
-    from gan_explain.segmenter import load_segmenter
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.target import TargetOptions, train_target
     from gan_explain.types import DataError

@@ -69,8 +69,8 @@ def unet(
     from gan_explain.data.augment import Ranges
     from gan_explain.evaluate import full_report
     from gan_explain.nets.multi_unet import WIDTHS
+    from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.nets.unet import UNet, UNetConfig
-    from gan_explain.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.segmenter import dice_report
     from gan_explain.train.target import TargetOptions

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_explain.safetext import csv_text, plain, printable, safe
+from gan_explain.files.text import csv_text, plain, printable, safe
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gan_explain"
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "  =1", "\uff1d1+1", "\ttab", "\rreturn", "\nline"]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import save_part
+from gan_explain.files.checkpoints import save_part
+from gan_explain.nets.segmenter import LungSegmenter, load_segmenter
 from gan_explain.nets.unet import UNet, UNetConfig
-from gan_explain.segmenter import LungSegmenter, load_segmenter
 from gan_explain.types import CheckpointError
 
 SIDE = 32

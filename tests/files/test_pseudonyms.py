@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan_explain.privacy import BYTES, DIGITS, Pseudonyms, new_salt, read_salt, shared_salt, write_salt
+from gan_explain.files.pseudonyms import BYTES, DIGITS, Pseudonyms, new_salt, read_salt, shared_salt, write_salt
 from gan_explain.types import DataError, Record
 
 SALT = bytes(range(BYTES))
@@ -88,7 +88,7 @@ def test_a_damaged_salt_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_processes_that_ask_at_one_time_get_one_salt(tmp_path: Path) -> None:
-    code = "import sys, pathlib, gan_explain.privacy as p; print(p.shared_salt(pathlib.Path(sys.argv[1])).hex())"
+    code = "import sys, pathlib, gan_explain.files.pseudonyms as p; print(p.shared_salt(pathlib.Path(sys.argv[1])).hex())"
     args = [sys.executable, "-c", code, str(tmp_path / "deep" / "salt")]
     runs = [subprocess.Popen(args, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert len({run.communicate(timeout=300)[0] for run in runs}) == 1

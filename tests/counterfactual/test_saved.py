@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan_explain.counterfactual import Frames, Traversal
-from gan_explain.counterfactual.frames import stored
-from gan_explain.render import load_traversal, save_traversal
+from gan_explain.counterfactual import Traversal, load_traversal, save_traversal
+from gan_explain.response import Frames, stored
 from gan_explain.types import DataError
 
 

@@ -12,18 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_explain import checkpoints
-from gan_explain.checkpoints import (
-    CONFIG,
-    WEIGHTS,
-    find_checkpoint,
-    load_generator,
-    load_part,
-    load_synthesis,
-    read_config,
-    save_part,
-)
+from gan_explain.files import checkpoints
+from gan_explain.files.checkpoints import CONFIG, WEIGHTS, find_checkpoint, load_part, read_config, save_part
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
+from gan_explain.nets.load import load_generator, load_synthesis
 from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
 from gan_explain.types import CheckpointError
 

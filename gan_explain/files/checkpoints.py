@@ -13,29 +13,19 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from gan_explain.image import write_bytes
-from gan_explain.nets.blocks import Config
-from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
-from gan_explain.nets.free import FreeConfig, FreeMap
-from gan_explain.nets.generator import Disentangler, GeneratorConfig
-from gan_explain.nets.structure import StructureConfig
-from gan_explain.nets.structure import StructureGenerator as CodedStructureGenerator
-from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
-from gan_explain.temporaries import check_places, clear_temporaries, left_by_killed, temporary_beside
+from gan_explain.files.temporaries import check_places, clear_temporaries, left_by_killed, temporary_beside, write_bytes
 from gan_explain.types import CheckpointError
 
 SCHEMA_VERSION = 1
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 NEW = "new"  # the folder in which `save_part` makes both files ready
-Configured = TypeVar("Configured", bound=Config)
-Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -73,7 +63,7 @@ def places() -> list[Path]:
         Path(),
         *([Path(named)] if named else []),
         Path("checkpoints"),
-        Path(__file__).resolve().parent.parent / "checkpoints",
+        Path(__file__).resolve().parents[2] / "checkpoints",
     ]
 
 
@@ -213,49 +203,3 @@ def _take(network: nn.Module, part: Part, *, assign: bool = False) -> None:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:600]
         raise CheckpointError(f"checkpoint {part.checkpoint}: weights do not fit the configuration: {reason}") from error
-
-
-def load_network(
-    name: str | os.PathLike[str], part: str, kind: str, config: type[Configured], network: Callable[[Configured], Network]
-) -> Network:
-    """The network of a checkpoint's part, frozen. Raises CheckpointError, also when the part is of another kind than `kind` or
-    its configuration is unusable."""
-    found = load_part(name, part)
-    if found.kind != kind:
-        raise CheckpointError(f"checkpoint {name}: expected part {part!r} to be of kind {kind!r}, got {found.kind!r}")
-    try:
-        checked = config.model_validate(found.config)
-        check_fit(lambda: network(checked), found)
-        built = network(checked)
-    except CheckpointError:
-        raise
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"checkpoint {name}: part {part!r}: unusable configuration: {reason}") from error
-    load_into(built, found)
-    return built
-
-
-def load_generator(name: str | os.PathLike[str] = "disease") -> Disentangler:
-    """The disentangling generator of a checkpoint, frozen: by default the one that serves every target."""
-    return load_network(name, "generator", "disentangler", GeneratorConfig, Disentangler)
-
-
-def load_free(name: str | os.PathLike[str]) -> FreeMap:
-    """The free map that was trained against the target of a checkpoint, frozen."""
-    return load_network(name, "free", "free", FreeConfig, FreeMap)
-
-
-def load_synthesis(name: str | os.PathLike[str]) -> StructureGenerator:
-    """The structure generator (z1 to lungs) of a checkpoint, frozen."""
-    return load_network(name, "synthesis", "synthesis", SynthesisConfig, StructureGenerator)
-
-
-def load_structure(name: str | os.PathLike[str]) -> CodedStructureGenerator:
-    """The structure generator of a checkpoint (a radiograph to its code and back, and a prior of codes), frozen."""
-    return load_network(name, "structure", "structure", StructureConfig, CodedStructureGenerator)
-
-
-def load_cyclegan(name: str | os.PathLike[str]) -> CycleGan:
-    """The CycleGAN of a checkpoint (negative to positive and back), frozen."""
-    return load_network(name, "cyclegan", "cyclegan", CycleGanConfig, CycleGan)

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from gan_explain.checkpoints import load_network
-from gan_explain.image import check_images, resize
+from gan_explain.nets.load import load_network
 from gan_explain.nets.unet import UNet, UNetConfig
+from gan_explain.pixels import check_images, resize
 
 
 class LungSegmenter(nn.Module):

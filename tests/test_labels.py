@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gan_explain.data.labels import belongs, coarse
+from gan_explain.labels import belongs, coarse
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_explain.counterfactual import Frames, Traversal
-from gan_explain.image import check_image, read_image, write_bytes, write_png16
-from gan_explain.safetext import csv_text, plain
+from gan_explain.counterfactual.traversal import Traversal
+from gan_explain.files.temporaries import write_bytes
+from gan_explain.files.text import csv_text, plain
+from gan_explain.image import check_image, read_image, write_png16
+from gan_explain.response import Frames
 from gan_explain.types import DataError
 
 SCHEMA_VERSION = 2
@@ -28,7 +30,7 @@ def save_traversal(traversal: Traversal, folder: str | os.PathLike[str]) -> None
 
     frames/NNN.png, structure.png and lungs.png (16 bit), response_curve.csv (strength, probability), classes.csv (strength, then
     each class), layer.npy (1, H, W) and code.npy (d,) float32, traversal.json. FileExistsError where the folder holds anything.
-    Frames on the 16-bit grid (`image.quantize16`) load again to the bit.
+    Frames on the 16-bit grid (`pixels.quantize16`) load again to the bit.
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
