@@ -5,7 +5,7 @@ CONSTRAINTS ?= constraints.txt
 OUT ?= out/demo
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-METADATA := setup.cfg pyproject.toml $(CONSTRAINTS)
+METADATA := setup.cfg setup.py pyproject.toml $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-slow lint format clean

@@ -44,27 +44,32 @@ class Part:
 
 
 def find_checkpoint(name: str | os.PathLike[str]) -> Path:
-    """A checkpoint's folder: a path as it is, or a name in $GAN_EXPLAIN_CHECKPOINTS, ./checkpoints or the repository's own.
+    """A checkpoint's folder: a path as it is, or a name in $GAN_EXPLAIN_CHECKPOINTS, ./checkpoints or among the shipped ones.
 
-    Raises CheckpointError with the places that were looked at.
+    Raises CheckpointError with the places that were looked at, and where to put the folder.
     """
     roots = places()
     for root in roots:
         if _config_file(root / name).is_file():
             return root / name
     looked = ", ".join(str((root / name).absolute()) for root in roots)
-    raise CheckpointError(f"no checkpoint {str(name)!r}: expected a folder with {CONFIG} and {WEIGHTS} at one of {looked}")
+    raise CheckpointError(
+        f"no checkpoint {str(name)!r}: expected a folder with {CONFIG} and {WEIGHTS} at one of {looked}; "
+        "put it into ./checkpoints, or into a folder that GAN_EXPLAIN_CHECKPOINTS names"
+    )
 
 
 def places() -> list[Path]:
     """Where a checkpoint is looked for by name, in this order; the first is for paths."""
     named = os.environ.get("GAN_EXPLAIN_CHECKPOINTS")
-    return [
-        Path(),
-        *([Path(named)] if named else []),
-        Path("checkpoints"),
-        Path(__file__).resolve().parents[2] / "checkpoints",
-    ]
+    return [Path(), *([Path(named)] if named else []), Path("checkpoints"), _shipped()]
+
+
+def _shipped() -> Path:
+    """The weights that come with the package: inside it where a wheel was installed, beside it in the repository."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "checkpoints"
+    return inside if inside.is_dir() else package.parent / "checkpoints"
 
 
 def read_config(directory: Path) -> dict[str, Any]:
