@@ -17,7 +17,7 @@ import torch
 from gan_explain.bench.translation import Tones, measure_translation, sides_of
 from gan_explain.counterfactual.translate import Translator
 from gan_explain.data import open_dataset
-from gan_explain.metrics.classification import format_table
+from gan_explain.metrics.measure import format_table
 from gan_explain.nets.load import load_cyclegan
 from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.render import write_sheet
@@ -59,7 +59,8 @@ def main() -> None:
     if options.sheet:
         names = ("negatives", "made positive", "difference x 2", "positives", "healed", "difference x 2")
         write_sheet(rows, options.sheet, rows=names)
-    print(json.dumps({"translation": "tones" if options.tones else options.generator, "split": options.split, "measures": found}))
+    made = {"translation": "tones" if options.tones else options.generator, "split": options.split, "measures": found}
+    print(json.dumps(made, default=lambda measure: measure.as_json()))
 
 
 if __name__ == "__main__":

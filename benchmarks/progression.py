@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gan_explain.data import Dataset, open_dataset, write_manifest
 from gan_explain.files.checkpoints import find_checkpoint, read_config
-from gan_explain.metrics.aggregate import format_table
+from gan_explain.metrics.measure import format_table
 from gan_explain.nets.load import load_generator
 from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.progression import PAIRS, Progression, agreement, as_json, csv_table, dated_patients, facts, measure_all, models
@@ -59,7 +59,7 @@ def main() -> None:
     write_patients(found, options.out / "patients.png")
     (options.out / "patients.csv").write_text(csv_table(found))
     saved = facts() | {"measures": measures, "patients": [as_json(each, PAIRS) for each in found]}
-    (options.out / "measures.json").write_text(json.dumps(saved, indent=2))
+    (options.out / "measures.json").write_text(json.dumps(saved, indent=2, default=lambda measure: measure.as_json()))
 
 
 def trained(checkpoint: Path) -> bool:

@@ -19,7 +19,7 @@ import torch
 
 from gan_explain.bench.shortcuts import PLACES, Audited, audited, cases, separation, silent
 from gan_explain.data import Dataset, open_dataset
-from gan_explain.metrics.aggregate import Measure
+from gan_explain.metrics.measure import Measure
 from gan_explain.nets.segmenter import load_segmenter
 
 PNEUMONIA = ("pneumonia",)
@@ -65,14 +65,13 @@ def main() -> None:
 def row(each: Audited) -> str:
     shares = f"{each.case.positive:.0%} / {each.case.negative:.0%}"
     cells = " | ".join(number(each.excess[place]) for place in PLACES)
-    return f"| {shares} | {each.auroc:.3f} | {cells} | {each.excess['outside'].get('n', 0)} |"
+    return f"| {shares} | {each.auroc:.3f} | {cells} | {each.excess['outside'].n or 0} |"
 
 
 def number(found: Measure) -> str:
-    value, low, high = (found.get(key) for key in ("value", "low", "high"))
-    if not isinstance(value, float) or not isinstance(low, float) or not isinstance(high, float):
-        return f"null: {found.get('reason', 'no interval')}"
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    if found.value is None or found.low is None or found.high is None:
+        return f"null: {found.reason or 'no interval'}"
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
 if __name__ == "__main__":

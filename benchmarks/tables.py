@@ -9,19 +9,17 @@ With names, only those measures (a name ending in a dot takes all that begin wit
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 from gan_explain.evaluate import EvaluationResult
+from gan_explain.metrics.measure import Measure
 
 
-def number(entry: Mapping[str, Any]) -> str:
+def number(found: Measure) -> str:
     """`0.95 [0.91, 0.98]` of a measure, or why there is none."""
-    if entry.get("value") is None:
-        return f"null: {entry.get('reason', 'not measured')}"
-    low, high = entry.get("low"), entry.get("high")
-    between = f" [{low:.3g}, {high:.3g}]" if low is not None and high is not None else ""
-    return f"{entry['value']:.3g}{between}"
+    if found.value is None:
+        return f"null: {found.reason or 'not measured'}"
+    between = "" if found.low is None or found.high is None else f" [{found.low:.3g}, {found.high:.3g}]"
+    return f"{found.value:.3g}{between}"
 
 
 def chosen(name: str, names: list[str]) -> bool:
@@ -35,9 +33,9 @@ def main() -> None:
     print("|---|---|---|---|")
     for name, entry in measures.items():
         if chosen(name, names):
-            rows = [("all", entry), *entry.get("by", {}).items()]
+            rows = [("all", entry), *entry.by.items()]
             for source, row in rows:
-                print(f"| {name} | {source} | {number(row)} | {row.get('n', '')} |")
+                print(f"| {name} | {source} | {number(row)} | {'' if row.n is None else row.n} |")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ from gan_explain.cli.datasets import fitting
 from gan_explain.data import Dataset, belongs, open_dataset
 from gan_explain.evaluate import report_target
 from gan_explain.evaluate.inputs import ask, read_batches
-from gan_explain.metrics.aggregate import measure
+from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.pointing import relevance_mass
 from gan_explain.nets.segmenter import LungSegmenter, load_segmenter
 from gan_explain.render.heat import HeatMap
@@ -74,7 +73,7 @@ def main() -> None:
 
 def mapped(
     target: Target, data: Dataset, segmenter: LungSegmenter, positives: int, negatives: int
-) -> tuple[dict[str, Mapping[str, Any]], list[MapRow]]:
+) -> tuple[dict[str, Measure], list[MapRow]]:
     """Where the heat lies, for positives and negatives by label; and rows of the first images of some patients of each."""
     shares: dict[str, list[tuple[float, float]]] = {"positives": [], "negatives": []}
     patients: dict[str, list[str]] = {side: [] for side in shares}
@@ -96,12 +95,12 @@ def mapped(
                     drawn = {"human mask": HeatMap("", torch.from_numpy(np.asarray(human, np.float32))[None])} | drawn
                 kept[side].append(MapRow(batch.images[i], batch.lungs[i], drawn, note))
             patients[side].append(record.patient_id)
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, Measure] = {}
     for side, values in shares.items():
         heat, area = np.array(values).T
         sources = [""] * len(heat)
-        found[f"{side}: share of the heat in its lungs"] = measure(heat, patients[side], sources)
-        found[f"{side}: that minus the lungs' share of the image"] = measure(heat - area, patients[side], sources)
+        found[f"{side}: share of the heat in its lungs"] = Measure.over(heat, patients[side], sources)
+        found[f"{side}: that minus the lungs' share of the image"] = Measure.over(heat - area, patients[side], sources)
     return found, [*spread(kept["positives"], positives), *spread(kept["negatives"], negatives)]
 
 
@@ -110,12 +109,11 @@ def spread(rows: list[MapRow], count: int) -> list[MapRow]:
     return [rows[round(i)] for i in np.linspace(0, len(rows) - 1, min(count, len(rows)))]
 
 
-def rows(first: str, found: Mapping[str, Mapping[str, Any]]) -> None:
+def rows(first: str, found: Mapping[str, Measure]) -> None:
     for name, row in found.items():
-        low, high = row.get("low"), row.get("high")
-        between = f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else ""
-        value = row.get("reason", "not measured") if row["value"] is None else f"{row['value']:.3f}{between}"
-        print("|", *([first, "|"] if first else []), name, "|", value, "|", row.get("n", ""), "|", flush=True)
+        between = "" if row.low is None or row.high is None else f" [{row.low:.3f}, {row.high:.3f}]"
+        value = row.reason or "not measured" if row.value is None else f"{row.value:.3f}{between}"
+        print("|", *([first, "|"] if first else []), name, "|", value, "|", row.n or "", "|", flush=True)
 
 
 if __name__ == "__main__":

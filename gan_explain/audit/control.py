@@ -18,7 +18,7 @@ from gan_explain.audit.thresholds import SHORTCUT
 from gan_explain.data import Dataset
 from gan_explain.data.marker import GLYPHS, glyph, planted
 from gan_explain.evaluate.inputs import ask, is_positive, seed_of
-from gan_explain.metrics.aggregate import Measure, measure
+from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.transplant import effects
 from gan_explain.targets import device_of
 from gan_explain.types import Segmenter, Target
@@ -123,7 +123,7 @@ def excesses(
         patients.append(record.patient_id)
         sources.append(record.source)
     reason = f"no image is labelled and called negative, or fewer than {donors} other patients in a class"
-    return {name: measure(np.array(values), patients, sources, seed=seed, reason=reason) for name, values in rows.items()}
+    return {name: Measure.over(np.array(values), patients, sources, seed=seed, reason=reason) for name, values in rows.items()}
 
 
 def positive_control(
@@ -153,9 +153,8 @@ def positive_control(
 def _named(found: dict[str, Measure]) -> Measure:
     """Whether the shortcut was seen, and the marker's place named: 1 or 0; null where nothing could be measured."""
     shortcut = found["shortcut"]
-    value, low = shortcut["value"], shortcut.get("low")
-    if not isinstance(value, float) or not isinstance(low, float):
-        return {"value": None, "reason": shortcut.get("reason", "too few patients for an interval")}
-    largest = max(PLACES, key=lambda name: float(str(found[name]["value"])))
-    yes = float(low > SHORTCUT.threshold and largest != "border")
-    return {"value": yes, "low": yes, "high": yes, "n": shortcut["n"]}
+    if shortcut.value is None or shortcut.low is None:
+        return Measure.missing(shortcut.reason or "too few patients for an interval")
+    largest = max(PLACES, key=lambda name: found[name].value or 0.0)
+    yes = float(shortcut.low > SHORTCUT.threshold and largest != "border")
+    return Measure(yes, yes, yes, shortcut.n)

@@ -20,7 +20,7 @@ from gan_explain.evaluate.features import Features
 from gan_explain.evaluate.table import Row
 from gan_explain.files.pseudonyms import Pseudonyms
 from gan_explain.files.temporaries import write_bytes
-from gan_explain.metrics.aggregate import Measure
+from gan_explain.metrics.measure import Measure
 from gan_explain.render.report import Picture
 from gan_explain.types import DataError
 
@@ -97,7 +97,8 @@ class Gathered:
             self.second.save(folder / SECOND)
         document = {
             "schema_version": SCHEMA_VERSION, "kind": KIND, "shard": list(self.shard), "about": dict(self.about),
-            "once": self.once, "second": self.second is not None, "ids": self.ids,
+            "once": {name: found.as_json() for name, found in self.once.items()},
+            "second": self.second is not None, "ids": self.ids,
         }  # fmt: skip
         write_document(folder / SHARD, document)
 
@@ -109,7 +110,8 @@ class Gathered:
         document = read_document(path, KIND)
         try:
             i, n = (int(number) for number in document["shard"])
-            about, once, has_second = dict(document["about"]), dict(document["once"]), bool(document["second"])
+            about, has_second = dict(document["about"]), bool(document["second"])
+            once = {name: Measure.from_json(found) for name, found in document["once"].items()}
             ids = str(document.get("ids", ""))
             path = folder / FEATURES
             features = _features(safetensors.torch.load(path.read_bytes()))

@@ -13,7 +13,6 @@ from gan_explain.audit.pictures import load_pictures, save_pictures
 from gan_explain.audit.tables import read_document, read_tables, write_document, write_tables
 from gan_explain.evaluate.table import Row
 from gan_explain.files.temporaries import write_bytes
-from gan_explain.metrics.aggregate import Measure
 from gan_explain.render.report import Picture, render_report
 
 KIND, DOCUMENT, REPORT = "audit", "audit.json", "report.html"
@@ -34,8 +33,8 @@ class AuditResult:
         return list(self.document["summary"])
 
     @property
-    def measures(self) -> Mapping[str, Measure]:
-        found: Mapping[str, Measure] = self.document["measures"]
+    def measures(self) -> Mapping[str, Mapping[str, Any]]:
+        found: Mapping[str, Mapping[str, Any]] = self.document["measures"]
         return found
 
     @property

@@ -23,8 +23,8 @@ from gan_explain.evaluate.features import realism
 from gan_explain.evaluate.result import Aggregator
 from gan_explain.evaluate.table import BY, Row
 from gan_explain.evaluate.totals import columns, relations
-from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.classification import classification_report
+from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.opacity_probe import DOSES
 
 LEAST_JUDGE = 0.6  # AUROC that a judge's interval must lie above, for its calls to count
@@ -70,7 +70,7 @@ def _conclusions(gathered: Gathered) -> dict[str, Any]:
     """What is concluded about one target."""
     plan, rows = gathered.about["plan"], gathered.rows
     total = Aggregator(rows, int(plan["bootstrap"]), int(plan["seed"]))
-    measures = _measures(gathered, total)
+    measures = {name: found.as_json() for name, found in _measures(gathered, total).items()}
     judges = [str(name) for name in gathered.about["target"]["judges"]]
     target = gathered.about["target"]
     found: dict[str, Any] = {
@@ -130,12 +130,11 @@ def _heard(measures: dict[str, Measure], judge: str, report: Mapping[str, Measur
     """Note a judge's AUROC; one that does not tell these labels apart says nothing of whether evidence transfers."""
     auroc = report["auroc"]
     measures[f"judge.{judge}.auroc"] = auroc
-    low = auroc.get("low")
-    if isinstance(low, float) and low > LEAST_JUDGE:
+    if auroc.low is not None and auroc.low > LEAST_JUDGE:
         return
     reason = f"judge {judge} does not tell these labels apart (AUROC above {LEAST_JUDGE:g} asked)"
     for name in [name for name in measures if name == f"transfer.{judge}" or name.startswith(f"transfer.{judge}.")]:
-        measures[name] = null(reason)
+        measures[name] = Measure.missing(reason)
 
 
 def _missing(gathered: Gathered, measures: Mapping[str, Measure]) -> dict[str, Measure]:
@@ -147,31 +146,31 @@ def _missing(gathered: Gathered, measures: Mapping[str, Measure]) -> dict[str, M
         called = "negative" in calls
         reason = "no other patient is labelled positive" if called else "the target calls no image negative"
         for name in (*OF_NEGATIVES, "exact.zero", "null.shuffled.flip"):
-            missing[name] = null(reason)
+            missing[name] = Measure.missing(reason)
     if "positive" not in calls:
         for name in (*OF_POSITIVES, "exact.one", "reread"):
-            missing[name] = null("the target calls no image positive")
+            missing[name] = Measure.missing("the target calls no image positive")
     if "opacity_probe.rises" not in measures:
         for name in ("opacity_probe.rises", "opacity_probe.slope", "shortcut"):
-            missing[name] = null("the target calls no image negative that is labelled so")
+            missing[name] = Measure.missing("the target calls no image negative that is labelled so")
     if "shortcut" not in measures:
-        missing["shortcut"] = null("too few other patients to give transplants")
+        missing["shortcut"] = Measure.missing("too few other patients to give transplants")
     if not target["free"]:
         for name in ("flip.negative", "rise", "causal.outside_share"):
-            missing[name + FREE] = null("no map was trained against this target")
-        missing["free.outside_share"] = null("no map was trained against this target")
+            missing[name + FREE] = Measure.missing("no map was trained against this target")
+        missing["free.outside_share"] = Measure.missing("no map was trained against this target")
     if quick:
         for name in (*NOT_QUICK, "null.shuffled.flip"):
-            missing[name] = null("a quick audit does not measure it")
+            missing[name] = Measure.missing("a quick audit does not measure it")
         return missing
     if not target["judges"]:
-        missing["transfer"] = null("no judges were given")
+        missing["transfer"] = Measure.missing("no judges were given")
     elif not target["gradient"]:
-        missing["transfer.minus_pgd"] = null("the target has no gradient")
+        missing["transfer.minus_pgd"] = Measure.missing("the target has no gradient")
     if about["features"] is None:
-        missing["realism"] = null("neither a feature extractor nor a judge was given")
+        missing["realism"] = Measure.missing("neither a feature extractor nor a judge was given")
     if "null.shuffled.flip" not in {**measures, **missing}:
-        missing["null.shuffled.flip"] = null("the target's weights cannot be shuffled")
+        missing["null.shuffled.flip"] = Measure.missing("the target's weights cannot be shuffled")
     return missing
 
 

@@ -28,7 +28,7 @@ from gan_explain.attribution import Method
 from gan_explain.counterfactual import Radiograph, read_radiograph
 from gan_explain.data.manifest import read_table
 from gan_explain.lungs import support
-from gan_explain.metrics.aggregate import Measure, measure
+from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.pointing import pointing_game, relevance_mass
 from gan_explain.stats import auroc
 from gan_explain.targets import device_of
@@ -173,4 +173,4 @@ def _values(rows: Sequence[Row]) -> dict[str, np.ndarray]:
 
 def _aggregated(rows: Sequence[Row], values: Mapping[str, np.ndarray], n_boot: int, seed: int) -> dict[str, Measure]:
     patients, splits = [row.patient_id for row in rows], [row.split for row in rows]
-    return {name: measure(each, patients, splits, n_boot=n_boot, seed=seed) for name, each in values.items()}
+    return {name: Measure.over(each, patients, splits, n_boot=n_boot, seed=seed) for name, each in values.items()}

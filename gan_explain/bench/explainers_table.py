@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gan_explain.bench.explainers import REFERENCES, Row
-from gan_explain.metrics.aggregate import Measure, measure
+from gan_explain.metrics.measure import Measure
 from gan_explain.stats import Interval, paired_bootstrap
 from gan_explain.types import DataError
 
@@ -69,7 +69,7 @@ def measures(by: Mapping[Key, Sequence[Row]], *, n_boot: int = 1000, seed: int =
     """Every column of every method: mean over images, patient-bootstrap interval of 95 %, N; whole and by source."""
     return {
         key: {
-            name: measure(
+            name: Measure.over(
                 [getattr(row, name) for row in rows], [row.patient_id for row in rows], [row.source for row in rows],
                 n_boot=n_boot, seed=seed,
             )
@@ -146,8 +146,8 @@ def leads_markdown(found: Sequence[Lead]) -> str:
     return "\n".join(lines)
 
 
-def _cell(found: Mapping[str, Any], digits: int) -> str:
-    if found["value"] is None:
+def _cell(found: Measure, digits: int) -> str:
+    if found.value is None:
         return "-"
-    value, low, high = (("-" if found[key] is None else f"{found[key]:.{digits}f}") for key in ("value", "low", "high"))
+    value, low, high = (("-" if x is None else f"{x:.{digits}f}") for x in (found.value, found.low, found.high))
     return f"{value} [{low}, {high}]"

@@ -28,7 +28,7 @@ from gan_explain.data import Dataset, belongs
 from gan_explain.evaluate.inputs import read_batches, seed_of
 from gan_explain.labels import NORMAL
 from gan_explain.lungs import opacity_load
-from gan_explain.metrics.aggregate import Measure, entry
+from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.nulls import random_pathology
 from gan_explain.metrics.realism import ImageNet
 from gan_explain.optics import headroom, take_off
@@ -202,7 +202,7 @@ def _of_source(rows: Sequence[Row], n_boot: int, seed: int) -> dict[str, Measure
     for state in STATES:
         score = np.where(sick, p[state], p[""])
         between = bootstrap_indices(lambda i, s=score: auroc(s[i], sick[i]), patients, n_boot=n_boot, seed=seed)  # type: ignore[misc]
-        found[f"auroc{state}"] = entry(between, "needs both classes")
+        found[f"auroc{state}"] = Measure.of(between, "needs both classes")
     normal = {state: (values < threshold).astype(np.float64) for state, values in p.items()}
     load = {"": np.array([r.load for r in rows]), ".random": np.array([r.load_random for r in rows])}
     for name, values in (("called_normal", normal), ("p", p), ("load", load)):
@@ -220,5 +220,6 @@ def _paired(
     for a, b in PAIRS if ".healed" in values else ():
         columns[f"{name}{a} - {b.lstrip('.') or 'as it is'}"] = values[a][of] - values[b][of]
     return {
-        key: entry(patient_bootstrap(column, who, n_boot=n_boot, seed=seed), "no such image") for key, column in columns.items()
+        key: Measure.of(patient_bootstrap(column, who, n_boot=n_boot, seed=seed), "no such image")
+        for key, column in columns.items()
     }

@@ -16,7 +16,7 @@ from gan_explain.data import Dataset, belongs
 from gan_explain.data.augment import Ranges
 from gan_explain.data.marker import planted
 from gan_explain.evaluate.inputs import seed_of
-from gan_explain.metrics.aggregate import Measure
+from gan_explain.metrics.measure import Measure
 from gan_explain.stats import auroc
 from gan_explain.train.loop import LoopConfig
 from gan_explain.train.masks import MaskedDataset
@@ -55,11 +55,13 @@ class Audited:
 
     @property
     def score(self) -> float:
-        value = self.excess["outside"]["value"]
-        return float("nan") if value is None else float(str(value))
+        value = self.excess["outside"].value
+        return float("nan") if value is None else value
 
     def as_dict(self) -> dict[str, object]:
-        return {**asdict(self), "shortcut": self.case.shortcut, "score": self.score}
+        excess = {name: found.as_json() for name, found in self.excess.items()}
+        own = {"shortcut": self.case.shortcut, "score": self.score}
+        return {"case": asdict(self.case), "auroc": self.auroc, "excess": excess, **own}
 
 
 def cases(shortcuts: int, cleans: int) -> tuple[Case, ...]:

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from gan_explain.counterfactual.translate import Direction, Translator
 from gan_explain.data import Dataset
-from gan_explain.metrics.aggregate import measure
 from gan_explain.metrics.flip import flips
+from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.proximity import l1, sparsity
 from gan_explain.metrics.structure import dice
 from gan_explain.pixels import quantize16
 from gan_explain.types import Segmenter, Target
 
-Measures = dict[str, dict[str, object]]
+Measures = dict[str, Measure]
 
 
 @torch.no_grad()
@@ -71,7 +71,8 @@ def measure_translation(
     patients = [record.patient_id for record in dataset.records]
     sources = [record.source for record in dataset.records]
     return {
-        name: measure(each, patients, sources, reason="no image is called that side") for name, each in sorted(values.items())
+        name: Measure.over(each, patients, sources, reason="no image is called that side")
+        for name, each in sorted(values.items())
     }
 
 

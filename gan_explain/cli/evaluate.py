@@ -60,7 +60,7 @@ def evaluate(
     Every measure is taken per sample, then over all and per source, with a patient-bootstrap interval of 95 %. What cannot be
     measured is null, with the reason.
     """
-    from gan_explain.metrics.aggregate import format_table
+    from gan_explain.metrics.measure import format_table
 
     if reader_only and (judges or lpips or models["target"] or models["positive"] or models["classes"]):
         raise click.UsageError(

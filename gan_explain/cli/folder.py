@@ -92,6 +92,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def jsonable(value: Any) -> Any:
     """Plain JSON of what commands return: paths become text, tensors lists, NaN and infinities null."""
+    if hasattr(value, "as_json"):
+        return jsonable(value.as_json())
     if isinstance(value, Mapping):
         return {str(key): jsonable(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

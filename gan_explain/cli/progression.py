@@ -104,7 +104,7 @@ def _all(
 ) -> dict[str, Any]:
     from tqdm import tqdm
 
-    from gan_explain.metrics.aggregate import format_table
+    from gan_explain.metrics.measure import format_table
     from gan_explain.progression import PAIRS, agreement, as_json, csv_table, dated_patients, facts, measure_all
     from gan_explain.progression.pictures import write_patient, write_patients
     from gan_explain.types import DataError

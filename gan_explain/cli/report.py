@@ -39,8 +39,8 @@ def report(
     rendered opacities; no generator is involved."""
     from gan_explain.evaluate import EvaluationResult, full_report
     from gan_explain.files.temporaries import write_bytes
-    from gan_explain.metrics.aggregate import format_table
     from gan_explain.metrics.confusion import format_confusion
+    from gan_explain.metrics.measure import format_table
     from gan_explain.nets.segmenter import load_segmenter
 
     segmenter = load_segmenter(segmenter_name).to(run.device)

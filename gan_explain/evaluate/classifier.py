@@ -14,9 +14,9 @@ from gan_explain.data import Dataset
 from gan_explain.evaluate.inputs import ask, is_positive, read_batches
 from gan_explain.labels import canonical, coarse
 from gan_explain.metrics import opacity_probe as probe
-from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.classification import classification_report
 from gan_explain.metrics.confusion import Confusion, confusion, multiclass_report
+from gan_explain.metrics.measure import Measure
 from gan_explain.targets import device_of, masks_for
 from gan_explain.types import DataError, Record, Segmenter, Target
 
@@ -92,7 +92,7 @@ def full_report(
         names = [patients[i] for i in asked], [sources[i] for i in asked]
         measures.update(probe.summarise(rows, probe.DOSES, *names, n_boot=n_boot, seed=seed))
     else:
-        measures["opacity_probe"] = null("the target calls no negative image negative")
+        measures["opacity_probe"] = Measure.missing("the target calls no negative image negative")
     return TargetReport(measures, confusion(truth[known], called[known], classes, here), len(truth) - len(known))
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.diversity import placement_entropy
+from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.realism import Distance, ImageNet, Penultimate, coverage, density, frechet, kid, real_floor
 from gan_explain.pixels import resize
 from gan_explain.targets import ModuleTarget
@@ -56,10 +56,10 @@ class Features:
     def placement(self, name: str) -> Measure:
         """How widely the layers kept under `name` are spread over the lungs: entropy in [0, 1]."""
         if name not in self.layers:
-            return null("there are no such layers")
+            return Measure.missing("there are no such layers")
         tau, lungs = self.maps(name)
         value = placement_entropy(tau, lungs)
-        return summary(value, len(tau)) if math.isfinite(value) else null("there are no layers in lungs")
+        return summary(value, len(tau)) if math.isfinite(value) else Measure.missing("there are no layers in lungs")
 
     def maps(self, name: str) -> tuple[Tensor, Tensor]:
         """The layers and the lungs kept under `name`: (N, 1, 64, 64) each."""
@@ -101,7 +101,8 @@ def realism(features: Features, extractor: Extractor, seed: int) -> dict[str, Me
         key = f"[{extractor_name(extractor)}].{pair}"
         if n < FEWEST:
             if len(made):
-                measures["kid" + key] = null(f"needs {FEWEST} images and {2 * FEWEST} real ones, got {len(made)} and {len(real)}")
+                few = f"needs {FEWEST} images and {2 * FEWEST} real ones, got {len(made)} and {len(real)}"
+                measures["kid" + key] = Measure.missing(few)
             continue
         random = torch.Generator().manual_seed(seed)
         first, second = (part[torch.randperm(len(part), generator=random)[:n]] for part in (made, real))
@@ -113,4 +114,4 @@ def realism(features: Features, extractor: Extractor, seed: int) -> dict[str, Me
 
 def summary(value: float, n: int) -> Measure:
     """A measure of a whole set, which has no interval."""
-    return {"value": value, "low": None, "high": None, "n": n}
+    return Measure(value, n=n)

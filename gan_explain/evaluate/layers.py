@@ -17,8 +17,8 @@ from gan_explain.evaluate.setup import Part, read_part
 from gan_explain.evaluate.table import Row
 from gan_explain.labels import coarse
 from gan_explain.lungs import opacity_load
-from gan_explain.metrics.aggregate import Measure, null
 from gan_explain.metrics.layers import STATISTICS, canonical, describe, nearest, scores
+from gan_explain.metrics.measure import Measure
 from gan_explain.stats import auroc
 from gan_explain.targets import device_of
 from gan_explain.types import Generator, Segmenter
@@ -56,7 +56,7 @@ class LayerSets:
         """layers.real.S and layers.drawn.S for S of `metrics.layers.STATISTICS`; layers.auroc of telling them apart; .nearest:
         median distance to the nearest of the training layers `known` (M, 2, ROWS, COLUMNS)."""
         if not self.rows:
-            return {"layers": null("disease is found on no image whose label has a prior")}
+            return {"layers": Measure.missing("disease is found on no image whose label has a prior")}
         rows = [dict(row) for row in self.rows]
         sets = {"real": torch.stack(self.real), "drawn": torch.stack(self.drawn)}
         for name, maps in sets.items():
@@ -73,7 +73,7 @@ class LayerSets:
         measures = {f"layers.{name}.{what}": total.of(f"layers.{name}.{what}") for name in sets for what in STATISTICS}
         measures["layers.auroc"] = total.relation("real", "drawn", _told_apart)
         if known is None or not len(known):
-            return {**measures, "layers.nearest": null("no training images were given")}
+            return {**measures, "layers.nearest": Measure.missing("no training images were given")}
         return measures | {f"layers.{name}.nearest": total.of(f"layers.{name}.nearest", np.median) for name in sets}
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gan_explain.evaluate.table import Row, from_csv, to_csv
 from gan_explain.files.temporaries import write_bytes
-from gan_explain.metrics.aggregate import Measure, measure
+from gan_explain.metrics.measure import Measure
 from gan_explain.stats import spearman
 from gan_explain.types import DataError
 
@@ -28,8 +28,8 @@ Statistic = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """measures: {NAME: {"value", "low", "high", "n", "by": {SOURCE: ...}}}, or {"value": None, "reason"}; per_sample: a row for
-    every image, NaN where a measure does not apply; provenance: what was evaluated, on what."""
+    """measures by name; per_sample: a row for every image, NaN where a measure does not apply; provenance: what was evaluated, on
+    what."""
 
     measures: Mapping[str, Measure]
     per_sample: Sequence[Row]
@@ -39,7 +39,11 @@ class EvaluationResult:
         """Write measures.json and per_sample.csv into a folder, made where it is missing."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        document = {"schema_version": SCHEMA_VERSION, "provenance": dict(self.provenance), "measures": dict(self.measures)}
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "provenance": dict(self.provenance),
+            "measures": {k: v.as_json() for k, v in self.measures.items()},
+        }
         write_bytes(folder / SAMPLES, to_csv(self.per_sample).encode())
         write_bytes(folder / MEASURES, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
 
@@ -51,11 +55,12 @@ class EvaluationResult:
             document = json.loads(path.read_text(encoding="utf-8"))
             if document["schema_version"] != SCHEMA_VERSION:
                 raise ValueError(f"schema_version {document['schema_version']}")
-            measures, provenance = document["measures"], document["provenance"]
+            measures = {name: Measure.from_json(found) for name, found in document["measures"].items()}
+            provenance = document["provenance"]
             path = Path(directory) / SAMPLES
             with path.open(newline="", encoding="utf-8") as file:
                 rows = from_csv(file)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path}: expected a saved evaluation of schema {SCHEMA_VERSION}, got: {error}") from error
         return cls(measures, rows, provenance)
 
@@ -89,4 +94,4 @@ class Aggregator:
 
     def _measure(self, values: Floats, statistic: Statistic, reason: str) -> Measure:
         patients, sources = ([row[key] for row in self.rows] for key in ("patient_id", "source"))
-        return measure(values, patients, sources, statistic=statistic, n_boot=self.n_boot, seed=self.seed, reason=reason)
+        return Measure.over(values, patients, sources, statistic=statistic, n_boot=self.n_boot, seed=self.seed, reason=reason)

@@ -22,7 +22,7 @@ from gan_explain.evaluate.sides import asked_rows, begin_rows, of_negatives, of_
 from gan_explain.evaluate.synthetic import synthetic_patients
 from gan_explain.evaluate.table import Row
 from gan_explain.evaluate.totals import columns, relations
-from gan_explain.metrics.aggregate import Measure, null
+from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.nulls import shuffled_target
 from gan_explain.metrics.proximity import Perceptual
 from gan_explain.targets import ModuleTarget, device_of
@@ -90,7 +90,7 @@ def evaluate(
     measures = _of_reader(generator, dataset, gathered, total, segmenter, train)
     measures |= _reasons(setup, extractor, gathered)
     if synthesis is None:
-        measures["synthetic"] = null("no generator of synthetic patients was given")
+        measures["synthetic"] = Measure.missing("no generator of synthetic patients was given")
     else:
         measures |= synthetic_patients(setup, synthesis, gathered.features, extractor, synthetic, n_boot, train)
     measures |= {f"diversity.placement.{name}": gathered.features.placement(name) for name in ("added", "removed")}
@@ -199,17 +199,18 @@ def _reasons(setup: Setup, extractor: Extractor | None, gathered: Gathered) -> d
     calls = {row["called"] for row in gathered.rows}
     missing: dict[str, Measure] = {}
     if setup.perceptual is None:
-        missing["proximity.lpips"] = null("no local weights of an LPIPS backbone were given")
+        missing["proximity.lpips"] = Measure.missing("no local weights of an LPIPS backbone were given")
     if not setup.judges:
-        missing["transfer"] = null("no judges were given")
+        missing["transfer"] = Measure.missing("no judges were given")
     elif not setup.target.differentiable:
-        missing["transfer.minus_pgd"] = null("the target has no gradient")
+        missing["transfer.minus_pgd"] = Measure.missing("the target has no gradient")
     if extractor is None:
-        missing["realism"] = null("neither a feature extractor nor a judge was given")
+        missing["realism"] = Measure.missing("neither a feature extractor nor a judge was given")
     if not any("flip.negative" in row for row in gathered.rows):
         calls_none = "negative" not in calls
         reason = "the target calls no image negative" if calls_none else "no other patient is labelled positive"
-        missing |= {name: null(reason) for name in ("flip.negative", "rise", *(f"transfer.{judge}" for judge in setup.judges))}
+        names = ("flip.negative", "rise", *(f"transfer.{judge}" for judge in setup.judges))
+        missing |= {name: Measure.missing(reason) for name in names}
     if "positive" not in calls:
-        missing |= {name: null("the target calls no image positive") for name in ("flip.healed", "heal.fall")}
+        missing |= {name: Measure.missing("the target calls no image positive") for name in ("flip.healed", "heal.fall")}
     return missing

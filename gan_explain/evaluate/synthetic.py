@@ -13,7 +13,7 @@ from gan_explain.evaluate.inputs import ask, read_batches, seed_of
 from gan_explain.evaluate.result import Aggregator
 from gan_explain.evaluate.setup import Setup
 from gan_explain.evaluate.table import Row
-from gan_explain.metrics.aggregate import Measure, null
+from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.realism import nearest_neighbours
 
 FULL = 1.5  # strength at which a synthetic patient should be called positive
@@ -54,7 +54,7 @@ def synthetic_patients(
     total = Aggregator(rows, n_boot, setup.seed)
     measures = {name: total.of(name) for name in ("synthetic.negative_at_0", "synthetic.positive_at_1.5")}
     if extractor is None or train is None or not len(train):
-        return {**measures, "synthetic.nearest": null("needs training images and a feature extractor")}
+        return {**measures, "synthetic.nearest": Measure.missing("needs training images and a feature extractor")}
     known = Features()
     for batch in read_batches(train, setup.segmenter, setup.device, batch_size):
         known.add(extractor, "train", batch.images, batch.lungs)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gan_explain.evaluate.planted import RENDERERS, SICK
 from gan_explain.evaluate.result import Aggregator, Floats, Statistic
 from gan_explain.labels import NORMAL, coarse
-from gan_explain.metrics.aggregate import Measure, by_source, null
+from gan_explain.metrics.measure import Measure
 from gan_explain.stats import Interval, auroc, bootstrap_indices
 
 STATISTICS: dict[str, Statistic] = {
@@ -46,7 +46,7 @@ def relations(total: Aggregator) -> dict[str, Measure]:
         measures[f"reader.{name}.slope"] = total.relation(read, planted, slope)
     severity = total.column("severity")
     if not np.isfinite(severity).any():
-        return {**measures, "severity": null("the dataset has no severity")}
+        return {**measures, "severity": Measure.missing("the dataset has no severity")}
     ill = Aggregator([row for row in total.rows if row.get("severity", math.nan) > 0], total.n_boot, total.seed)
     for name in ("load", "p"):
         measures[f"severity.{name}"] = ill.relation(name, "severity")
@@ -79,4 +79,4 @@ def separation(total: Aggregator) -> Measure:
             return Interval(math.nan, math.nan, math.nan, 0)
         return bootstrap_indices(lambda i: area(index[i]), list(patients[index]), n_boot=total.n_boot, seed=total.seed)
 
-    return by_source(interval, list(sources), "no source has normal images and diseased ones")
+    return Measure.by_source(interval, list(sources), "no source has normal images and diseased ones")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gan_explain.metrics.aggregate import Indices, Measure, by_source, format_table
+from gan_explain.metrics.measure import Indices, Measure, format_table
 from gan_explain.stats import (
     Floats,
     Interval,
@@ -72,4 +72,4 @@ def classification_report(
         "auroc": (jointly(lambda i: auroc(p[i], truth[i])), both),
         "ece": (jointly(lambda i: expected_calibration_error(p[i], truth[i])), "no samples"),
     }
-    return {name: by_source(interval, sources, reason) for name, (interval, reason) in measures.items()}
+    return {name: Measure.by_source(interval, sources, reason) for name, (interval, reason) in measures.items()}

@@ -7,13 +7,13 @@ own matrices, so one draw serves all measures at once; it is the draw of `stats.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gan_explain.metrics.aggregate import Measure, entry
+from gan_explain.metrics.measure import Measure
 from gan_explain.stats import Floats, Interval
 
 Counts = NDArray[np.int64]
@@ -66,7 +66,7 @@ def multiclass_report(
     who, names = np.asarray(patients, dtype=object), np.asarray(sources, dtype=object)
     whole = _entries(single, who, classes, n_boot, seed)
     parts = {name: _entries(single[names == name], who[names == name], classes, n_boot, seed) for name in sorted(set(sources))}
-    return {key: whole[key] | {"by": {name: part[key] for name, part in parts.items()}} for key in whole}
+    return {key: replace(whole[key], by={name: part[key] for name, part in parts.items()}) for key in whole}
 
 
 def statistics(matrices: Floats, classes: Sequence[str]) -> dict[str, Floats]:
@@ -93,7 +93,7 @@ def _entries(single: Counts, patients: NDArray[Any], classes: Sequence[str], n_b
         finite = drawn[name][np.isfinite(drawn[name])]
         low, high = np.quantile(finite, [0.025, 0.975]) if len(finite) else (np.nan, np.nan)
         reason = "no images" if i < 0 else "never called" if kind == "precision" else "no image of the class"
-        entries[f"{PREFIX}.{name}"] = entry(Interval(float(value[0]), float(low), float(high), n), reason)
+        entries[f"{PREFIX}.{name}"] = Measure.of(Interval(float(value[0]), float(low), float(high), n), reason)
     return entries
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gan_explain.lungs import split_lungs
-from gan_explain.metrics.aggregate import Measure, measure
+from gan_explain.metrics.measure import Measure
 from gan_explain.optics import compose
 from gan_explain.pixels import feather
 from gan_explain.types import Target
@@ -125,4 +125,4 @@ def summarise(
     if not {0.0, 1.0} <= set(doses):
         raise ValueError(f"expected doses 0 and 1 among the doses, got {tuple(doses)}")
     found = {"opacity_probe.rises": rises(p, doses), "opacity_probe.slope": slopes(p, doses)}
-    return {name: measure(values, patients, sources, n_boot=n_boot, seed=seed) for name, values in found.items()}
+    return {name: Measure.over(values, patients, sources, n_boot=n_boot, seed=seed) for name, values in found.items()}

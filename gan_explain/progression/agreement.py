@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from gan_explain.metrics.aggregate import Measure, by_source
+from gan_explain.metrics.measure import Measure
 from gan_explain.progression.patients import DATES
 from gan_explain.progression.result import Progression
 from gan_explain.stats import Interval, patient_bootstrap
@@ -40,8 +40,8 @@ def agreement(progressions: Sequence[Progression], seed: int = 0, n_boot: int = 
     for name, (first, second) in PAIRS.items():
         rho = np.array([each.correlation(first, second) for each in chosen])
         sums = np.array([rank_sums(each.series(first), each.series(second)) for each in chosen]).reshape(-1, 3)
-        found[name] = by_source(_Mean(rho, seed, n_boot), splits, reason)
-        found[f"{name}.pooled"] = by_source(_Pooled(sums, seed, n_boot), splits, reason)
+        found[name] = Measure.by_source(_Mean(rho, seed, n_boot), splits, reason)
+        found[f"{name}.pooled"] = Measure.by_source(_Pooled(sums, seed, n_boot), splits, reason)
     return found
 
 

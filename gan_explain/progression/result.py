@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan_explain.files.pseudonyms import Pseudonyms
 from gan_explain.files.text import csv_text
-from gan_explain.metrics.aggregate import null
+from gan_explain.metrics.measure import Measure
 from gan_explain.progression.patients import DATES, DAY
 from gan_explain.stats import spearman
 from gan_explain.types import Record
@@ -104,7 +104,8 @@ def as_json(progression: Progression, pairs: dict[str, tuple[str, str]]) -> dict
     for name, (first, second) in pairs.items():
         rho = progression.correlation(first, second)
         missing = progression.no_heat if "grad_cam_area" in (first, second) and progression.no_heat else reason
-        correlations[name] = null(missing) if math.isnan(rho) else {"value": rho, "n": len(progression.visits)}
+        found = {"value": rho, "n": len(progression.visits)}
+        correlations[name] = Measure.missing(missing).as_json() if math.isnan(rho) else found
     return {
         "patient_id": progression.patient,
         "split": progression.split,

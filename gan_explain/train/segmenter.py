@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gan_explain.data import Batch, Dataset
 from gan_explain.files.checkpoints import save_part
-from gan_explain.metrics.aggregate import Measure, measure, null
+from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.structure import dice
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.train.distributed import is_main
@@ -63,10 +63,10 @@ def dice_report(segmenter: Segmenter, dataset: Dataset) -> Measure:
     """Dice of hard masks against the human ones, per image, patient-bootstrap intervals: {value, low, high, n, by: {SOURCE}}."""
     masked = dataset.where(has_mask)
     if not len(masked):
-        return null("no human lung masks")
+        return Measure.missing("no human lung masks")
     found = []
     for start in range(0, len(masked), 64):
         batch = masked.batch(range(start, min(start + 64, len(masked))))
         found.append(dice(segmenter(batch.images), batch.lungs))
     records = masked.records
-    return measure(torch.cat(found), [r.patient_id for r in records], [r.source for r in records])
+    return Measure.over(torch.cat(found), [r.patient_id for r in records], [r.source for r in records])

@@ -58,28 +58,28 @@ class Covid(ConstantTarget):
 
 def test_a_marker_is_named_and_markers_by_chance_are_not(phantoms: Dataset) -> None:
     found = positive_control(Covid(), phantoms, middle, share=0.9, limit=16)
-    assert found["control.marker.named"]["value"] == 1
+    assert found["control.marker.named"].value == 1
     shortcut, clean = found["control.marker.shortcut"], found["control.marker.clean"]
-    assert shortcut["low"] > 0.4  # type: ignore[operator]
-    assert abs(clean["value"]) < 0.1  # type: ignore[arg-type]
-    assert found["control.marker.corners"]["value"] == pytest.approx(shortcut["value"], abs=0.05)
-    assert found["control.marker.text"]["value"] > found["control.marker.border"]["value"]  # type: ignore[operator]
+    assert shortcut.low > 0.4
+    assert abs(clean.value) < 0.1
+    assert found["control.marker.corners"].value == pytest.approx(shortcut.value, abs=0.05)
+    assert found["control.marker.text"].value > found["control.marker.border"].value
     assert found == positive_control(Covid(), phantoms, middle, share=0.9, limit=16)
 
 
 def test_a_marker_that_says_nothing_is_not_named(phantoms: Dataset) -> None:
     found = positive_control(Covid(), phantoms, middle, share=0.05, limit=16)
-    assert found["control.marker.named"]["value"] == 0
+    assert found["control.marker.named"].value == 0
 
 
 def test_without_patients_to_compare_there_is_no_number(phantoms: Dataset) -> None:
     few = phantoms.where(lambda record: record.label == "normal")
     found = positive_control(Covid(), few, middle, limit=4)
-    assert found["control.marker.named"]["value"] is None
-    assert "fewer than 4" in str(found["control.marker.named"]["reason"])
+    assert found["control.marker.named"].value is None
+    assert "fewer than 4" in str(found["control.marker.named"].reason)
 
 
 def test_a_constant_target_has_no_excess(phantoms: Dataset) -> None:
     found = excesses(Covid(), phantoms, middle, EFFECTS, limit=4)
-    assert {entry["value"] for entry in found.values()} == {0.0}
-    assert {entry["n"] for entry in found.values()} == {4}
+    assert {entry.value for entry in found.values()} == {0.0}
+    assert {entry.n for entry in found.values()} == {4}

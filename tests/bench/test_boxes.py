@@ -154,11 +154,11 @@ def test_differences_are_paired_and_splits_stand_apart() -> None:
     rows += [row("odd", f"p{i}", math.nan if i else 0.2, "train" if i < 2 else "test") for i in range(4)]
     assert {name: len(each) for name, each in by_map(rows).items()} == {"reader": 4, "cam": 4, "odd": 4}
     found, ahead = measures(rows, n_boot=200), differences(rows, "reader", n_boot=200)
-    assert found["reader"]["share"]["value"] == pytest.approx(0.475)
-    assert found["reader"]["share"]["by"]["train"]["value"] == pytest.approx(0.25)  # type: ignore[index]
-    assert found["odd"]["share"]["n"] == 1
+    assert found["reader"]["share"].value == pytest.approx(0.475)
+    assert found["reader"]["share"].by["train"].value == pytest.approx(0.25)
+    assert found["odd"]["share"].n == 1
     paired = ahead["reader - cam"]["share"]
-    assert [paired[key] for key in ("value", "low", "high")] == pytest.approx([0.05] * 3)  # each patient alike
-    assert ahead["reader - odd"]["share"]["value"] == pytest.approx(-0.1)
+    assert [paired.value, paired.low, paired.high] == pytest.approx([0.05] * 3)  # each patient alike
+    assert ahead["reader - odd"]["share"].value == pytest.approx(-0.1)
     assert list(ahead) == ["reader - cam", "reader - odd"]
     assert set(ahead["reader - cam"]) == set(bench.MEASURES)

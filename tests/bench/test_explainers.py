@@ -229,8 +229,8 @@ def test_means_leads_and_the_table() -> None:
     rows += [row("fem", f"p{i}", 0.3, 0.1) for i in range(10)]
     by = grouped(rows)
     found = measures(by)
-    assert found["it", "grad_cam"]["iou"]["value"] == pytest.approx(0.45)
-    assert found["it", "grad_cam"]["iou"]["n"] == 10
+    assert found["it", "grad_cam"]["iou"].value == pytest.approx(0.45)
+    assert found["it", "grad_cam"]["iou"].n == 10
     ahead = {each.measure: each for each in leads(by)}
     assert {each.method for each in ahead.values()} == {"difference"}
     assert "ms" not in ahead

@@ -16,7 +16,7 @@ from gan_explain.bench.healed import Judge, Row, judge_of, kind_of, measured, me
 from gan_explain.bench.logistic import Logistic
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.data.dataset import Compact, Memory, compact
-from gan_explain.metrics.aggregate import Measure
+from gan_explain.metrics.measure import Measure
 from gan_explain.optics import bounded, compose
 from gan_explain.types import SPLITS, DataError, Record
 
@@ -94,7 +94,7 @@ def rows_of(data: Dataset, make: Callable[[Tensor], Tensor], batch_size: int = 8
 
 
 def value(found: dict[str, dict[str, Measure]], name: str) -> Any:
-    return found["a"][name]["value"]
+    return found["a"][name].value
 
 
 def test_what_is_healed_in_its_place_looks_normal_and_a_random_layer_does_less(data: Dataset) -> None:
@@ -117,14 +117,14 @@ def test_what_is_healed_in_its_place_looks_normal_and_a_random_layer_does_less(d
     assert value(found, "load.normal") == 0
     assert value(found, "p.normal.healed - as it is") == value(found, "p.normal.random - as it is") == 0
     interval = found["a"]["called_normal.normal"]
-    assert (interval["low"], interval["high"], interval["n"]) == (1, 1, 12)
+    assert (interval.low, interval.high, interval.n) == (1, 1, 12)
 
 
 def test_a_generator_that_reads_nothing_heals_nothing(data: Dataset) -> None:
     found = measures(rows_of(data, torch.zeros_like), n_boot=100)
     for kind in bench.KINDS:
         for a in ("healed - as it is", "random - as it is", "healed - random"):
-            assert [found["a"][f"p.{kind}.{a}"][key] for key in ("value", "low", "high")] == [0, 0, 0]
+            assert found["a"][f"p.{kind}.{a}"] == Measure(0, 0, 0, found["a"][f"p.{kind}.{a}"].n)
     assert found["a"]["auroc"] == found["a"]["auroc.healed"] == found["a"]["auroc.random"]
 
 
@@ -152,8 +152,8 @@ def test_figures_by_hand() -> None:
     }  # fmt: skip
     for name, each in expected.items():
         assert value(found, name) == pytest.approx(each), name
-    assert found["b"]["auroc"] == {"value": None, "reason": "needs both classes"}
-    assert found["b"]["p.diseased"] == {"value": None, "reason": "no such image"}
+    assert found["b"]["auroc"] == Measure.missing("needs both classes")
+    assert found["b"]["p.diseased"] == Measure.missing("no such image")
 
 
 def test_the_classifier_is_fitted_to_train_and_set_on_val(data: Dataset) -> None:

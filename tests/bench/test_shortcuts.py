@@ -6,6 +6,7 @@ import pytest
 
 from gan_explain.bench.shortcuts import PLACES, Audited, Case, audited, cases, separation, silent
 from gan_explain.data import open_dataset
+from gan_explain.metrics.measure import Measure
 from gan_explain.nets.segmenter import load_segmenter
 
 
@@ -20,7 +21,7 @@ def test_prevalences_are_spread_and_clean_cases_are_even() -> None:
 
 def test_separation_is_the_auroc_of_the_scores() -> None:
     def scored(shortcut: bool, score: float) -> Audited:
-        return Audited(Case(0.9 if shortcut else 0.0, 0.0, 0), 1.0, {"outside": {"value": score}})
+        return Audited(Case(0.9 if shortcut else 0.0, 0.0, 0), 1.0, {"outside": Measure(score)})
 
     assert separation([scored(True, 0.3), scored(False, 0.1)]) == 1
     assert separation([scored(True, 0.3), scored(True, 0.05), scored(False, 0.1)]) == 0.5

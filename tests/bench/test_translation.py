@@ -56,10 +56,10 @@ def target() -> ModuleTarget:
 
 def test_a_translation_that_does_nothing_flips_nothing(phantoms: Dataset, target: ModuleTarget) -> None:
     found = measure_translation(Nothing(), {"b": target}, left, phantoms, "positive", batch_size=7)
-    assert found["flip[b]"]["value"] == 0
-    assert (found["dice"]["value"], found["l1"]["value"], found["changed"]["value"], found["return"]["value"]) == (1, 0, 0, 0)
-    assert found["p[b]"]["value"] == found["p[b].after"]["value"]
-    assert found["dice"]["n"] == len(phantoms)
+    assert found["flip[b]"].value == 0
+    assert (found["dice"].value, found["l1"].value, found["changed"].value, found["return"].value) == (1, 0, 0, 0)
+    assert found["p[b]"].value == found["p[b].after"].value
+    assert found["dice"].n == len(phantoms)
 
 
 def test_only_images_on_the_side_to_be_left_can_flip(phantoms: Dataset, target: ModuleTarget) -> None:
@@ -67,22 +67,22 @@ def test_only_images_on_the_side_to_be_left_can_flip(phantoms: Dataset, target: 
     p = target.probability(images)
     whites = measure_translation(LeftHalf(), {"b": target}, left, phantoms, "positive")
     called = p < 0.5
-    assert whites["flip[b]"]["n"] == int(called.sum())
+    assert whites["flip[b]"].n == int(called.sum())
     after = target.probability(LeftHalf().to_positive(images))
-    assert whites["flip[b]"]["value"] == pytest.approx(float((after[called] >= 0.5).float().mean()), abs=0.05)
-    assert whites["dice"]["value"] == 0  # the segmenter finds none any more
-    assert float(str(whites["changed.lungs"]["value"])) > 0.5
-    assert whites["changed.outside"]["value"] == 0
+    assert whites["flip[b]"].value == pytest.approx(float((after[called] >= 0.5).float().mean()), abs=0.05)
+    assert whites["dice"].value == 0  # the segmenter finds none any more
+    assert float(str(whites["changed.lungs"].value)) > 0.5
+    assert whites["changed.outside"].value == 0
 
 
 def test_the_other_direction_asks_those_called_positive(phantoms: Dataset, target: ModuleTarget) -> None:
     found = measure_translation(LeftHalf(), {"b": target}, left, phantoms, "negative")
     called = int((target.probability(phantoms.batch().images) >= 0.5).sum())
     if called:
-        assert found["flip[b]"]["n"] == called
+        assert found["flip[b]"].n == called
     else:
-        assert found["flip[b]"]["value"] is None
-    assert float(str(found["p[b].after"]["value"])) <= float(str(found["p[b]"]["value"]))
+        assert found["flip[b]"].value is None
+    assert float(str(found["p[b].after"].value)) <= float(str(found["p[b]"].value))
 
 
 def test_sides_are_taken_by_label(phantoms: Dataset) -> None:

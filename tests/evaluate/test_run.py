@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gan_explain.data import Dataset
 from gan_explain.evaluate import EvaluationResult, evaluate, report_target
+from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.nulls import ConstantTarget
 from gan_explain.pixels import resize
 from gan_explain.targets import ModuleTarget
@@ -69,7 +70,7 @@ def full(known: SimpleNamespace, dataset: Dataset, threshold: float) -> Evaluati
 
 
 def value(result: EvaluationResult, name: str) -> float:
-    found = result.measures[name]["value"]
+    found = result.measures[name].value
     assert isinstance(found, float), f"{name}: {result.measures[name]}"
     return found
 
@@ -119,8 +120,8 @@ def test_each_input_is_measured_in_its_own_direction(full: EvaluationResult, dat
         assert ("flip.negative" in row) == (row["called"] == "negative") == ("flip.healed" not in row)
         assert math.isfinite(row["load"])
     called = [row["called"] for row in full.per_sample]
-    assert full.measures["flip.negative"]["n"] == called.count("negative")
-    assert full.measures["heal.fall"]["n"] == called.count("positive")
+    assert full.measures["flip.negative"].n == called.count("negative")
+    assert full.measures["heal.fall"].n == called.count("positive")
 
 
 def test_every_group_of_measures_is_there(full: EvaluationResult) -> None:
@@ -142,8 +143,8 @@ def test_every_group_of_measures_is_there(full: EvaluationResult) -> None:
         "coverage",
     }
     for name, measure in full.measures.items():
-        assert set(measure) in ({"value", "reason"}, {"value", "reason", "by"}, {"value", "low", "high", "n"}, {
-            "value", "low", "high", "n", "by"}), name  # fmt: skip
+        assert (measure.value is None) == bool(measure.reason), name
+        assert (measure.value is None) == (measure.n is None), name
 
 
 def test_images_that_were_learned_are_found_among_the_training_images(full: EvaluationResult) -> None:
@@ -180,7 +181,7 @@ def test_the_result_depends_neither_on_the_batch_size_nor_on_the_run(
     assert len(first.per_sample) == 8
     assert set(first.measures) == set(second.measures)
     for name, measure in first.measures.items():
-        assert measure["value"] == pytest.approx(second.measures[name]["value"], abs=1e-4), name
+        assert measure.value == pytest.approx(second.measures[name].value, abs=1e-4), name
 
 
 def test_a_constant_target_never_flips_and_has_no_monotonicity(known: SimpleNamespace, dataset: Dataset) -> None:
@@ -189,10 +190,10 @@ def test_a_constant_target_never_flips_and_has_no_monotonicity(known: SimpleName
     assert value(result, "flip.negative") == 0
     assert value(result, "monotonicity.never_crosses") == 1
     for name in ("monotonicity.rho", "crossing.lambda", "heal.fall", "flip.healed", "persistence.blur", "causal.outside_share"):
-        assert result.measures[name]["value"] is None, name
-        assert result.measures[name]["reason"], name
-    assert result.measures["transfer.minus_pgd"]["reason"] == "the target has no gradient"
-    assert result.measures["synthetic"]["value"] is None
+        assert result.measures[name].value is None, name
+        assert result.measures[name].reason, name
+    assert result.measures["transfer.minus_pgd"].reason == "the target has no gradient"
+    assert result.measures["synthetic"].value is None
 
 
 def test_a_direction_that_no_input_takes_is_null_with_its_reason(known: SimpleNamespace, dataset: Dataset) -> None:
@@ -200,7 +201,7 @@ def test_a_direction_that_no_input_takes_is_null_with_its_reason(known: SimpleNa
     result = evaluate(known.generator, target, dataset, known.lungs, judges={"other": target}, n_boot=10, codes=2, limit=4)
     assert value(result, "flip.healed") == 0
     for name in ("flip.negative", "transfer.other"):
-        assert result.measures[name] == {"value": None, "reason": "the target calls no image negative"}
+        assert result.measures[name] == Measure.missing("the target calls no image negative")
 
 
 def test_a_dataset_without_images_is_refused(known: SimpleNamespace, dataset: Dataset) -> None:
@@ -216,7 +217,7 @@ def test_without_another_patient_with_the_disease_there_is_no_layer(
 ) -> None:
     healthy = dataset.where(lambda record: record.label == "normal")
     result = evaluate(known.generator, brightness(threshold), healthy, known.lungs, n_boot=10)
-    assert result.measures["flip.negative"] == {"value": None, "reason": "no other patient is labelled positive"}
+    assert result.measures["flip.negative"] == Measure.missing("no other patient is labelled positive")
 
 
 def test_the_report_of_a_target_knows_labels_and_rendered_opacities(
@@ -226,12 +227,12 @@ def test_the_report_of_a_target_knows_labels_and_rendered_opacities(
     truth = [record.label == "covid" for record in dataset.records]
     images = dataset.batch().images
     called = (brightness(threshold).probability(images) >= 0.5).tolist()
-    assert measures["accuracy"]["value"] == pytest.approx(sum(a == b for a, b in zip(truth, called, strict=True)) / len(truth))
-    assert measures["opacity_probe.rises"]["value"] == 1
-    assert measures["opacity_probe.rises"]["n"] == sum(not a and not b for a, b in zip(truth, called, strict=True))
+    assert measures["accuracy"].value == pytest.approx(sum(a == b for a, b in zip(truth, called, strict=True)) / len(truth))
+    assert measures["opacity_probe.rises"].value == 1
+    assert measures["opacity_probe.rises"].n == sum(not a and not b for a, b in zip(truth, called, strict=True))
 
 
 def test_the_report_says_why_there_is_no_probe(known: SimpleNamespace, dataset: Dataset) -> None:
     measures = report_target(brightness(-1.0), dataset, known.lungs, n_boot=20)
-    assert measures["opacity_probe"]["value"] is None
-    assert "no negative image" in str(measures["opacity_probe"]["reason"])
+    assert measures["opacity_probe"].value is None
+    assert "no negative image" in str(measures["opacity_probe"].reason)

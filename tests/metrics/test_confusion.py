@@ -25,7 +25,7 @@ def test_rows_are_the_truth_and_columns_the_calls() -> None:
 
 def test_measures_by_hand() -> None:
     report = multiclass_report(TRUTH, CALLS, CLASSES, PATIENTS, SOURCES, n_boot=50)
-    value = {name.removeprefix("classes."): measure["value"] for name, measure in report.items()}
+    value = {name.removeprefix("classes."): measure.value for name, measure in report.items()}
     assert value["accuracy"] == pytest.approx(3 / 6)
     assert value["recall.normal"] == pytest.approx(2 / 3)
     assert value["precision.normal"] == 1
@@ -35,16 +35,16 @@ def test_measures_by_hand() -> None:
     assert (value["recall.viral"], value["f1.viral"]) == (0, 0)
     assert value["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
     assert value["macro_f1"] == pytest.approx((4 / 5 + 2 / 5 + 0) / 3)
-    n = {name.removeprefix("classes."): measure["n"] for name, measure in report.items()}
+    n = {name.removeprefix("classes."): measure.n for name, measure in report.items()}
     assert (n["accuracy"], n["recall.bacterial"], n["precision.bacterial"], n["f1.bacterial"]) == (6, 2, 3, 2)
 
 
 def test_what_a_source_lacks_is_null_there_and_its_means_are_of_the_classes_it_has() -> None:
     report = multiclass_report(TRUTH, CALLS, CLASSES, PATIENTS, SOURCES, n_boot=50)
-    assert report["classes.recall.viral"]["by"]["x"]["reason"] == "no image of the class"  # type: ignore[index]
-    assert report["classes.precision.viral"]["by"]["x"]["reason"] == "never called"  # type: ignore[index]
-    assert report["classes.macro_f1"]["by"]["x"]["value"] == 1  # type: ignore[index]
-    assert report["classes.precision.viral"]["value"] == 0
+    assert report["classes.recall.viral"].by["x"].reason == "no image of the class"
+    assert report["classes.precision.viral"].by["x"].reason == "never called"
+    assert report["classes.macro_f1"].by["x"].value == 1
+    assert report["classes.precision.viral"].value == 0
 
 
 def test_the_interval_of_accuracy_is_that_of_the_patient_bootstrap() -> None:
@@ -53,7 +53,7 @@ def test_the_interval_of_accuracy_is_that_of_the_patient_bootstrap() -> None:
     patients = [f"p{i}" for i in random.integers(25, size=80)]
     found = multiclass_report(truth, calls, CLASSES, patients, [""] * 80, seed=5)["classes.accuracy"]
     expected = patient_bootstrap(truth == calls, patients, seed=5)
-    assert (found["low"], found["high"]) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
     assert expected.low < expected.value < expected.high
 
 
@@ -61,18 +61,18 @@ def test_one_patient_with_many_images_counts_once() -> None:
     """Twenty right images of one patient and one wrong of another: resamples that miss either are 0 or 1."""
     truth, calls = [0] * 21, [0] * 20 + [1]
     found = multiclass_report(truth, calls, CLASSES, ["a"] * 20 + ["b"], [""] * 21)["classes.accuracy"]
-    assert (found["low"], found["high"]) == (0, 1)
+    assert (found.low, found.high) == (0, 1)
 
 
 def test_a_constant_call_has_the_macro_f1_of_one_class() -> None:
     report = multiclass_report([0, 1, 2], [1, 1, 1], CLASSES, list("abc"), [""] * 3, n_boot=20)
-    assert report["classes.balanced_accuracy"]["value"] == pytest.approx(1 / 3)
-    assert report["classes.macro_f1"]["value"] == pytest.approx(0.5 / 3)
+    assert report["classes.balanced_accuracy"].value == pytest.approx(1 / 3)
+    assert report["classes.macro_f1"].value == pytest.approx(0.5 / 3)
 
 
 def test_nothing_is_null() -> None:
     report = multiclass_report([], [], CLASSES, [], [], n_boot=20)
-    assert report["classes.accuracy"]["value"] is None
+    assert report["classes.accuracy"].value is None
     assert confusion([], [], CLASSES, []).matrix.sum() == 0
 
 

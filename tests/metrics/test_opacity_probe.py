@@ -107,19 +107,19 @@ def test_a_target_that_sees_brightness_rises_and_a_constant_one_does_not() -> No
     assert (np.diff(seeing, axis=1) > 0).all()
     np.testing.assert_allclose(seeing, opacity_probe(Brightness(), images, lungs, PATIENTS, batch_size=6), rtol=1e-5)
     found = summarise(seeing, DOSES, PATIENTS, sources, n_boot=50)
-    assert found["opacity_probe.rises"]["value"] == 1
-    assert found["opacity_probe.slope"]["value"] > 0
-    assert found["opacity_probe.slope"]["by"]["y"]["n"] == 3
+    assert found["opacity_probe.rises"].value == 1
+    assert found["opacity_probe.slope"].value > 0
+    assert found["opacity_probe.slope"].by["y"].n == 3
 
     blind = summarise(opacity_probe(ConstantTarget(), images, lungs, PATIENTS), DOSES, PATIENTS, sources, n_boot=50)
-    assert blind["opacity_probe.rises"]["value"] == 0
-    assert blind["opacity_probe.slope"]["value"] == pytest.approx(0, abs=1e-12)
+    assert blind["opacity_probe.rises"].value == 0
+    assert blind["opacity_probe.slope"].value == pytest.approx(0, abs=1e-12)
 
 
 def test_the_slope_is_that_of_the_mean_over_doses_up_to_one() -> None:
     p = np.array([[0.1, 0.2, 0.3, 0.5, 0.9, 0.9], [0.4, 0.35, 0.3, 0.2, 0.0, 1.0]])
     found = summarise(p, DOSES, ["a", "b"], ["", ""], n_boot=10)
-    assert found["opacity_probe.slope"]["value"] == pytest.approx(np.polyfit(DOSES[:4], p.mean(0)[:4], 1)[0])
-    assert found["opacity_probe.rises"]["value"] == 0.5
+    assert found["opacity_probe.slope"].value == pytest.approx(np.polyfit(DOSES[:4], p.mean(0)[:4], 1)[0])
+    assert found["opacity_probe.rises"].value == 0.5
     with pytest.raises(ValueError, match="0 and 1"):
         summarise(p[:, :2], (0.0, 0.5), ["a", "b"], ["", ""])

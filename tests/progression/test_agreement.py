@@ -43,9 +43,9 @@ def test_rises_within_patients_count_and_levels_do_not() -> None:
     group = [patient(str(k), [9 - k, 9.1 - k, 9.2 - k], [0.1 * k, 0.1 * k + 0.01, 0.1 * k + 0.02]) for k in range(6)]
     found = agreement(group)
     for name in ("opacity_load~probability", "opacity_load~probability.pooled"):
-        assert found[name]["value"] == pytest.approx(1)
-        assert found[name]["low"] == pytest.approx(1)
-        assert found[name]["n"] == 6
+        assert found[name].value == pytest.approx(1)
+        assert found[name].low == pytest.approx(1)
+        assert found[name].n == 6
     assert (
         spearmanr(
             [v for each in group for v in each.series("opacity_load")], [v for g in group for v in g.series("probability")]
@@ -58,8 +58,8 @@ def test_no_relation_has_an_interval_around_zero(random: np.random.Generator) ->
     group = [patient(str(k), random.random(4), random.random(4)) for k in range(60)]
     for name in ("opacity_load~probability", "opacity_load~probability.pooled"):
         found = agreement(group)[name]
-        assert found["low"] < 0 < found["high"]
-        assert found["high"] - found["low"] < 0.5
+        assert found.low < 0 < found.high
+        assert found.high - found.low < 0.5
 
 
 def test_one_patient_pooled_is_spearman(random: np.random.Generator) -> None:
@@ -76,20 +76,20 @@ def test_splits_are_told_apart_and_what_is_short_is_left_out() -> None:
         patient("c", [0, 1], [0, 1]),
     ]
     found = agreement(group)["opacity_load~probability"]
-    assert found["value"] == pytest.approx(0)
-    assert found["n"] == 2
-    assert found["by"]["test"]["value"] == pytest.approx(1)  # type: ignore[index]
-    assert found["by"]["train"]["value"] == pytest.approx(-1)  # type: ignore[index]
+    assert found.value == pytest.approx(0)
+    assert found.n == 2
+    assert found.by["test"].value == pytest.approx(1)
+    assert found.by["train"].value == pytest.approx(-1)
 
 
 def test_what_cannot_be_measured_is_null_with_its_reason() -> None:
     group = [patient("a", [0, 1, 2], [0.1, 0.2, 0.3], heat="no gradients")]
     found = agreement(group)
-    assert found["grad_cam_area~probability"]["value"] is None
-    assert found["grad_cam_area~probability"]["reason"] == "no gradients"
+    assert found["grad_cam_area~probability"].value is None
+    assert found["grad_cam_area~probability"].reason == "no gradients"
     constant = agreement([patient("a", [1, 1, 1], [0.1, 0.2, 0.3])])["opacity_load~probability"]
-    assert constant["value"] is None
-    assert "changes" in str(constant["reason"])
+    assert constant.value is None
+    assert "changes" in str(constant.reason)
     said = as_json(group[0], PAIRS)
     assert said["spearman"]["grad_cam_area~probability"] == {"value": None, "reason": "no gradients"}
     assert said["spearman"]["opacity_area~probability"]["reason"] == "a measure does not change"
@@ -106,7 +106,7 @@ def test_the_table_has_a_row_a_radiograph(parts: Models, course: Callable[..., D
     assert len(rows) == 7
     assert rows[4].split(",")[:5] == ["b", "test", "b/0.png", "covid", "0"]
     measured = agreement(found)
-    assert measured["opacity_load~probability"]["value"] == pytest.approx(1)
+    assert measured["opacity_load~probability"].value == pytest.approx(1)
     assert csv_table([patient("x", [0, 1, 2], [0, 1, 1], heat="none")]).splitlines()[1].split(",")[8] == ""
     kept = found[0].without_pictures()
     assert kept.series("opacity_load") == found[0].series("opacity_load")

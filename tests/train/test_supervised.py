@@ -67,24 +67,24 @@ def test_segmenter_learns_and_is_saved(phantoms: Dataset, tmp_path: Path) -> Non
     config = SupervisedConfig(steps=25, batch_size=8, learning_rate=2e-2, ema=0.8)
     train_segmenter(phantoms, tmp_path / "s", UNET, config, LoopConfig(25))
     report = dice_report(load_segmenter(tmp_path / "s"), phantoms.split("test"))
-    assert report["value"] > 0.65  # type: ignore[operator]
-    assert report["low"] <= report["value"] <= report["high"]  # type: ignore[operator]
-    assert report["n"] == len(phantoms.split("test"))
-    assert report["by"].keys() == {"phantom"}  # type: ignore[attr-defined]
+    assert report.value > 0.65
+    assert report.low <= report.value <= report.high
+    assert report.n == len(phantoms.split("test"))
+    assert report.by.keys() == {"phantom"}
 
 
 def test_dice_by_hand(phantoms: Dataset) -> None:
     lungs = phantoms.batch().lungs
-    assert dice_report(lambda images: lungs, phantoms)["value"] == pytest.approx(1)
-    assert dice_report(lambda images: torch.zeros_like(images), phantoms)["value"] == 0
+    assert dice_report(lambda images: lungs, phantoms).value == pytest.approx(1)
+    assert dice_report(lambda images: torch.zeros_like(images), phantoms).value == 0
     share = lungs.mean((1, 2, 3))
     everywhere = (2 * share / (1 + share)).mean().item()
-    assert dice_report(lambda images: torch.ones_like(images), phantoms)["value"] == pytest.approx(everywhere, rel=1e-5)
+    assert dice_report(lambda images: torch.ones_like(images), phantoms).value == pytest.approx(everywhere, rel=1e-5)
 
 
 def test_no_masks_no_dice_and_no_training(phantoms: Dataset, tmp_path: Path) -> None:
     without = Dataset(phantoms.root, [replace(r, source="elsewhere") for r in phantoms.records], phantoms.memory)
-    assert dice_report(lambda images: images, without)["value"] is None
+    assert dice_report(lambda images: images, without).value is None
     with pytest.raises(DataError, match="with lung masks"):
         train_segmenter(without, tmp_path / "s", UNET, BRIEF, LoopConfig(2))
     assert not (tmp_path / "s").exists()

@@ -61,7 +61,7 @@ def boxes(
     from gan_explain.bench import boxes as bench
     from gan_explain.data.manifest import read_manifest
     from gan_explain.files.temporaries import write_bytes
-    from gan_explain.metrics.aggregate import format_table
+    from gan_explain.metrics.measure import format_table
     from gan_explain.nets.load import load_generator
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.types import DataError

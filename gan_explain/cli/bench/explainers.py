@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gan_explain.bench.explainers import Asked, Row
     from gan_explain.bench.explainers_table import Key
     from gan_explain.files.pseudonyms import Pseudonyms
-    from gan_explain.metrics.aggregate import Measure
+    from gan_explain.metrics.measure import Measure
     from gan_explain.render.bars import Panel
     from gan_explain.render.maps import MapRow
     from gan_explain.types import Target
@@ -221,8 +221,8 @@ def _panels(totals: Mapping[Key, Mapping[str, Measure]]) -> list[Panel]:
     several = len({spec for spec, _ in totals}) > 1
 
     def bar(key: Key, name: str) -> Bar:
-        found: Mapping[str, Any] = totals[key][name]
+        found = totals[key][name]
         label = f"{key[1]} ({key[0].rpartition(':')[2]})" if several else key[1]
-        return Bar(label, found["value"], found.get("low"), found.get("high"), key[1] in OWN)
+        return Bar(label, found.value, found.low, found.high, key[1] in OWN)
 
     return [Panel(column.title, [bar(key, name) for key in totals]) for name, column in COLUMNS.items()]

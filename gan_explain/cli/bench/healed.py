@@ -56,7 +56,7 @@ def healed(
 
     from gan_explain.bench import healed as bench
     from gan_explain.files.temporaries import write_bytes
-    from gan_explain.metrics.aggregate import format_table
+    from gan_explain.metrics.measure import format_table
     from gan_explain.nets.load import load_generator
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.types import SPLITS

@@ -104,7 +104,7 @@ def loss_weights(kind: type[Any], overrides: Sequence[str], but: Sequence[str] =
 
 
 def measured(run: Run, measures: dict[str, Any]) -> dict[str, object]:
-    from gan_explain.metrics.classification import format_table
+    from gan_explain.metrics.measure import format_table
 
     run.say(format_table(measures))
     return {"measures": measures}
