@@ -15,7 +15,6 @@ from gan_explain.data.manifest import is_synthetic
 from gan_explain.evaluate.inputs import seed_of
 from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig
-from gan_explain.targets.module import module_target
 from gan_explain.train.loop import LoopConfig, run
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
@@ -66,7 +65,10 @@ def classifier(train: Dataset, arch: str, config: SupervisedConfig, weights: Map
     images as they come."""
     channels = 3 if arch in THREE_CHANNELS else 1
     network = build(ClassifierConfig(arch=arch, classes=len(CLASSES), channels=channels))
-    prepare = Preparation(train.size, channels, (WHOLE_MEAN,), (WHOLE_STD,), False)
+    stored = TargetConfig(
+        arch=arch, classes=CLASSES, positive=POSITIVE, size=train.size, channels=channels, mean=(WHOLE_MEAN,), std=(WHOLE_STD,)
+    )  # fmt: skip
+    prepare = Preparation(stored)
     objective = TargetObjective(network, prepare, CLASSES, True, 0.05)
     cells = [cell(record) for record in train.records]
     trainer = SupervisedTrainer(objective, train, cells, config)
@@ -75,10 +77,7 @@ def classifier(train: Dataset, arch: str, config: SupervisedConfig, weights: Map
     )
     with tempfile.TemporaryDirectory() as folder:
         run(trainer, quiet(config.steps), Path(folder))
-    stored = TargetConfig(
-        arch=arch, classes=CLASSES, positive=POSITIVE, size=train.size, channels=channels, mean=(WHOLE_MEAN,), std=(WHOLE_STD,)
-    )  # fmt: skip
-    return module_target(trainer.averaged().cpu(), stored)
+    return ModuleTarget(trainer.averaged().cpu(), stored)
 
 
 @contextmanager

@@ -1,16 +1,9 @@
 """Targets: the CNN under explanation behind one contract (`gan_explain.types.Target`)."""
 
+from gan_explain.targets.config import TargetConfig
 from gan_explain.targets.load import as_target, load_target
-from gan_explain.targets.module import (
-    ModuleTarget,
-    Preparation,
-    TargetConfig,
-    device_of,
-    masks_for,
-    target_config,
-    target_from_part,
-    weights_digest,
-)
+from gan_explain.targets.module import ModuleTarget, device_of, masks_for, target_from_part, weights_digest
+from gan_explain.targets.preparation import Preparation
 from gan_explain.targets.probe import probe
 from gan_explain.targets.specs import resolve_target
 from gan_explain.targets.weights import load_torchvision_weights, read_weights
@@ -27,7 +20,6 @@ __all__ = [
     "probe",
     "read_weights",
     "resolve_target",
-    "target_config",
     "target_from_part",
     "weights_digest",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from gan_explain.targets.config import TargetConfig
 from gan_explain.targets.module import ModuleTarget
 from gan_explain.targets.probe import probe
 from gan_explain.targets.specs import resolve_target
@@ -46,9 +47,10 @@ def as_target(
     if fit != "squeeze":
         raise ValueError(f"expected fit 'squeeze' (the whole image, resized), got {fit!r}")
     positive = (positive,) if isinstance(positive, str) else tuple(positive)
-    target = ModuleTarget(
-        network, classes=classes, positive=positive, size=size, channels=channels, mean=mean, std=std,
+    config = TargetConfig(
+        classes=tuple(classes), positive=positive, size=size, channels=channels, mean=tuple(mean), std=tuple(std),
         operating_point=operating_point,
     )  # fmt: skip
+    target = ModuleTarget(network, config)
     probe(target)
     return target

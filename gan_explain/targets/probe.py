@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.targets.module import check_positive
+from gan_explain.targets.config import check_positive
 from gan_explain.types import DataError, Target, TargetError
 
 

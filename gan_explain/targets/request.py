@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from gan_explain.labels import canonical
+from gan_explain.targets.config import TargetConfig, brief
 from gan_explain.targets.heads import MultiLabel, told_output
-from gan_explain.targets.module import ModuleTarget, TargetConfig, brief, module_target, named_segmenter
+from gan_explain.targets.module import ModuleTarget, named_segmenter
 from gan_explain.types import CheckpointError, DataError, Segmenter, TargetError
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def assemble(network: nn.Module, config: TargetConfig, request: Request, *, diff
     if config.multi_label:
         return assemble_findings(network, config, request, known=config.classes, differentiable=differentiable)
     segmenter = request.segmenter or named_segmenter(config)
-    return module_target(network, config, segmenter, differentiable=differentiable)
+    return ModuleTarget(network, config, segmenter, differentiable=differentiable)
 
 
 def assemble_findings(
@@ -115,7 +116,7 @@ def assemble_findings(
     head = MultiLabel(network, chosen, output=config.output or "logits", thresholds=at)
     changed = {"classes": ("negative", *config.positive), "output": "logits", "multi_label": False}
     segmenter = request.segmenter or named_segmenter(config)
-    return module_target(head, config.model_copy(update=changed), segmenter, differentiable=differentiable)
+    return ModuleTarget(head, config.model_copy(update=changed), segmenter, differentiable=differentiable)
 
 
 def tried(network: nn.Module, config: TargetConfig, request: Request, *, forward_only: bool = False) -> ModuleTarget:

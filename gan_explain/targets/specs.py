@@ -14,7 +14,8 @@ from torch import nn
 
 from gan_explain.files.checkpoints import load_part
 from gan_explain.targets.archives import exported_target, torchscript_target
-from gan_explain.targets.module import ModuleTarget, TargetConfig, brief, target_from_part
+from gan_explain.targets.config import TargetConfig, brief
+from gan_explain.targets.module import ModuleTarget, target_from_part
 from gan_explain.targets.onnx_file import onnx_target
 from gan_explain.targets.request import Request, assemble, described, named, target_errors
 from gan_explain.targets.weights import load_torchvision_weights

@@ -24,7 +24,7 @@ from gan_explain.labels import belongs, coarse
 from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.stats import best_operating_point
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig, load_torchvision_weights
-from gan_explain.targets.module import Domain, module_target
+from gan_explain.targets.config import Domain
 from gan_explain.targets.weights import head_name
 from gan_explain.train.calibration import fit_temperature
 from gan_explain.train.distributed import is_main
@@ -140,8 +140,13 @@ def train_target(
     network = build(classifier)
     if options.weights is not None:
         network = load_torchvision_weights(options.arch, options.weights, options.sha256, len(classes))
-    prepare = Preparation(options.size, channels, (WHOLE_MEAN,), (WHOLE_STD,), options.lungs_only, options.domain, options.crop)
     reads_lungs = options.lungs_only or options.crop > 0
+    stored = TargetConfig(
+        arch=options.arch, classes=classes, positive=options.positive, size=options.size, channels=channels, mean=(WHOLE_MEAN,),
+        std=(WHOLE_STD,), lungs_only=options.lungs_only, segmenter=options.segmenter_name if reads_lungs else "",
+        domain=options.domain, crop=options.crop,
+    )  # fmt: skip
+    prepare = Preparation(stored)
     train = MaskedDataset(everything.split("train"), segmenter if reads_lungs else None)
     val = MaskedDataset(dataset.split("val"), segmenter if reads_lungs else None)
     labels = [coarse(r.label) if options.group else r.label for r in train.records]
@@ -161,25 +166,19 @@ def train_target(
         origin["balance"] = options.balance
     if config.freeze_steps:
         origin["freeze_steps"] = config.freeze_steps
-    stored = TargetConfig(
-        arch=options.arch, classes=classes, positive=options.positive, size=options.size, channels=channels, mean=(WHOLE_MEAN,),
-        std=(WHOLE_STD,), lungs_only=options.lungs_only, segmenter=options.segmenter_name if reads_lungs else "",
-        domain=options.domain, crop=options.crop,
-    )  # fmt: skip
-
     trained = trainer.averaged().cpu()
     if options.calibrate:
         found = fit_temperature(*network_logits(trained, objective.cpu(), val))
         stored = stored.model_copy(update={"temperature": found.temperature})
         origin["calibration"] = found.summary()
     if len(val):
-        p, positive = predict(module_target(trained, stored, segmenter), val)
+        p, positive = predict(ModuleTarget(trained, stored, segmenter), val)
         if bool(positive.any()) and not bool(positive.all()):
             point = min(max(best_operating_point(p.numpy(), positive.numpy()), 0.02), 0.98)
             stored = stored.model_copy(update={"operating_point": point})
     if is_main():
         save_part(out, options.part, "target", stored.model_dump(mode="json"), trained.state_dict(), half=True, origin=origin)
-    return module_target(trained, stored, segmenter)
+    return ModuleTarget(trained, stored, segmenter)
 
 
 @torch.no_grad()

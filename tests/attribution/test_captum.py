@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gan_explain.attribution import METHODS, MethodOptions, gradients
 from gan_explain.attribution.occlusion import blurred, window
 from gan_explain.nets.classifier import ClassifierConfig, build
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import TargetError
 
 SIZE = 32
@@ -20,8 +20,10 @@ NAMES = ("integrated_gradients", "gradient_x_input", "occlusion")
 
 def untrained(**options: object) -> ModuleTarget:
     torch.manual_seed(1)
+    own = {key: options.pop(key) for key in ("segmenter", "differentiable") if key in options}
     settings: dict[str, object] = {"classes": ("normal", "pneumonia", "covid"), "positive": ("covid",), "size": SIZE} | options
-    return ModuleTarget(build(ClassifierConfig(arch="small", classes=3, channels=1)), **settings)  # type: ignore[arg-type]
+    config = TargetConfig.model_validate({"channels": 1, **settings})
+    return ModuleTarget(build(ClassifierConfig(arch="small", classes=3, channels=1)), config, **own)  # type: ignore[arg-type]
 
 
 def heat(name: str, x: Tensor, target: ModuleTarget, lungs: Tensor | None = None) -> Tensor:
@@ -75,7 +77,7 @@ class Sum(nn.Module):
 
 def test_a_linear_network_is_solved_on_paper() -> None:
     """z = sum of x: each pixel is worth its own value, from black; and as much as it stands above what covers it."""
-    target = ModuleTarget(Sum(), classes=("normal", "covid"), positive=("covid",), size=SIZE)
+    target = ModuleTarget(Sum(), TargetConfig(classes=("normal", "covid"), positive=("covid",), size=SIZE, channels=1))
     x = torch.rand(2, 1, SIZE, SIZE)
     assert torch.allclose(heat("integrated_gradients", x, target), x, atol=1e-5)
     assert torch.allclose(heat("gradient_x_input", x, target), x, atol=1e-6)
@@ -134,7 +136,7 @@ def test_a_gradient_that_is_not_finite_is_said(name: str) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) + torch.sqrt(x.sum() * 0)
 
-    target = ModuleTarget(Broken(), classes=("normal", "covid"), positive=("covid",), size=SIZE)
+    target = ModuleTarget(Broken(), TargetConfig(classes=("normal", "covid"), positive=("covid",), size=SIZE, channels=1))
     with pytest.raises(TargetError, match=f"{name}: expected finite heat"):
         heat(name, torch.rand(1, 1, SIZE, SIZE), target)
 

@@ -13,7 +13,7 @@ from gan_explain.data import open_dataset
 from gan_explain.metrics.pointing import relevance_mass
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.cxrnet import CxrNet, CxrNetConfig
-from gan_explain.targets import ModuleTarget, resolve_target
+from gan_explain.targets import ModuleTarget, TargetConfig, resolve_target
 from gan_explain.types import TargetError
 
 CLASSES = ("normal", "pneumonia", "covid")
@@ -36,8 +36,10 @@ class Still(nn.Module):
 def solved(**options: object) -> ModuleTarget:
     network = CxrNet(CxrNetConfig(classes=3, width=4, second_width=4, decoder_widths=(4, 4, 4)))
     network.first, network.decoder, network.second = Still(), Bright(), Still()  # type: ignore[assignment]
+    own = {key: options.pop(key) for key in ("segmenter", "differentiable") if key in options}
     settings: dict[str, object] = {"positive": ("covid",), "size": 16} | options
-    return ModuleTarget(network, classes=CLASSES, **settings)  # type: ignore[arg-type]
+    config = TargetConfig.model_validate({"channels": 1, "classes": CLASSES, **settings})
+    return ModuleTarget(network, config, **own)  # type: ignore[arg-type]
 
 
 def by_hand(x: Tensor, k: int) -> Tensor:
@@ -74,14 +76,16 @@ def test_the_map_of_a_cut_lies_where_the_cut_was() -> None:
 
 
 def test_heat_has_the_size_of_the_image_and_needs_no_gradient() -> None:
-    target = ModuleTarget(build(ClassifierConfig(arch="cxrnet")), positive=("covid",), size=32, differentiable=False)
+    target = ModuleTarget(
+        build(ClassifierConfig(arch="cxrnet")), TargetConfig(positive=("covid",), size=32, channels=1), differentiable=False
+    )
     heat = CxrNetMap().attribute(torch.rand(2, 1, 48, 48), target)
     assert heat.shape == (2, 1, 48, 48)
     assert 0 <= float(heat.min()) < float(heat.max()) <= 1
 
 
 def test_another_network_is_refused() -> None:
-    target = ModuleTarget(build(ClassifierConfig()), positive=("covid",), size=32)
+    target = ModuleTarget(build(ClassifierConfig()), TargetConfig(positive=("covid",), size=32, channels=1))
     with pytest.raises(TargetError, match=r"expected a target that is a CXR-Net .*, got a SmallResNet"):
         CxrNetMap().attribute(torch.rand(1, 1, 32, 32), target)
     with pytest.raises(ValueError, match=r"expected images \(N, 1, H, W\)"):

@@ -16,7 +16,7 @@ from gan_explain.attribution.fem import LEAST_CELLS, activations, fem, finest_ma
 from gan_explain.data.spectral import with_gain
 from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.spectrum import mirrored, radial_bands
-from gan_explain.targets import ModuleTarget, resolve_target
+from gan_explain.targets import ModuleTarget, TargetConfig, resolve_target
 from gan_explain.types import Explainer, TargetError
 
 CLASSES = ("normal", "covid")
@@ -87,7 +87,7 @@ def test_pytorch_grad_cam_agrees_where_the_definitions_do() -> None:
     """It weighs the activations themselves, A^c, by the share of strong cells; the paper weighs the cells, B^c, by the mean of
     A^c. Both are the same where each channel is 0 or one other value v that passes the threshold: share A = (mean / v) (v B)."""
     images, network = two_valued(), Maps((1.0, 0.3, 2.0))
-    target = ModuleTarget(network, classes=CLASSES, positive=("covid",), size=8)
+    target = ModuleTarget(network, TargetConfig(classes=CLASSES, positive=("covid",), size=8, channels=1))
     ours = Fem(k=1.0).attribute(images, target)
     theirs = pytorch_grad_cam_fem(network, network.convolution, images, 1.0)
     np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-5)
@@ -108,7 +108,7 @@ def test_pytorch_grad_cam_differs_as_named_elsewhere() -> None:
 def architecture(name: str, domain: str = "image", size: int = 64) -> ModuleTarget:
     channels = 3 if name in THREE_CHANNELS else 1
     network = build(ClassifierConfig(arch=name, classes=2, channels=channels))
-    return ModuleTarget(network, classes=CLASSES, positive=("covid",), size=size, channels=channels, domain=domain)  # type: ignore[arg-type]
+    return ModuleTarget(network, TargetConfig(classes=CLASSES, positive=("covid",), size=size, channels=channels, domain=domain))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["small", "resnet18"])
@@ -125,7 +125,7 @@ def test_fem_looks_where_grad_cam_looks(name: str) -> None:
 
 def test_activations_are_kept_before_they_are_written_over() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    target = ModuleTarget(network, classes=CLASSES, positive=("covid",), size=8)
+    target = ModuleTarget(network, TargetConfig(classes=CLASSES, positive=("covid",), size=8, channels=1))
     images = torch.rand(1, 1, 8, 8)
     torch.testing.assert_close(activations(target, images, None, "0"), network[0](images))
     with pytest.raises(TargetError, match=r"layer '3': expected feature maps \(1, C, h, w\), got \(1, 2\)"):
@@ -142,7 +142,7 @@ def test_frequencies_are_told_apart_by_the_last_block_of_seven_cells(size: int, 
 def test_without_blocks_it_is_the_last_convolution_of_seven_cells() -> None:
     convolutions = [nn.Conv2d(cin, 2, 3, stride, 1) for cin, stride in ((1, 2), (2, 1), (2, 2), (2, 1))]
     network = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    target = ModuleTarget(network, classes=CLASSES, positive=("covid",), size=20, domain="spectrum")
+    target = ModuleTarget(network, TargetConfig(classes=CLASSES, positive=("covid",), size=20, domain="spectrum", channels=1))
     assert finest_map(target, torch.rand(1, 1, 20, 20), None) == "1"  # 20 -> 10, 10, 5, 5
 
 
@@ -174,7 +174,9 @@ class Ring(nn.Module):
 
 
 def ring(low: float, high: float, size: int = 32) -> ModuleTarget:
-    return ModuleTarget(Ring(size, low, high), classes=CLASSES, positive=("covid",), size=size, domain="spectrum")
+    return ModuleTarget(
+        Ring(size, low, high), TargetConfig(classes=CLASSES, positive=("covid",), size=size, domain="spectrum", channels=1)
+    )
 
 
 def waves(size: int = 32) -> tuple[Tensor, Tensor]:
@@ -228,11 +230,13 @@ def test_a_map_of_cropped_images_is_put_back_where_it_was_cut() -> None:
     images, lungs = torch.full((1, 1, 32, 32), 0.1), torch.zeros(1, 1, 32, 32)
     lungs[..., 8:24, 8:24] = 1
     images[..., 12:14, 12:14] = 1.0
-    target = ModuleTarget(Maps(), classes=CLASSES, positive=("covid",), size=16, crop=1.0)
+    target = ModuleTarget(Maps(), TargetConfig(classes=CLASSES, positive=("covid",), size=16, crop=1.0, channels=1))
     heat = Fem().attribute(images, target, lungs)
     assert divmod(int(heat.argmax()), 32) in {(y, x) for y in (12, 13) for x in (12, 13)}
     assert float(heat[lungs < 0.5].max()) < 0.5
-    reader = ModuleTarget(Maps(), classes=CLASSES, positive=("covid",), size=16, crop=1.0, domain="spectrum")
+    reader = ModuleTarget(
+        Maps(), TargetConfig(classes=CLASSES, positive=("covid",), size=16, crop=1.0, domain="spectrum", channels=1)
+    )
     with pytest.raises(TargetError, match="got one that crops it"):
         SpectralFem().attribute(images, reader, lungs)
 

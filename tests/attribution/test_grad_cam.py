@@ -16,7 +16,7 @@ from gan_explain.attribution.base import log_odds, positive_set
 from gan_explain.attribution.layers import last_map, map_size, watched
 from gan_explain.metrics.pointing import pointing_game
 from gan_explain.nets.classifier import ARCHITECTURES, THREE_CHANNELS, ClassifierConfig, build
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import Explainer, TargetError
 
 SIZE = 4
@@ -43,8 +43,10 @@ class Paper(nn.Module):
 
 
 def target(network: nn.Module, classes: Sequence[str] = ("normal", "covid"), **options: object) -> ModuleTarget:
+    own = {key: options.pop(key) for key in ("segmenter", "differentiable") if key in options}
     settings: dict[str, object] = {"positive": tuple(classes[1:]), "size": SIZE, "mean": (0.5,)} | options
-    return ModuleTarget(network, classes=classes, **settings)  # type: ignore[arg-type]
+    config = TargetConfig.model_validate({"channels": 1, "classes": classes, **settings})
+    return ModuleTarget(network, config, **own)  # type: ignore[arg-type]
 
 
 def test_heat_is_that_of_the_paper() -> None:

@@ -15,7 +15,7 @@ from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.optics import compose, opacity, take_off
 from gan_explain.pixels import quantize16
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import TargetError
 
 SIZE, TAU = 8, 0.7
@@ -61,8 +61,10 @@ class Weighed(nn.Module):
 
 
 def weighed(weights: Tensor, bias: float, **options: object) -> ModuleTarget:
+    own = {key: options.pop(key) for key in ("segmenter", "differentiable") if key in options}
     settings: dict[str, object] = {"classes": ("normal", "covid"), "positive": ("covid",), "size": SIZE} | options
-    return ModuleTarget(Weighed(weights, bias), **settings)  # type: ignore[arg-type]
+    config = TargetConfig.model_validate({"channels": 1, **settings})
+    return ModuleTarget(Weighed(weights, bias), config, **own)  # type: ignore[arg-type]
 
 
 EVEN = torch.full((1, 1, SIZE, SIZE), 0.5)
@@ -78,7 +80,7 @@ def mixed() -> tuple[ModuleTarget, Disentangler, Tensor, Tensor]:
     """An untrained network and generator, images of which the target calls some positive, and lungs."""
     torch.manual_seed(3)
     network = build(ClassifierConfig(arch="small", classes=2, channels=1))
-    target = ModuleTarget(network, classes=("normal", "covid"), positive=("covid",), size=64)
+    target = ModuleTarget(network, TargetConfig(classes=("normal", "covid"), positive=("covid",), size=64, channels=1))
     config = GeneratorConfig(resolution=64, grid=32, backbone="small", width=8, layer_width=8, code_dim=8)
     generator = Disentangler(config).eval().requires_grad_(False)
     assert generator.reader.head.bias is not None
@@ -131,7 +133,7 @@ def test_a_map_sums_to_what_p_gains(steepness: float) -> None:
     with torch.no_grad():
         middle = target.logits(images).diff(dim=1).mean()
     network = Steep(target.network, steepness, float(middle))
-    steep = ModuleTarget(network, classes=target.classes, positive=target.positive, size=64)
+    steep = ModuleTarget(network, TargetConfig(classes=target.classes, positive=target.positive, size=64, channels=1))
     method = LatentPath(generator)
     paths, walks = method.walks(images, steep, lungs, positive_set(steep, 4))
     assert 0 < int(paths.positive.sum()) < 4
@@ -233,8 +235,8 @@ def test_the_lungs_are_held_along_the_path() -> None:
         return (images > 0.65).float()
 
     network = Weighed(torch.rand(1, 1, SIZE, SIZE), -1.0)
-    options = {"classes": ("normal", "covid"), "positive": ("covid",), "size": SIZE, "lungs_only": True}
-    target = Watching(network, segmenter=segmenter, **options)  # type: ignore[arg-type]
+    config = TargetConfig(classes=("normal", "covid"), positive=("covid",), size=SIZE, channels=1, lungs_only=True)
+    target = Watching(network, config, segmenter)
     LatentPath(Veil()).attribute(x, target, lungs)
     assert len(seen) > 2
     assert all(torch.equal(each, lungs.expand_as(each)) for each in seen)
@@ -275,7 +277,9 @@ def test_the_reader_is_the_same_map_for_every_target() -> None:
 
 def replaced(target: ModuleTarget) -> ModuleTarget:
     """The same target without gradients."""
-    other = ModuleTarget(target.network, classes=target.classes, positive=target.positive, size=64, differentiable=False)
+    other = ModuleTarget(
+        target.network, TargetConfig(classes=target.classes, positive=target.positive, size=64, channels=1), differentiable=False
+    )
     other.operating_point = target.operating_point
     return other
 

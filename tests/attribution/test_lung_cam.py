@@ -12,7 +12,7 @@ from gan_explain.attribution import GradCam
 from gan_explain.attribution.lung_cam import LungCam, lungs_of
 from gan_explain.nets.multi_unet import MultiUNet
 from gan_explain.nets.segmenter import LungSegmenter
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import TargetError
 
 SIZE = 32
@@ -33,7 +33,9 @@ class Bright(nn.Module):
 
 
 def bright(**options: object) -> ModuleTarget:
-    return ModuleTarget(Bright(), classes=CLASSES, positive=("covid",), size=SIZE, **options)  # type: ignore[arg-type]
+    own = {key: options.pop(key) for key in ("segmenter",) if key in options}
+    settings = {"classes": CLASSES, "positive": ("covid",), "size": SIZE, "channels": 1} | options
+    return ModuleTarget(Bright(), TargetConfig.model_validate(settings), **own)  # type: ignore[arg-type]
 
 
 def two_sided(left: float, right: float) -> Tensor:
@@ -50,8 +52,8 @@ def multi(bias: float = 0.0) -> ModuleTarget:
     """A multi-output U-Net with lungs where its logits happen to lie above `-bias`."""
     net = MultiUNet(3, widths=(4, 8))
     nn.init.constant_(net.unet.head.bias, bias)  # type: ignore[arg-type]
-    standard = {"size": SIZE, "mean": (0.5,), "std": (0.25,)}
-    return ModuleTarget(net, classes=("normal", "pneumonia", "covid"), positive=("covid",), **standard)  # type: ignore[arg-type]
+    classes = ("normal", "pneumonia", "covid")
+    return ModuleTarget(net, TargetConfig(classes=classes, positive=("covid",), size=SIZE, channels=1, mean=(0.5,), std=(0.25,)))
 
 
 def test_it_is_the_class_activation_map_cropped_to_the_networks_own_lungs() -> None:

@@ -22,7 +22,7 @@ from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.optics import bounded
 from gan_explain.pixels import gaussian_blur
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import DataError, Target
 
 SIZE = 64
@@ -186,7 +186,7 @@ def test_a_constant_target_is_not_explained(subject: Subject, phantoms: Dataset)
 def test_an_untrained_target_is_not_explained(subject: Subject, phantoms: Dataset) -> None:
     torch.manual_seed(0)
     network = build(ClassifierConfig(arch="small", classes=2))
-    untrained = ModuleTarget(network, classes=("normal", "covid"), positive=("covid",), size=SIZE)
+    untrained = ModuleTarget(network, TargetConfig(classes=("normal", "covid"), positive=("covid",), size=SIZE, channels=1))
     middle = float(untrained.probability(phantoms.batch().images).median())
     untrained.operating_point = middle  # so that it calls some images negative and some positive
     found = audit(replace(subject, target=untrained, judges={}), phantoms, replace(PLAN, quick=True))

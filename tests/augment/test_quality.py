@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gan_explain.augment.quality import Duplicates, Rule, contrast_of, signature, tally
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 
 
 class Mean(torch.nn.Module):
@@ -21,7 +21,7 @@ def half(images: Tensor) -> Tensor:
 
 
 def test_each_fault_is_found() -> None:
-    target = ModuleTarget(Mean(), positive=("covid",), size=8)
+    target = ModuleTarget(Mean(), TargetConfig(positive=("covid",), size=8, channels=1))
     source = torch.zeros(1, 1, 8, 8)
     source[..., :4] = 0.9  # lungs: the left half
     lungs = half(source)

@@ -16,7 +16,7 @@ from gan_explain.attribution import Method
 from gan_explain.bench import boxes as bench
 from gan_explain.bench.boxes import REFERENCES, Boxed, Row, box_mask, by_map, differences, measured, measures, read_boxes
 from gan_explain.counterfactual import Radiograph
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import DataError, Record, Target
 
 WIDTH, HEIGHT = 120, 80
@@ -40,7 +40,7 @@ class Nothing(nn.Module):
         return x.mean((1, 2, 3)) * 0
 
 
-TARGET = ModuleTarget(Nothing(), classes=("normal", "covid"), positive=("covid",), size=32)
+TARGET = ModuleTarget(Nothing(), TargetConfig(classes=("normal", "covid"), positive=("covid",), size=32, channels=1))
 
 
 def lungs_of(images: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from gan_explain.bench.explainers import Row
 from gan_explain.bench.explainers_table import COLUMNS, grouped, leads, leads_markdown, markdown, measures
 from gan_explain.data import Batch, Dataset, open_dataset
 from gan_explain.nets.classifier import ClassifierConfig, build
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import DataError, Target
 
 SIZE = 32
@@ -57,7 +57,7 @@ def phantoms() -> Dataset:
 
 @pytest.fixture(scope="module")
 def target() -> ModuleTarget:
-    return ModuleTarget(Brightness(), classes=("normal", "covid"), positive=("covid",), size=SIZE)
+    return ModuleTarget(Brightness(), TargetConfig(classes=("normal", "covid"), positive=("covid",), size=SIZE, channels=1))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def cnn() -> ModuleTarget:
     with torch.random.fork_rng():
         torch.set_rng_state(torch.Generator().manual_seed(4).get_state())
         network = build(ClassifierConfig(arch="small", classes=2, channels=1))
-    return ModuleTarget(network, classes=("normal", "covid"), positive=("covid",), size=SIZE)
+    return ModuleTarget(network, TargetConfig(classes=("normal", "covid"), positive=("covid",), size=SIZE, channels=1))
 
 
 def rows_of(
@@ -185,7 +185,7 @@ def test_baselines(phantoms: Dataset, target: ModuleTarget) -> None:
     assert all(each.shape == batch.images.shape for each in by.values())
     assert by["mean"].flatten(1).std(1).amax() == 0
     assert torch.allclose(by["mean"][:, 0, 0, 0], batch.images.mean((1, 2, 3)))
-    seen = ModuleTarget(Brightness(), positive=("covid",), size=SIZE, lungs_only=True)
+    seen = ModuleTarget(Brightness(), TargetConfig(positive=("covid",), size=SIZE, lungs_only=True, channels=1))
     inside = bench.baseline_of("mean", seen, phantoms)(batch.images, lungs)[:, 0, 0, 0]
     assert torch.allclose(inside, (batch.images * lungs).sum((1, 2, 3)) / lungs.sum((1, 2, 3)))
     negatives = phantoms.where(lambda record: record.label == "normal" and record.split == "train").batch().images

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gan_explain.bench.latency import FRAMES, SHIFT_FRAMES, enlarged, full_size, latency, latent_shift
 from gan_explain.counterfactual import Radiograph
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 
 
 class Mean(nn.Module):
@@ -40,7 +40,7 @@ def radiograph() -> Radiograph:
     return Radiograph("it", torch.rand(1, 1, 64, 64), torch.ones(1, 1, 64, 64), "", {})
 
 
-TARGET = ModuleTarget(Mean(), positive=("covid",), size=64)
+TARGET = ModuleTarget(Mean(), TargetConfig(positive=("covid",), size=64, channels=1))
 
 
 def test_all_ways_are_timed_and_fewer_steps_are_said_to_be_fewer(generator: Disentangler, radiograph: Radiograph) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gan_explain.bench.translation import Tones, measure_translation, sides_of
 from gan_explain.data import Dataset, open_dataset
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 
 SIDE = 32
 
@@ -51,7 +51,7 @@ def phantoms() -> Dataset:
 
 @pytest.fixture
 def target() -> ModuleTarget:
-    return ModuleTarget(Brightness(), classes=("normal", "covid"), positive=("covid",), size=SIDE)
+    return ModuleTarget(Brightness(), TargetConfig(classes=("normal", "covid"), positive=("covid",), size=SIDE, channels=1))
 
 
 def test_a_translation_that_does_nothing_flips_nothing(phantoms: Dataset, target: ModuleTarget) -> None:

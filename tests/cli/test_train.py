@@ -46,10 +46,11 @@ COMMANDS: dict[str, tuple[object, ...]] = {
 STAGES = {"generator": ("reader", "layers")}  # of a command that trains in stages: their folders
 FORWARD_ONLY = """
 from brightness_target import Brightness
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 
 def make():
-    target = ModuleTarget(Brightness(), classes=Brightness.classes, positive=Brightness.positive, size=64)
+    config = TargetConfig(classes=Brightness.classes, positive=Brightness.positive, size=64, channels=1)
+    target = ModuleTarget(Brightness(), config)
     target.differentiable = False
     return target
 """

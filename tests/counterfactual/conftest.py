@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # for solvable.py, which the tests import too
 from solvable import SIDE, Brightness, Uniform
@@ -25,7 +25,9 @@ def uniform() -> Uniform:
 def brightness() -> ModuleTarget:
     """p(covid) alone counts: at brightness 0.6 it is 1/3, which is the operating point."""
     classes = ("normal", "flu", "covid")
-    return ModuleTarget(Brightness(), classes=classes, positive=("covid",), size=SIDE, operating_point=1 / 3)
+    return ModuleTarget(
+        Brightness(), TargetConfig(classes=classes, positive=("covid",), size=SIDE, operating_point=1 / 3, channels=1)
+    )
 
 
 @pytest.fixture

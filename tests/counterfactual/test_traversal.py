@@ -20,7 +20,7 @@ from gan_explain.nets.generator import Disentangler
 from gan_explain.optics import compose
 from gan_explain.pixels import quantize16
 from gan_explain.response import Frames
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 
 
 def test_a_negative_is_its_own_structure(
@@ -116,7 +116,7 @@ def test_frames_of_a_large_radiograph_are_made_and_shown_one_at_a_time(uniform: 
             shown.append(len(x))
             return torch.zeros(len(x), 2)
 
-    target = ModuleTarget(Counts(), positive=("covid",), size=32)
+    target = ModuleTarget(Counts(), TargetConfig(positive=("covid",), size=32, channels=1))
     side = math.isqrt(PIXELS // 2) + 1
     made: list[int] = []
 
@@ -145,7 +145,7 @@ def test_a_lungs_only_target_gets_the_one_mask_for_every_frame(lungs: Tensor) ->
             seen.append((x != 0).float())
             return torch.zeros(len(x), 2)
 
-    target = ModuleTarget(Seen(), positive=("covid",), size=32, lungs_only=True)
+    target = ModuleTarget(Seen(), TargetConfig(positive=("covid",), size=32, lungs_only=True, channels=1))
     mask = lungs[..., 8:40, 8:40]
     respond(target, torch.rand(5, 1, 32, 32), mask)
     assert torch.equal(torch.cat(seen), mask.expand(5, -1, -1, -1))

@@ -16,7 +16,7 @@ from gan_explain.evaluate import EvaluationResult, evaluate, report_target
 from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.nulls import ConstantTarget
 from gan_explain.pixels import resize
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import DataError
 
 
@@ -32,7 +32,7 @@ class LungBrightness(nn.Module):
 
 
 def brightness(threshold: float) -> ModuleTarget:
-    return ModuleTarget(LungBrightness(threshold), positive=("covid",), size=64)
+    return ModuleTarget(LungBrightness(threshold), TargetConfig(positive=("covid",), size=64, channels=1))
 
 
 class Structures:

@@ -8,7 +8,7 @@ from torch import nn
 from gan_explain.lungs import opacity_load, support
 from gan_explain.metrics.nulls import ConstantTarget, random_pathology, shuffled_target
 from gan_explain.optics import headroom
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import Target
 
 
@@ -59,7 +59,7 @@ def test_without_lungs_or_a_layer_there_is_none() -> None:
 
 def test_shuffled_weights_keep_their_values_and_leave_the_original() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(1024, 2))
-    target = ModuleTarget(network, positive=("positive",), size=32)
+    target = ModuleTarget(network, TargetConfig(positive=("positive",), size=32, channels=1))
     before = network[1].weight.clone()
     shuffled = shuffled_target(target)
     images = case()[0]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gan_explain.metrics.realism import Penultimate, coverage, density, frechet, kid, nearest_neighbours, real_floor
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import TargetError
 
 
@@ -81,14 +81,14 @@ def test_a_memorised_image_is_its_own_neighbour() -> None:
 
 def test_features_are_what_the_last_linear_layer_reads() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 2))
-    target = ModuleTarget(network, positive=("positive",), size=4)
+    target = ModuleTarget(network, TargetConfig(positive=("positive",), size=4, channels=1))
     images = torch.rand(3, 1, 4, 4)
     extract = Penultimate(target, "tiny")
     torch.testing.assert_close(extract(images), network[:3](images))
     assert extract.name == "tiny"
     assert not network[3]._forward_pre_hooks
     with pytest.raises(TargetError, match="linear layer"):
-        Penultimate(ModuleTarget(nn.Flatten(), positive=("positive",), size=4), "none")
+        Penultimate(ModuleTarget(nn.Flatten(), TargetConfig(positive=("positive",), size=4, channels=1)), "none")
 
 
 def test_density_and_coverage_say_where_features_lie_and_how_much_of_the_real_they_reach() -> None:

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from gan_explain.metrics.sanity import reinitialised, sameness
 from gan_explain.nets.classifier import ClassifierConfig, build
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 
 SIZE = 32
 
 
 def target_of(network: nn.Module, lungs_only: bool = False) -> ModuleTarget:
-    return ModuleTarget(network, positive=("covid",), size=SIZE, lungs_only=lungs_only)
+    return ModuleTarget(network, TargetConfig(positive=("covid",), size=SIZE, lungs_only=lungs_only, channels=1))
 
 
 def small(seed: int = 0) -> ModuleTarget:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.metrics.transfer import pgd, positive_logit, turned_positive
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 
 
 class Linear(nn.Module):
@@ -20,12 +20,14 @@ class Linear(nn.Module):
 
 
 def target(weights: Tensor) -> ModuleTarget:
-    return ModuleTarget(Linear(weights), positive=("covid",), size=weights.shape[-1])
+    return ModuleTarget(Linear(weights), TargetConfig(positive=("covid",), size=weights.shape[-1], channels=1))
 
 
 def test_the_logit_is_that_of_the_probability() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
-    three = ModuleTarget(network, classes=("normal", "pneumonia", "covid"), positive=("covid", "pneumonia"), size=8)
+    three = ModuleTarget(
+        network, TargetConfig(classes=("normal", "pneumonia", "covid"), positive=("covid", "pneumonia"), size=8, channels=1)
+    )
     x = torch.rand(4, 1, 8, 8)
     assert positive_logit(three, x, None).sigmoid().tolist() == pytest.approx(three.probability(x).tolist(), abs=1e-6)
 

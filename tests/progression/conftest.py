@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gan_explain.data.dataset import Compact, Dataset, Memory, compact
 from gan_explain.optics import compose
 from gan_explain.progression import Models, models
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import Record
 
 SIZE = 32
@@ -81,7 +81,7 @@ class Course:
 
 @pytest.fixture
 def parts() -> Models:
-    target = ModuleTarget(Bright(), classes=("normal", "covid"), positive=("covid",), size=SIZE)
+    target = ModuleTarget(Bright(), TargetConfig(classes=("normal", "covid"), positive=("covid",), size=SIZE, channels=1))
     return models(Veils(), target, everywhere)
 
 

@@ -21,7 +21,7 @@ from gan_explain.nets.multi_unet import MultiUNet
 from gan_explain.nets.structure import StructureConfig
 from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
-from gan_explain.targets import ModuleTarget, Preparation
+from gan_explain.targets import ModuleTarget, Preparation, TargetConfig
 from gan_explain.targets.weights import head_name
 from gan_explain.train.cxrnet import CxrNetObjective, CxrNetTraining
 from gan_explain.train.cyclegan import CycleGanTrainer, CycleGanTraining
@@ -41,7 +41,10 @@ from gan_explain.train.unet import MultiObjective
 
 SIDE, STEPS, RATE = 32, 6, 0.02
 CLASSES = ("normal", "covid")
-PREPARE, WHOLE = (Preparation(SIDE, 1, (0.5,), (0.25,), lungs_only) for lungs_only in (True, False))
+PREPARE, WHOLE = (
+    Preparation(TargetConfig(size=SIDE, channels=1, mean=(0.5,), std=(0.25,), lungs_only=lungs_only))
+    for lungs_only in (True, False)
+)
 SUPERVISED: dict[str, Any] = {"steps": STEPS, "batch_size": 4, "learning_rate": RATE}
 
 
@@ -79,7 +82,7 @@ def phantoms() -> Dataset:
 
 @cache
 def brightness() -> ModuleTarget:
-    return ModuleTarget(Brightness(), classes=CLASSES, positive=("covid",), size=SIDE)
+    return ModuleTarget(Brightness(), TargetConfig(classes=CLASSES, positive=("covid",), size=SIDE, channels=1))
 
 
 def labels(data: Dataset) -> list[str]:

@@ -25,7 +25,7 @@ from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.pixels import quantize16, to_uint8
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import Record
 
 few = settings(derandomize=True, deadline=None, max_examples=25, database=None)
@@ -222,7 +222,9 @@ def test_both_ends_are_the_image_to_the_bit_for_any_weights(seed: int) -> None:
 @given(st.integers(0, 2**31 - 1), st.integers(1, 12))
 def test_a_response_does_not_depend_on_how_frames_are_batched(seed: int, count: int) -> None:
     torch.manual_seed(seed)
-    target = ModuleTarget(build(ClassifierConfig()), classes=("normal", "covid"), positive=("covid",), size=32)
+    target = ModuleTarget(
+        build(ClassifierConfig()), TargetConfig(classes=("normal", "covid"), positive=("covid",), size=32, channels=1)
+    )
     frames = torch.rand(count, 1, 32, 32)
     lungs = torch.ones(1, 1, 32, 32)
     whole, parts = respond(target, frames, lungs), torch.cat([respond(target, frame[None], lungs) for frame in frames])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_explain.targets import ModuleTarget, probe, resolve_target, weights_digest
+from gan_explain.targets import ModuleTarget, TargetConfig, probe, resolve_target, weights_digest
 from gan_explain.types import TargetError
 
 Save = Callable[..., Path]
@@ -78,7 +78,9 @@ def test_an_archive_answers_as_its_network(kind: str, channels: int, tmp_path: P
     network = Net(channels=channels)
     spec = save(kind, tmp_path, network, {"classes": TWO, "size": 32, "mean": [0.5], "std": [0.25]}, channels)
     target = resolve_target(spec, trust_code=True)
-    own = ModuleTarget(network, classes=TWO, positive=("covid",), size=32, channels=channels, mean=(0.5,), std=(0.25,))
+    own = ModuleTarget(
+        network, TargetConfig(classes=TWO, positive=("covid",), size=32, channels=channels, mean=(0.5,), std=(0.25,))
+    )
     assert isinstance(target, ModuleTarget)
     assert (target.prepare.size, target.prepare.channels, target.differentiable) == (32, channels, True)
     images = torch.rand(5, 1, 48, 48)
@@ -149,10 +151,10 @@ def test_a_digest_knows_the_weights_again(tmp_path: Path, save_onnx: Save) -> No
     network = Net()
     about: dict[str, object] = {"classes": TWO, "size": 32}
     first = resolve_target(save("ts", tmp_path, network, about), trust_code=True)
-    second = ModuleTarget(network, classes=TWO, positive=("normal",), size=64)
+    second = ModuleTarget(network, TargetConfig(classes=TWO, positive=("normal",), size=64, channels=1))
     assert weights_digest(first) == weights_digest(second) is not None
     other = Net().eval()
-    assert weights_digest(ModuleTarget(other, positive=("covid",), size=64)) != weights_digest(first)
+    assert weights_digest(ModuleTarget(other, TargetConfig(positive=("covid",), size=64, channels=1))) != weights_digest(first)
     onnx = weights_digest(resolve_target(f"onnx:{save_onnx()}", classes=TWO))
     assert onnx == weights_digest(resolve_target(f"onnx:{save_onnx(name='copy.onnx')}", classes=TWO)) is not None
     assert weights_digest(object()) is None  # type: ignore[arg-type]

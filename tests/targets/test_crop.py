@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gan_explain.targets import ModuleTarget, Preparation
+from gan_explain.targets import ModuleTarget, Preparation, TargetConfig
 from gan_explain.targets.crop import cut, lung_square, put_back
 
 
@@ -37,7 +37,7 @@ def test_what_is_put_back_lies_where_it_was() -> None:
 
 
 def test_a_cropped_target_sees_the_square_alone() -> None:
-    prepare = Preparation(16, 1, (0.0,), (1.0,), lungs_only=False, crop=1.0)
+    prepare = Preparation(TargetConfig(size=16, channels=1, crop=1.0))
     images = torch.rand(1, 1, 32, 32, requires_grad=True)
     shown = prepare(images, box())
     assert shown.shape == (1, 1, 16, 16)
@@ -50,14 +50,16 @@ def test_a_cropped_target_sees_the_square_alone() -> None:
 
 def test_a_cut_may_be_scaled_for_training() -> None:
     images = torch.rand(2, 1, 32, 32)
-    wider = Preparation(16, 1, (0.0,), (1.0,), lungs_only=False, crop=1.5)(images, box(2))
-    torch.testing.assert_close(Preparation(16, 1, (0.0,), (1.0,), lungs_only=False, crop=1.0)(images, box(2), 1.5), wider)
+    wider = Preparation(TargetConfig(size=16, channels=1, crop=1.5))(images, box(2))
+    torch.testing.assert_close(Preparation(TargetConfig(size=16, channels=1, crop=1.0))(images, box(2), 1.5), wider)
 
 
 def test_a_cropped_target_reads_its_own_segmenter_and_says_so_in_its_configuration() -> None:
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 2))
-    made = ModuleTarget(network, positive=("covid",), size=16, crop=1.0, segmenter=lambda images: box(len(images)))
+    made = ModuleTarget(
+        network, TargetConfig(positive=("covid",), size=16, crop=1.0, channels=1), segmenter=lambda images: box(len(images))
+    )
     images = torch.rand(3, 1, 32, 32)
     assert made.uses_lungs
     torch.testing.assert_close(made.logits(images), made.logits(images, box(3)))
-    assert (made.config().crop, made.config().lungs_only) == (1.0, False)
+    assert (made.config.crop, made.config.lungs_only) == (1.0, False)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gan_explain import spectrum
 from gan_explain.files.checkpoints import load_part, save_part
 from gan_explain.nets.classifier import ClassifierConfig, build
-from gan_explain.targets import ModuleTarget, Preparation, probe, target_config, target_from_part
+from gan_explain.targets import ModuleTarget, Preparation, TargetConfig, probe, target_from_part
 from gan_explain.types import CheckpointError, Target, TargetError
 
 
@@ -42,8 +42,10 @@ class Single(Mean):
 
 
 def target(network: nn.Module | None = None, **options: object) -> ModuleTarget:
-    settings: dict[str, object] = {"classes": ("normal", "covid"), "positive": ("covid",), "size": 8} | options
-    return ModuleTarget(network or Mean(len(settings["classes"])), **settings)  # type: ignore[arg-type]
+    own = {key: options.pop(key) for key in ("segmenter", "differentiable") if key in options}
+    settings = {"classes": ("normal", "covid"), "positive": ("covid",), "size": 8, "channels": 1} | options
+    config = TargetConfig.model_validate(settings)
+    return ModuleTarget(network or Mean(len(config.classes)), config, **own)  # type: ignore[arg-type]
 
 
 def test_whole_image_is_resized_standardised_and_repeated() -> None:
@@ -69,12 +71,12 @@ def test_temperature_divides_the_logits() -> None:
 
 @pytest.mark.parametrize("columns", [False, True])
 def test_a_single_logit_belongs_to_the_second_class(columns: bool) -> None:
-    adapter = ModuleTarget(Single(columns), positive=("covid",), size=8)
+    adapter = ModuleTarget(Single(columns), TargetConfig(positive=("covid",), size=8, channels=1))
     assert adapter.classes == ("negative", "covid")
     images = torch.full((1, 1, 8, 8), 0.5)
     torch.testing.assert_close(adapter.logits(images), torch.tensor([[0.0, 2.0]]))
     assert float(adapter.probability(images)) == pytest.approx(1 / (1 + math.exp(-2)), abs=1e-6)
-    reverse = ModuleTarget(Single(columns), classes=("covid", "normal"), positive=("covid",), size=8)
+    reverse = ModuleTarget(Single(columns), TargetConfig(classes=("covid", "normal"), positive=("covid",), size=8, channels=1))
     assert float(reverse.probability(images)) == pytest.approx(1 / (1 + math.exp(2)), abs=1e-6)
 
 
@@ -85,7 +87,7 @@ def half_lungs(n: int, size: int) -> Tensor:
 
 
 def test_lungs_only_has_zero_mean_and_unit_variance_inside_and_nothing_outside() -> None:
-    prepare = Preparation(16, 3, (0.0,), (1.0,), lungs_only=True)
+    prepare = Preparation(TargetConfig(size=16, channels=3, lungs_only=True))
     x = prepare(torch.rand(4, 1, 16, 16) * torch.tensor([0.1, 0.5, 0.9, 1.0]).view(4, 1, 1, 1), half_lungs(4, 16))
     inside = x[..., :8].flatten(2)
     torch.testing.assert_close(inside.mean(2), torch.zeros(4, 3), atol=1e-5, rtol=0)
@@ -94,7 +96,7 @@ def test_lungs_only_has_zero_mean_and_unit_variance_inside_and_nothing_outside()
 
 
 def test_lungs_only_does_not_see_the_outside_nor_exposure_inside() -> None:
-    prepare = Preparation(16, 1, (0.0,), (1.0,), lungs_only=True)
+    prepare = Preparation(TargetConfig(size=16, channels=1, lungs_only=True))
     lungs, image = half_lungs(1, 16), 0.2 + 0.5 * torch.rand(1, 1, 16, 16)
     other = torch.where(lungs > 0, image, torch.rand(1, 1, 16, 16))
     assert torch.equal(prepare(image, lungs), prepare(other, lungs))
@@ -103,7 +105,7 @@ def test_lungs_only_does_not_see_the_outside_nor_exposure_inside() -> None:
 
 def test_empty_mask_gives_zeros_and_a_finite_gradient() -> None:
     images = torch.rand(2, 1, 16, 16, requires_grad=True)
-    out = Preparation(8, 1, (0.0,), (1.0,), lungs_only=True)(images, torch.zeros(2, 1, 16, 16))
+    out = Preparation(TargetConfig(size=8, channels=1, lungs_only=True))(images, torch.zeros(2, 1, 16, 16))
     out.sum().backward()
     assert bool((out == 0).all())
     assert images.grad is not None
@@ -112,7 +114,7 @@ def test_empty_mask_gives_zeros_and_a_finite_gradient() -> None:
 
 @pytest.mark.parametrize("lungs_only", [False, True])
 def test_gradient_agrees_with_finite_differences(lungs_only: bool) -> None:
-    prepare = Preparation(4, 1, (0.3,), (0.5,), lungs_only).double()
+    prepare = Preparation(TargetConfig(size=4, channels=1, mean=(0.3,), std=(0.5,), lungs_only=lungs_only)).double()
     images = torch.rand(1, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     lungs = half_lungs(1, 8).double()
     assert torch.autograd.gradcheck(lambda x: prepare(x, lungs), images)
@@ -124,14 +126,14 @@ def test_a_spectrum_target_is_shown_the_standardised_log_magnitude(lungs_only: b
     network = Mean()
     adapter = target(network, channels=3, mean=(0.5,), size=16, domain="spectrum", lungs_only=lungs_only)
     adapter.logits(images, lungs)
-    shown = Preparation(16, 1, (0.5,), (1.0,), lungs_only)(images, lungs)
+    shown = Preparation(TargetConfig(size=16, channels=1, mean=(0.5,), lungs_only=lungs_only))(images, lungs)
     expected = spectrum.standardised(spectrum.log_magnitude(shown)).expand(-1, 3, -1, -1)
     torch.testing.assert_close(network.seen, expected)
-    assert adapter.config().domain == "spectrum"
+    assert adapter.config.domain == "spectrum"
 
 
 def test_gradient_through_the_spectrum_agrees_with_finite_differences() -> None:
-    prepare = Preparation(4, 1, (0.3,), (0.5,), False, "spectrum").double()
+    prepare = Preparation(TargetConfig(size=4, channels=1, mean=(0.3,), std=(0.5,), domain="spectrum")).double()
     images = torch.rand(1, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(prepare, images)
 
@@ -192,7 +194,9 @@ def test_parts_that_do_not_fit_are_refused(options: dict[str, object], message: 
 
 def test_a_wrong_number_of_logits_is_named() -> None:
     with pytest.raises(TargetError, match=r"expected logits \(4, 3\), got \(4, 7\)"):
-        ModuleTarget(Mean(7), classes=("a", "b", "c"), positive=("c",), size=8).logits(torch.rand(4, 1, 8, 8))
+        ModuleTarget(Mean(7), TargetConfig(classes=("a", "b", "c"), positive=("c",), size=8, channels=1)).logits(
+            torch.rand(4, 1, 8, 8)
+        )
     with pytest.raises(ValueError, match=r"expected images \(N, 1, H, W\) in \[0, 1\], got \(4, 3, 8, 8\)"):
         target().logits(torch.rand(4, 3, 8, 8))
 
@@ -201,15 +205,19 @@ def test_a_saved_target_comes_back_the_same(tmp_path: Path) -> None:
     network = build(ClassifierConfig(arch="small", classes=3, channels=1))
     saved = ModuleTarget(
         network,
-        classes=("normal", "pneumonia", "covid"),
-        positive=("covid",),
-        size=32,
-        mean=(0.4,),
-        std=(0.25,),
-        operating_point=0.37,
-        temperature=1.5,
+        TargetConfig(
+            classes=("normal", "pneumonia", "covid"),
+            positive=("covid",),
+            size=32,
+            mean=(0.4,),
+            std=(0.25,),
+            operating_point=0.37,
+            temperature=1.5,
+            channels=1,
+        ),
     )
-    save_part(tmp_path / "mine", "target", "target", target_config(saved, "small"), saved.network.state_dict())
+    stored = saved.config.model_copy(update={"arch": "small"}).model_dump(mode="json")
+    save_part(tmp_path / "mine", "target", "target", stored, saved.network.state_dict())
     back = target_from_part(load_part(tmp_path / "mine", "target"))
     images = torch.rand(2, 1, 48, 48)
     assert torch.equal(back.logits(images), saved.logits(images))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gan_explain.nets.classifier import ClassifierConfig, build
-from gan_explain.targets import ModuleTarget, probe, resolve_target
+from gan_explain.targets import ModuleTarget, TargetConfig, probe, resolve_target
 from gan_explain.types import TargetError
 
 Save = Callable[..., Path]
@@ -172,7 +172,7 @@ def test_an_exported_network_answers_as_the_network(tmp_path: Path, lungs_only: 
     torch.onnx.export(network, (torch.rand(2, 1, 64, 64),), path, dynamic_axes=dynamic, dynamo=False, **names)
     Path(f"{path}.json").write_text(json.dumps({"classes": TWO, "lungs_only": lungs_only}))
     target = resolve_target(f"onnx:{path}")
-    own = ModuleTarget(network, classes=TWO, positive=("covid",), size=64, lungs_only=lungs_only)
+    own = ModuleTarget(network, TargetConfig(classes=TWO, positive=("covid",), size=64, lungs_only=lungs_only, channels=1))
     images, lungs = torch.rand(3, 1, 96, 96), (torch.rand(3, 1, 96, 96) > 0.5).float()
     torch.testing.assert_close(target.logits(images, lungs), own.logits(images, lungs), atol=1e-4, rtol=1e-4)
     probe(target)

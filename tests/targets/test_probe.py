@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.nets.classifier import ARCHITECTURES, THREE_CHANNELS, ClassifierConfig, build
-from gan_explain.targets import ModuleTarget, probe
+from gan_explain.targets import ModuleTarget, TargetConfig, probe
 from gan_explain.types import TargetError
 
 CLASSES = ("normal", "pneumonia", "covid")
@@ -152,7 +152,7 @@ class Double(Bad):
 def test_any_precision_within_the_adapter(dtype: torch.dtype) -> None:
     probe(Double())
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)).to(dtype)
-    target = ModuleTarget(network, classes=CLASSES, positive=("covid",), size=16)
+    target = ModuleTarget(network, TargetConfig(classes=CLASSES, positive=("covid",), size=16, channels=1))
     assert target.logits(torch.rand(2, 1, 16, 16)).dtype == torch.float32
     probe(target)
 
@@ -167,13 +167,13 @@ def test_a_network_in_train_mode_is_put_right_by_the_adapter() -> None:
     network = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
     )
-    probe(ModuleTarget(network.train(), classes=CLASSES, positive=("covid",), size=16))
+    probe(ModuleTarget(network.train(), TargetConfig(classes=CLASSES, positive=("covid",), size=16, channels=1)))
 
 
 def test_a_network_for_three_channels_given_one_is_named() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     with pytest.raises(TargetError, match=r"RuntimeError.*3 channels"):
-        probe(ModuleTarget(network, classes=CLASSES, positive=("covid",), size=16))
+        probe(ModuleTarget(network, TargetConfig(classes=CLASSES, positive=("covid",), size=16, channels=1)))
 
 
 @pytest.mark.parametrize("lungs_only", [False, True])
@@ -181,4 +181,8 @@ def test_a_network_for_three_channels_given_one_is_named() -> None:
 def test_our_architectures_keep_the_contract(arch: str, lungs_only: bool) -> None:
     channels = 3 if arch in THREE_CHANNELS else 1
     network = build(ClassifierConfig(arch=arch, classes=3, channels=channels))
-    probe(ModuleTarget(network, classes=CLASSES, positive=("covid",), size=64, channels=channels, lungs_only=lungs_only))
+    probe(
+        ModuleTarget(
+            network, TargetConfig(classes=CLASSES, positive=("covid",), size=64, channels=channels, lungs_only=lungs_only)
+        )
+    )

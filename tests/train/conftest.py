@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.data import Dataset, open_dataset
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.train.masks import MaskedDataset
 
 SIDE = 32
@@ -38,4 +38,4 @@ def masked(phantoms: Dataset) -> MaskedDataset:
 
 @pytest.fixture
 def brightness() -> ModuleTarget:
-    return ModuleTarget(Brightness(), classes=("normal", "covid"), positive=("covid",), size=SIDE)
+    return ModuleTarget(Brightness(), TargetConfig(classes=("normal", "covid"), positive=("covid",), size=SIDE, channels=1))

@@ -15,7 +15,7 @@ from gan_explain.data.augment import Ranges
 from gan_explain.files.checkpoints import load_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.cxrnet import CxrNet, CxrNetConfig
-from gan_explain.targets import Preparation, target_from_part
+from gan_explain.targets import Preparation, TargetConfig, target_from_part
 from gan_explain.train.cxrnet import RANGES, CxrNetObjective, CxrNetTraining, objective, still_shown, variation
 from gan_explain.train.loop import LoopConfig
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
@@ -23,7 +23,7 @@ from gan_explain.train.target import TargetOptions, train_target
 
 SIDE = 32
 CLASSES = ("normal", "covid")
-PREPARE = Preparation(SIDE, 1, (0.5,), (0.25,), False)
+PREPARE = Preparation(TargetConfig(size=SIDE, channels=1, mean=(0.5,), std=(0.25,)))
 TINY = CxrNetConfig(width=4, second_width=4, decoder_widths=(4, 4, 4), dropout=0.0)
 STILL = CxrNetTraining(swapped=0.0, mixup=0.0, shared=1.0)
 

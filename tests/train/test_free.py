@@ -17,7 +17,7 @@ from gan_explain.files.checkpoints import load_part
 from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.nets.load import load_network
 from gan_explain.optics import compose
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.train.free import FreeObjective, FreeTrainer, FreeTraining, evidence, roughness, train_free
 from gan_explain.train.loop import LoopConfig
 from gan_explain.train.masks import MaskedDataset
@@ -115,7 +115,10 @@ class Table(nn.Module):
 
 
 def test_evidence_is_the_logit_of_p_less_that_of_the_operating_point() -> None:
-    target = ModuleTarget(Table(), classes=("normal", "flu", "covid"), positive=("flu", "covid"), size=8, operating_point=0.3)
+    target = ModuleTarget(
+        Table(),
+        TargetConfig(classes=("normal", "flu", "covid"), positive=("flu", "covid"), size=8, operating_point=0.3, channels=1),
+    )
     images = torch.rand(2, 1, 8, 8)
     expected = torch.logit(target.probability(images)) - math.log(0.3 / 0.7)
     torch.testing.assert_close(evidence(target, images, torch.ones_like(images)), expected)

@@ -14,7 +14,7 @@ from gan_explain.data import Dataset
 from gan_explain.data.spectral import GaussianLowPass
 from gan_explain.files.checkpoints import load_part
 from gan_explain.stats import auroc
-from gan_explain.targets import ModuleTarget, Preparation, target_from_part
+from gan_explain.targets import ModuleTarget, Preparation, TargetConfig, target_from_part
 from gan_explain.train.loop import LoopConfig
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.spectral import FILTERS, AlternatingObjective, SpectralOptions, alternated, train_spectral
@@ -47,7 +47,7 @@ def test_every_other_image_is_transformed(phantoms: Dataset) -> None:
         lungs.append(masks)
         return 1 - images
 
-    prepare = Preparation(SIDE, 1, (0.0,), (1.0,), False)
+    prepare = Preparation(TargetConfig(size=SIDE, channels=1))
     objective = AlternatingObjective(network, prepare, phantoms.classes[::-1], True, 0.0, transform=inverted)
     before = batch.images.clone()
     losses = objective(batch.images, batch.lungs, batch)
@@ -66,7 +66,7 @@ def test_no_gradient_is_asked_of_the_filter() -> None:
 
 def test_each_filter_has_its_objective(brightness: ModuleTarget) -> None:
     assert SpectralOptions("none").objective(None) is TargetObjective
-    prepare = Preparation(SIDE, 1, (0.0,), (1.0,), False)
+    prepare = Preparation(TargetConfig(size=SIDE, channels=1))
     for chosen in FILTERS[1:]:
         made = SpectralOptions(chosen, sigma=2.0).objective(brightness)(Seen(), prepare, ("normal", "covid"), True, 0.0, None)
         assert isinstance(made, AlternatingObjective)

@@ -15,7 +15,7 @@ from gan_explain.data.augment import Ranges
 from gan_explain.files.checkpoints import load_part, save_part
 from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.nets.unet import UNetConfig
-from gan_explain.targets import Preparation, probe, target_from_part
+from gan_explain.targets import Preparation, TargetConfig, probe, target_from_part
 from gan_explain.train import target as target_module
 from gan_explain.train.loop import LoopConfig
 from gan_explain.train.masks import MaskedDataset
@@ -103,7 +103,7 @@ def test_classes_in_clinical_order_and_by_index() -> None:
 
 def test_target_loss_is_cross_entropy_with_smoothing(phantoms: Dataset) -> None:
     batch = phantoms.batch([i for i, r in enumerate(phantoms.records) if r.label == "covid"][:3])
-    prepare = Preparation(SIDE, 1, (0.5,), (0.25,), False)
+    prepare = Preparation(TargetConfig(size=SIDE, channels=1, mean=(0.5,), std=(0.25,)))
     objective = TargetObjective(Constant(0.0, 2.0), prepare, ("normal", "covid"), True, smoothing=0.1)
     log_p = [-math.log(1 + math.exp(2)), -math.log(1 + math.exp(-2))]
     expected = -(0.05 * log_p[0] + 0.95 * log_p[1])
@@ -188,7 +188,7 @@ def test_frozen_parameters_stay_and_the_average_lags_behind(phantoms: Dataset) -
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     network[0].requires_grad_(False)
     frozen, start = network[0].weight.clone(), network[3].weight.detach().clone()
-    prepare = Preparation(SIDE, 1, (0.5,), (0.25,), False)
+    prepare = Preparation(TargetConfig(size=SIDE, channels=1, mean=(0.5,), std=(0.25,)))
     objective = TargetObjective(network, prepare, ("normal", "covid"), True, 0.0)
     trainer = SupervisedTrainer(objective, phantoms, [r.label for r in phantoms.records], replace(BRIEF, learning_rate=0.1))
     trainer.step(0)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gan_explain.data import Dataset
 from gan_explain.files.checkpoints import load_part
 from gan_explain.nets.classifier import ClassifierConfig, build
-from gan_explain.targets import Preparation, target_from_part
+from gan_explain.targets import Preparation, TargetConfig, target_from_part
 from gan_explain.targets.weights import head_name
 from gan_explain.train.early import EarlyStopping
 from gan_explain.train.loop import STATE, LoopConfig, run
@@ -35,7 +35,7 @@ from gan_explain.types import CheckpointError, DataError
 SIDE = 32
 CONFIG = SupervisedConfig(steps=6, batch_size=4, learning_rate=0.01)
 CLASSES = ("normal", "covid")
-PREPARE = Preparation(SIDE, 1, (0.5,), (0.25,), False)
+PREPARE = Preparation(TargetConfig(size=SIDE, channels=1, mean=(0.5,), std=(0.25,)))
 
 
 def objective(weights: Tensor | None = None) -> TargetObjective:

@@ -16,7 +16,7 @@ from gan_explain.files.checkpoints import load_part
 from gan_explain.metrics.structure import dice
 from gan_explain.nets.multi_unet import MultiUNet
 from gan_explain.nets.segmenter import LungSegmenter, load_segmenter
-from gan_explain.targets import Preparation, target_from_part
+from gan_explain.targets import Preparation, TargetConfig, target_from_part
 from gan_explain.train.loop import LoopConfig
 from gan_explain.train.segmenter import mask_losses
 from gan_explain.train.supervised import SupervisedConfig
@@ -26,7 +26,7 @@ from gan_explain.types import DataError, Record
 
 SIDE = 32
 CLASSES = ("normal", "covid")
-PREPARE = Preparation(SIDE, 1, (0.5,), (0.25,), False)
+PREPARE = Preparation(TargetConfig(size=SIDE, channels=1, mean=(0.5,), std=(0.25,)))
 CONFIG = SupervisedConfig(steps=2, batch_size=4)
 
 

@@ -20,7 +20,7 @@ from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.structure import StructureConfig
 from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
-from gan_explain.targets import ModuleTarget
+from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.train.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.distributed import process_group, rank
 from gan_explain.train.free import FreeTrainer, FreeTraining, train_free
@@ -59,7 +59,7 @@ class Brightness(nn.Module):
         return torch.stack([torch.zeros_like(z), z], dim=1)
 
 
-TARGET = ModuleTarget(Brightness(), classes=("normal", "covid"), positive=("covid",), size=SIDE)
+TARGET = ModuleTarget(Brightness(), TargetConfig(classes=("normal", "covid"), positive=("covid",), size=SIDE, channels=1))
 
 
 def free() -> Trainer:
