@@ -9,7 +9,8 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
-from gan_explain.cli.models import FORMS, GENERATOR, TRUST_CODE, generator_facts, probed, translates
+from gan_explain.cli.models import TRUST_CODE, generator_facts, probed, translates
+from gan_explain.cli.words import FORMS, GENERATOR
 
 if TYPE_CHECKING:
     import torch

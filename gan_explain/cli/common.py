@@ -1,10 +1,9 @@
 """What every command shares: its options, and a `Run` in which it happens.
 
-A command is a function of a `Run` and its own options that returns what `--json` prints:
+A command is a function of a `Run` and of dataclasses that hold its options (`cli/options.py`); it returns what `--json` prints:
 
     @common.command("segmenter", out="runs/segmenter", resume=True)
-    @click.option("--steps", default=1500)
-    def segmenter(run: common.Run, steps: int) -> dict[str, object]:
+    def segmenter(run: common.Run, data: DataOptions, training: TrainingOptions) -> dict[str, object]:
         dataset = ...
         run.record(data=dataset.fingerprint())
         train(..., out=run.folder, resume=run.resume)
@@ -16,8 +15,11 @@ that appears complete or not at all) is asked for. Nothing here imports torch be
 
 from __future__ import annotations
 
+import inspect
 import json
+import typing
 from collections.abc import Callable
+from dataclasses import is_dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -26,27 +28,41 @@ import click
 
 from gan_explain.cli.exits import Command, Group, ThresholdError
 from gan_explain.cli.folder import jsonable
-from gan_explain.cli.run import Run
+from gan_explain.cli.options import fill, parameters
+from gan_explain.cli.run import Run, RunOptions
 
 __all__ = ["HELP", "Command", "Group", "Run", "ThresholdError", "command", "jsonable"]
 
-HELP = {"help_option_names": ["-h", "--help"], "show_default": True}
+HELP = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120}
 
 
-def command(name: str, *, out: str | None, resume: bool = False) -> Callable[[Callable[..., Any]], Command]:
-    """Make a click command of `function(run, **options) -> mapping | None`, with the shared options.
+def command(
+    name: str, *, out: str | None, resume: bool = False, epilog: str | None = None
+) -> Callable[[Callable[..., Any]], Command]:
+    """Make a click command of `function(run, options, ...) -> mapping | None`, with the shared options.
 
-    `out` is the default output folder; None leaves it to the command to have an option "out". With `resume` (training) a folder
-    in use needs --resume or --overwrite; without, an earlier result of ours is replaced.
+    `out` is the default output folder; with None nothing is written but into a folder that --out names. With `resume` (training)
+    a folder in use needs --resume or --overwrite; without, an earlier result of ours is replaced.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
+        own = list(getattr(function, "__click_params__", ()))[::-1]
+        kinds: dict[str, type[Any]] = {}
+        if not own:
+            hints = typing.get_type_hints(function).items()
+            kinds = {each: kind for each, kind in hints if isinstance(kind, type) and is_dataclass(kind)}
+        shared = parameters(RunOptions, but=() if resume else ("resume",), defaults={"out": Path(out) if out else None})
+
         @wraps(function)
-        def body(**options: Any) -> None:
+        def body(**values: Any) -> None:
             context = click.get_current_context()
+            filled = {each: fill(kind, context) for each, kind in kinds.items()}
+            if own:
+                filled = {each: value for each, value in values.items() if each not in {p.name for p in shared}}
+            options = replace(fill(RunOptions, context), out=values["out"])
             with Run(context, options, replaces=not resume) as run:
                 try:
-                    result = function(run, **options)
+                    result = function(run, **filled)
                 except KeyboardInterrupt:  # a training catches signals itself; this is before it, after it or between two
                     if not (resume and run.resumable):
                         raise
@@ -58,28 +74,16 @@ def command(name: str, *, out: str | None, resume: bool = False) -> Callable[[Ca
                 if run.as_json and run.is_main:
                     click.echo(json.dumps(jsonable(result or {}), allow_nan=False))
 
-        own = list(getattr(function, "__click_params__", ()))
-        decorated: Any = body
-        decorated.__click_params__ = []
-        for option in reversed(_shared(out, resume)):
-            decorated = option(decorated)
-        decorated.__click_params__ += own  # click reverses the list: the command's own options come first
-        return click.command(name, cls=Command, context_settings=HELP)(decorated)
+        if own:
+            del body.__click_params__  # type: ignore[attr-defined]
+        made = own + [each for kind in kinds.values() for each in parameters(kind)] + shared
+        return Command(
+            name,
+            params=made,
+            callback=body,
+            help=function.__doc__ and inspect.cleandoc(function.__doc__),
+            context_settings=HELP,
+            epilog=epilog,
+        )
 
     return decorate
-
-
-def _shared(out: str | None, resume: bool) -> list[Callable[[Any], Any]]:
-    options = [
-        click.option("--overwrite", is_flag=True, help="Write into a folder that holds other files."),
-        click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Seed of everything random."),
-        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="auto: CUDA if there is any."),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
-        click.option("--plain-ids", is_flag=True, help="Name patients and files in what is written as the data do."),
-        click.option("--dry-run", is_flag=True, help="Check everything, write nothing."),
-    ]
-    if resume:
-        options.insert(0, click.option("--resume", is_flag=True, help="Continue the run in the output folder."))
-    if out is not None:
-        options.insert(0, click.option("--out", type=click.Path(path_type=Path), default=out, help="Output folder."))
-    return options

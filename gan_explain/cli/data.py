@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import click
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import open_screened
+from gan_explain.cli.options import ARGUMENT
+from gan_explain.cli.words import Resolution
 
 if TYPE_CHECKING:
     from gan_explain.data import Dataset
 
 
+@dataclass(frozen=True, kw_only=True)
+class InspectOptions:
+    """The dataset, and how large its images are written."""
+
+    TITLE: ClassVar = "Data"
+    path: Annotated[str, ARGUMENT] = "phantom"
+    resolution: Resolution = 128
+
+
 @common.command("data", out=None)
-@click.argument("path", default="phantom")
-@click.option(
-    "--export", "out", type=click.Path(path_type=Path), metavar="DIR", help="Write images, masks and manifest.csv here."
-)
-@click.option("--size", type=click.IntRange(32, 2048), default=128, help="Side of the exported images, in pixels.")
-def data(run: common.Run, path: str, size: int) -> dict[str, object]:
+def data(run: common.Run, options: InspectOptions) -> dict[str, object]:
     """Count what the dataset at PATH holds, per split, source and label; check that it can be used.
 
-    PATH is a folder, a manifest CSV or phantom[:n=400,...]. Files that cannot be read are named, and with --export listed in
-    rejects.csv.
+    PATH is a folder, a manifest CSV or phantom[:n=400,...]. With --out its images, masks and manifest.csv are written there.
+    Files that cannot be read are named, and with --out listed in rejects.csv.
     """
-    dataset = open_screened(run, path, size)
+    dataset = open_screened(run, options.path, options.resolution or 128)
     if run.writes:
         with run.staging() as folder:
             run.record(data=dataset.fingerprint())

@@ -1,4 +1,4 @@
-"""Datasets on the command line: --data, --include, and how they are opened."""
+"""How the dataset that the options name is opened."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from gan_explain.cli.folder import REJECTS
+from gan_explain.cli.run import Run
 
 if TYPE_CHECKING:
-    from gan_explain.cli.common import Run
     from gan_explain.data import Dataset
     from gan_explain.types import Record
-
-DATA_HELP = "Folder, manifest CSV, or phantom[:n=400,...]."
-INCLUDE = click.option("--include", multiple=True, metavar="[SOURCE:]LABEL", help="Use these records only; may be repeated.")
 
 
 def open_included(run: Run, data: str, size: int, include: Sequence[str]) -> Dataset:
@@ -50,3 +47,8 @@ def fitting(wanted: Sequence[str]) -> Callable[[Record], bool]:
 
     pairs = [each.rpartition(":")[::2] for each in wanted]
     return lambda r: any(s in ("", r.source) and label in (r.label, coarse(r.label)) for s, label in pairs)
+
+
+# -- to go with the last command that is written by hand ------------------------------------------------------------------------
+DATA_HELP = "Folder, manifest CSV, or phantom[:n=400,...]."
+INCLUDE = click.option("--include", multiple=True, metavar="[SOURCE:]LABEL", help="Use these records only; may be repeated.")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import click
+from pydantic import Field
 
 from gan_explain.cli import common
-from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
-from gan_explain.cli.models import judge, load_models, model_options, named_judges
-from gan_explain.cli.names import SALT_OPTION, Salt
+from gan_explain.cli.datasets import open_included
+from gan_explain.cli.models import generator_facts, judge, load_models, named_judges
+from gan_explain.cli.names import Salt
+from gan_explain.cli.words import DataOptions, Judges, Lpips, ModelOptions
 
 if TYPE_CHECKING:
     from gan_explain.data import Dataset
@@ -32,28 +33,20 @@ class Ready:
     measure: Callable[[Dataset, Dataset], EvaluationResult]
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What is measured."""
+
+    TITLE: ClassVar = "Measures"
+    judges: Judges = ()
+    lpips: Lpips = None
+    reader_only: Annotated[
+        bool, Field(description="Measure the generator alone: what it reads and draws; no target is asked.")
+    ] = False
+
+
 @common.command("evaluate", out="out/evaluate")
-@click.option("--data", required=True, help=DATA_HELP)
-@INCLUDE
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", help="Split to measure on.")
-@click.option("--judges", multiple=True, metavar="SPEC", help="Independent CNN for transfer, as for --target; may be repeated.")
-@click.option("--lpips", type=click.Path(path_type=Path), metavar="FILE", help="Local AlexNet weights, for the LPIPS distance.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Measure on N images drawn by --seed, for a quick look.")
-@click.option("--reader-only", is_flag=True, help="Measure the generator alone: what it reads and draws; no target is asked.")
-@SALT_OPTION
-@model_options
-def evaluate(
-    run: common.Run,
-    data: str,
-    include: Sequence[str],
-    split: str,
-    judges: Sequence[str],
-    lpips: Path | None,
-    limit: int | None,
-    reader_only: bool,
-    salt: Path | None,
-    **models: Any,
-) -> dict[str, Any]:
+def evaluate(run: common.Run, data: DataOptions, models: ModelOptions, options: EvaluateOptions) -> dict[str, Any]:
     """Measure what a generator reads and draws, and what a target makes of it: rises and falls of p beside those under random
     layers of equal load, flip rates, monotonicity, proximity, realism, transfer and more.
 
@@ -62,19 +55,19 @@ def evaluate(
     """
     from gan_explain.metrics.measure import format_table
 
-    if reader_only and (judges or lpips or models["target"] or models["positive"] or models["classes"]):
+    if options.reader_only and (options.judges or options.lpips or models.target or models.positive or models.classes):
         raise click.UsageError(
             "--reader-only: no target is asked; expected no --target, --positive, --classes, --judges, --lpips"
         )
-    secret = Salt(run, salt)
-    ready = _alone(run, limit, **models) if reader_only else _under_target(run, limit, judges, lpips, **models)
-    opened = open_included(run, data, ready.resolution, include)
-    dataset = opened.split(split)
+    secret = Salt(run)
+    ready = _alone(run, data.limit, models) if options.reader_only else _under_target(run, data.limit, models, options)
+    opened = open_included(run, data.data, ready.resolution, data.include)
+    dataset = opened.split(data.split)
     if not len(dataset):
         from gan_explain.types import DataError
 
-        raise DataError(f"{data}: no images in split {split!r}")
-    count = min(len(dataset), limit or len(dataset))
+        raise DataError(f"{data.data}: no images in split {data.split!r}")
+    count = min(len(dataset), data.limit or len(dataset))
     run.record(images=count)
     if run.dry_run:
         run.say(f"{count} images, {len(ready.judges)} judges")
@@ -89,16 +82,15 @@ def evaluate(
     return {"measures": result.measures}
 
 
-def _alone(run: common.Run, limit: int | None, *, generator: str, segmenter: str, **ignored: Any) -> Ready:
+def _alone(run: common.Run, limit: int | None, models: ModelOptions) -> Ready:
     """A generator alone."""
     from gan_explain.evaluate import evaluate_reader
-    from gan_explain.files.checkpoints import find_checkpoint, read_config
     from gan_explain.nets.load import load_generator
     from gan_explain.nets.segmenter import load_segmenter
 
-    network = load_generator(generator).to(run.device)
-    lungs = load_segmenter(segmenter).to(run.device)
-    run.record(generator={"name": generator, "part": "generator", "sha256": read_config(find_checkpoint(generator))["sha256"]})
+    network = load_generator(models.generator).to(run.device)
+    lungs = load_segmenter(models.segmenter).to(run.device)
+    run.record(generator=generator_facts(models.generator))
     return Ready(
         network.resolution,
         [],
@@ -106,16 +98,16 @@ def _alone(run: common.Run, limit: int | None, *, generator: str, segmenter: str
     )
 
 
-def _under_target(run: common.Run, limit: int | None, judges: Sequence[str], lpips: Path | None, **named: Any) -> Ready:
+def _under_target(run: common.Run, limit: int | None, named: ModelOptions, options: EvaluateOptions) -> Ready:
     """A generator under a target, beside judges."""
     from gan_explain.evaluate import evaluate as measure
     from gan_explain.evaluate.features import usual_features
     from gan_explain.metrics.proximity import perceptual
 
-    models = load_models(run, **named)
-    distance = perceptual(lpips) if lpips else None
-    jury = {short: judge(spec, models, named["trust_code"]) for short, spec in named_judges(judges)}
-    structures = _structures(run, named["generator"])
+    models = load_models(run, named)
+    distance = perceptual(options.lpips) if options.lpips else None
+    jury = {short: judge(spec, models, named.trust_code) for short, spec in named_judges(options.judges)}
+    structures = _structures(run, named.generator)
     features = usual_features(jury)
 
     def measured(dataset: Dataset, train: Dataset) -> EvaluationResult:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from gan_explain.cli.options import write_parameters
 from gan_explain.files.signals import stoppable
 from gan_explain.files.text import printable
 
@@ -77,7 +78,13 @@ class _Exits(click.Command):
 
 
 class Command(_Exits):
-    pass
+    """A command whose arguments and options stand in groups."""
+
+    def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """They come with the options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_parameters(self, ctx, formatter)
 
 
 class Group(_Exits, click.Group):

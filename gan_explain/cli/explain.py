@@ -6,22 +6,15 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import click
 
 from gan_explain.cli import common
-from gan_explain.cli.models import (
-    GENERATOR_OPTION,
-    SPEC,
-    TRUST_CODE,
-    default_target,
-    generator_facts,
-    names,
-    probed,
-    target_facts,
-)
+from gan_explain.cli.models import default_target, generator_facts, load_target, target_facts
 from gan_explain.cli.names import shown_name
+from gan_explain.cli.options import ARGUMENT
+from gan_explain.cli.words import Force, Layer, Methods, ModelOptions, PictureSize, Resolution
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,40 +37,21 @@ class Made:
     note: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions:
+    """Which maps of which image."""
+
+    TITLE: ClassVar = "Heat maps"
+    image: Annotated[Path, ARGUMENT]
+    method: Methods = ("grad_cam",)
+    layer: Layer = ""
+    resolution: Resolution = None
+    picture_size: PictureSize = 384
+    force: Force = False
+
+
 @common.command("explain", out="out/explain")
-@click.argument("image", type=click.Path(path_type=Path))
-@click.option(
-    "--method", default="grad_cam", metavar="A,B",
-    help="Heat maps: grad_cam, integrated_gradients, gradient_x_input, occlusion, latent_path, difference, reader, fem, "
-    "spectral_fem, lung_cam, cxrnet; all: every one that the target allows.",
-)  # fmt: skip
-@GENERATOR_OPTION
-@click.option("--target", metavar="SPEC", help=SPEC)
-@click.option("--layer", default="", show_default="a method's own choice", metavar="NAME", help="Layer to look at.")
-@click.option("--positive", metavar="A+B", help="Classes whose evidence is shown. [default: the target's own positive set]")
-@click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none.")
-@click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs.")
-@click.option(
-    "--resolution", type=click.IntRange(32, 2048), help="Longer side that the image is brought to. [default: the target's input]"
-)
-@click.option("--size", type=click.IntRange(192, 1024), default=384, help="Side of an image in the figure, in pixels.")
-@click.option("--force", is_flag=True, help="Go on with an image that does not look like a radiograph.")
-@TRUST_CODE
-def explain(
-    run: common.Run,
-    image: Path,
-    method: str,
-    generator: str,
-    target: str | None,
-    layer: str,
-    positive: str | None,
-    classes: str | None,
-    segmenter: str,
-    resolution: int | None,
-    size: int,
-    force: bool,
-    trust_code: bool,
-) -> dict[str, Any]:
+def explain(run: common.Run, options: ExplainOptions, models: ModelOptions) -> dict[str, Any]:
     """Show where in IMAGE, a PNG, JPEG or DICOM file, a CNN finds evidence for its positive set, with one heat map a method.
 
     The whole image is explained, square or not. Writes heat.png (the radiograph, each map over it with its colour bar and
@@ -94,28 +68,29 @@ def explain(
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.render.heat import write_heat
 
-    chosen = tuple(METHODS) if method == ALL else tuple(dict.fromkeys(names(method) or ()))
+    everything = options.method == (ALL,)
+    chosen = tuple(METHODS) if everything else tuple(dict.fromkeys(options.method))
     if not chosen or any(name not in METHODS for name in chosen):
-        raise click.UsageError(f"--method {method}: expected one or more of {', '.join(METHODS)}, or {ALL}")
-    lungs_of = load_segmenter(segmenter).to(run.device)
-    radiograph = read_radiograph(image, segmenter=lungs_of, force=force)
-    spec = target or default_target(generator)
-    explained = probed(
-        spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs_of, trust_code=trust_code
-    )
+        raise click.UsageError(f"--method {','.join(options.method)}: expected one or more of {', '.join(METHODS)}, or {ALL}")
+    lungs_of = load_segmenter(models.segmenter).to(run.device)
+    radiograph = read_radiograph(options.image, segmenter=lungs_of, force=options.force)
+    spec = models.target or default_target(models.generator)
+    explained = load_target(run, spec, models, lungs_of)
     layers = None
     if any(METHODS[name](MethodOptions()).uses_generator for name in chosen):
-        layers = load_generator(generator).to(run.device)
-        run.record(generator=generator_facts(generator))
-    shown = shown_name(run, image, radiograph.sha256)
+        layers = load_generator(models.generator).to(run.device)
+        run.record(generator=generator_facts(models.generator))
+    shown = shown_name(run, options.image, radiograph.sha256)
     run.record(
         data={shown: radiograph.sha256}, target=target_facts(spec, explained), fit=radiograph.fit, remarks=radiograph.remarks
     )
-    x, lungs = (each.to(run.device) for each in _at(radiograph, resolution or _input_size(explained)))
+    x, lungs = (each.to(run.device) for each in _at(radiograph, options.resolution or _input_size(explained)))
     share = float(lungs.mean())
     p = probability(explained, x, lungs)
-    options = MethodOptions(layer, layers, run.seed, label="covid" if layers is None else layers.labels[0], segmenter=lungs_of)
-    maps, left_out = _maps({name: METHODS[name](options) for name in chosen}, explained, x, lungs, strict=method != ALL)
+    settings = MethodOptions(
+        options.layer, layers, run.seed, label="covid" if layers is None else layers.labels[0], segmenter=lungs_of
+    )
+    maps, left_out = _maps({name: METHODS[name](settings) for name in chosen}, explained, x, lungs, strict=not everything)
     inside = {name: float(relevance_mass(made.heat, lungs)) for name, made in maps.items()}
     notes = {name: _notes(made.note, inside[name], share, explained) for name, made in maps.items()}
     label, point = render.positive_label(explained.positive), explained.operating_point
@@ -124,7 +99,7 @@ def explain(
             columns = [_column(made, notes[name]) for name, made in maps.items()]
             write_heat(
                 radiograph.image[0], columns, folder / "heat.png", title=shown, probability=p, label=label,
-                operating_point=point, lungs=lungs[0].cpu(), remarks=radiograph.remarks, side=size,
+                operating_point=point, lungs=lungs[0].cpu(), remarks=radiograph.remarks, side=options.picture_size,
             )  # fmt: skip
             for name, made in maps.items():
                 write_bytes(folder / f"{name}.npy", _npy(made.heat[0, 0]))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import click
+from pydantic import Field
 
 from gan_explain.cli import common
-from gan_explain.cli.models import load_models, load_structures, load_translator, model_options, translates
+from gan_explain.cli.models import load_models, load_structures, load_translator, translates
 from gan_explain.cli.names import shown_name
+from gan_explain.cli.options import ARGUMENT
+from gan_explain.cli.words import Force, HighStrength, LowStrength, ModelOptions, PictureSize, Resolution, Strengths
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,26 +25,39 @@ if TYPE_CHECKING:
     from gan_explain.image import Picture
     from gan_explain.types import Segmenter
 
-FILE = click.Path(path_type=Path)
 KINDS = ("own", "prior", "minimal", "steered")  # of --pathology, and from:IMAGE
-SIDES = click.IntRange(64, 8192)
+LEAST_SIDE = 64  # pixels
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The options of the command but those that name models."""
+@dataclass(frozen=True, kw_only=True)
+class TraversalOptions:
+    """What turns into what, in which steps."""
 
-    image: Path | None
-    sample: int | None
-    between: tuple[Path, Path] | None
-    pathology: str | None
-    steps: int
-    min_strength: float
-    max_strength: float
-    size: int | None
-    fps: int
-    film_size: int
-    force: bool
+    TITLE: ClassVar = "Traversal"
+    image: Annotated[Path | None, ARGUMENT] = None
+    sample: Annotated[
+        int | None, Field(ge=1, le=1000, title="N", description="N synthetic patients (what runs without an IMAGE).")
+    ] = None
+    between: Annotated[
+        tuple[Path, Path] | None,
+        Field(title="A B", description="From the pathology of A to that of B, on the structure of A."),
+    ] = None
+    pathology: Annotated[
+        str | None,
+        Field(
+            title="KIND",
+            description="own: what is read on IMAGE; prior: like that of covid images; minimal: the least that crosses the "
+            "operating point; steered: what the target answers to most; from:IMAGE: another patient's. "
+            "[default: a positive's own, else prior]",
+        ),
+    ] = None
+    strengths: Strengths = 33
+    min_strength: LowStrength = 0.0
+    max_strength: HighStrength = 1.5
+    resolution: Resolution = None
+    fps: Annotated[int, Field(ge=1, le=60, title="N", description="Frames a second of the film.")] = 12
+    picture_size: PictureSize = 384
+    force: Force = False
 
     @property
     def reference(self) -> Path | None:
@@ -57,71 +73,43 @@ class Asked:
         return [path for path in (self.image, *(self.between or ()), self.reference) if path is not None]
 
     @property
-    def strengths(self) -> Tensor:
+    def lambdas(self) -> Tensor:
         from gan_explain.counterfactual import even_strengths
 
-        return even_strengths(self.min_strength, self.max_strength, self.steps)
+        return even_strengths(self.min_strength or 0.0, self.max_strength or 0.0, self.strengths)
 
-    def check(self) -> None:
-        """UsageError for options that do not go together."""
+    def __post_init__(self) -> None:
         if sum(map(bool, (self.image, self.sample, self.between))) > 1:
-            raise click.UsageError("expected one of IMAGE, --sample and --between")
+            raise ValueError("expected one of IMAGE, --sample and --between")
         if self.between and self.pathology:
-            raise click.UsageError("--between takes its pathologies from the two images, not from --pathology")
+            raise ValueError("--between takes its pathologies from the two images, not from --pathology")
         if self.pathology and self.pathology not in KINDS and not (self.reference and self.pathology != "from:"):
-            raise click.UsageError(f"--pathology: expected {', '.join(KINDS)} or from:IMAGE, got {self.pathology!r}")
+            raise ValueError(f"--pathology: expected {', '.join(KINDS)} or from:IMAGE, got {self.pathology!r}")
         if self.pathology == "own" and self.image is None:
-            raise click.UsageError("--pathology own is what is read on a radiograph: expected an IMAGE")
-        if not self.min_strength < self.max_strength:
-            low, high = self.min_strength, self.max_strength
-            raise click.UsageError(f"expected --min-strength below --max-strength, got {low:g} and {high:g}")
-
-
-def _side(context: click.Context, option: click.Parameter, value: str) -> int | None:
-    found: int | None = None if value == "native" else SIDES(value, option, context)
-    return found
+            raise ValueError("--pathology own is what is read on a radiograph: expected an IMAGE")
+        low, high = self.min_strength or 0.0, self.max_strength or 0.0
+        if not low < high:
+            raise ValueError(f"expected --min-strength below --max-strength, got {low:g} and {high:g}")
+        if self.resolution is not None and self.resolution < LEAST_SIDE:
+            raise ValueError(f"--resolution {self.resolution}: expected at least {LEAST_SIDE} pixels")
 
 
 @common.command("interpolate", out="out/interpolate")
-@click.argument("image", required=False, type=FILE)
-@click.option("--sample", type=click.IntRange(1, 1000), metavar="N", help="N synthetic patients (what runs without an IMAGE).")
-@click.option("--between", nargs=2, type=FILE, metavar="A B", help="From the pathology of A to that of B, on the structure of A.")
-@click.option(
-    "--pathology",
-    metavar="KIND",
-    help="own: what is read on IMAGE; prior: like that of covid images; minimal: the least that crosses the operating point; "
-    "steered: what the target answers to most; from:IMAGE: another patient's. [default: a positive's own, else prior]",
-)
-@click.option("--steps", type=click.IntRange(2, 1001), default=33, help="Frames.")
-@click.option("--min-strength", type=click.FloatRange(0, 10), default=0.0, help="λ of the first frame; 0 is the healthy image.")
-@click.option("--max-strength", type=click.FloatRange(0, 10), default=1.5, help="λ of the last frame; 1 is the pathology itself.")
-@click.option(
-    "--size",
-    callback=_side,
-    default="native",
-    metavar="native|N",
-    help="Longer side of the radiograph and its frames, in pixels.",
-)
-@click.option("--fps", type=click.IntRange(1, 60), default=12, help="Frames a second of the film.")
-@click.option("--film-size", type=click.IntRange(256, 1024), default=384, help="Side of an image in the film, in pixels.")
-@click.option("--force", is_flag=True, help="Go on with an image that does not look like a chest radiograph.")
-@model_options
-def interpolate(run: common.Run, **options: Any) -> dict[str, Any]:
+def interpolate(run: common.Run, asked: TraversalOptions, models: ModelOptions) -> dict[str, Any]:
     """Turn a COVID-negative chest radiograph into a positive one and chart what a CNN makes of every frame.
 
-    IMAGE is a PNG, JPEG or DICOM file, kept whole. One that the target calls negative is made positive; a positive is healed and
-    made worse. Without an IMAGE a synthetic patient is drawn. A --generator that is a CycleGAN translates.
+    IMAGE is a PNG, JPEG or DICOM file, kept whole and at its own size, or with --resolution at another. One that the target calls
+    negative is made positive; a positive is healed and made worse. Without an IMAGE a synthetic patient is drawn. A --generator
+    that is a CycleGAN translates.
 
     Writes lossless frames, transition.mp4 and .gif, response_curve.png and .csv, a contact strip and run.json.
     """
     from gan_explain.image import read_picture
 
-    asked = Asked(**{field.name: options.pop(field.name) for field in fields(Asked)})
-    asked.check()
     pictures = {path: read_picture(path) for path in asked.files}
     run.record(data={shown_name(run, path, picture.sha256): picture.sha256 for path, picture in pictures.items()})
-    follow = _translation if translates(options["generator"]) else _pathology
-    patients, seconds = follow(run, asked, pictures, options)
+    follow = _translation if translates(models.generator) else _pathology
+    patients, seconds = follow(run, asked, pictures, models)
     answered = time.perf_counter()
     if not run.dry_run:
         with run.staging() as folder:
@@ -159,12 +147,12 @@ Followed = tuple[list[Patient], dict[str, float]]
 Pictures = dict[Path, "Picture"]
 
 
-def _read(run: common.Run, pictures: Pictures, asked: Asked, segmenter: Segmenter) -> dict[Path, Radiograph]:
+def _read(run: common.Run, pictures: Pictures, asked: TraversalOptions, segmenter: Segmenter) -> dict[Path, Radiograph]:
     """The radiographs of the files, under the names that results may show."""
     from gan_explain.counterfactual import read_radiograph
 
     def read(path: Path, picture: Picture) -> Radiograph:
-        found = read_radiograph(picture, segmenter=segmenter, size=asked.size, force=asked.force)
+        found = read_radiograph(picture, segmenter=segmenter, size=asked.resolution, force=asked.force)
         return replace(found.to(run.device), name=shown_name(run, path, picture.sha256))
 
     found = {path: read(path, picture) for path, picture in pictures.items()}
@@ -175,33 +163,33 @@ def _read(run: common.Run, pictures: Pictures, asked: Asked, segmenter: Segmente
     return found
 
 
-def _pathology(run: common.Run, asked: Asked, pictures: Pictures, options: dict[str, Any]) -> Followed:
+def _pathology(run: common.Run, asked: TraversalOptions, pictures: Pictures, named: ModelOptions) -> Followed:
     """The patients asked for, under their pathologies, and how long that took."""
     from gan_explain.counterfactual import traverse, traverse_between
     from gan_explain.counterfactual.synthetic import synthetic_radiograph
 
-    models = load_models(run, **options)
+    models = load_models(run, named)
     generator, target, segmenter = models.generator, models.target, models.segmenter
     clock = time.perf_counter()
     found = _read(run, pictures, asked, segmenter)
     reference = found[asked.reference] if asked.reference else None
     if asked.between:
         a, b = (found[path] for path in asked.between)
-        patients = [Patient(traverse_between(generator, target, (a, b), asked.steps).cpu(), a)]
+        patients = [Patient(traverse_between(generator, target, (a, b), asked.strengths).cpu(), a)]
     else:
         kind, subjects = asked.kind, [found[asked.image]] if asked.image else []
         if not subjects:
-            network = load_structures(run, options["generator"])
+            network = load_structures(run, named.generator)
             seeds = range(run.seed, run.seed + (asked.sample or 1))
             kind, subjects = kind or "prior", [synthetic_radiograph(network, generator, segmenter, seed) for seed in seeds]
         traversals = traverse(
-            generator, target, subjects, pathology=kind, seed=run.seed, strengths=asked.strengths, reference=reference
+            generator, target, subjects, pathology=kind, seed=run.seed, strengths=asked.lambdas, reference=reference
         )
         patients = [Patient(each.cpu(), subject) for each, subject in zip(traversals, subjects, strict=True)]
     return patients, {"answer": round(time.perf_counter() - clock, 3)}
 
 
-def _translation(run: common.Run, asked: Asked, pictures: Pictures, options: dict[str, Any]) -> Followed:
+def _translation(run: common.Run, asked: TraversalOptions, pictures: Pictures, named: ModelOptions) -> Followed:
     """The radiograph on its way to its translation, and how long that took. UsageError for what a CycleGAN cannot do."""
     from gan_explain.counterfactual.translate import translate
 
@@ -209,14 +197,14 @@ def _translation(run: common.Run, asked: Asked, pictures: Pictures, options: dic
         raise click.UsageError("a CycleGAN translates a radiograph: expected an IMAGE")
     if asked.pathology:
         raise click.UsageError("a CycleGAN has no pathology to choose: leave out --pathology")
-    network, target, segmenter = load_translator(run, **options)
+    network, target, segmenter = load_translator(run, named)
     clock = time.perf_counter()
     radiograph = _read(run, pictures, asked, segmenter)[asked.image]
-    found = translate(network, target, radiograph, strengths=asked.strengths, resolution=network.config.resolution)
+    found = translate(network, target, radiograph, strengths=asked.lambdas, resolution=network.config.resolution)
     return [Patient(found.cpu(), radiograph)], {"answer": round(time.perf_counter() - clock, 3)}
 
 
-def _write(patients: Sequence[Patient], folder: Path, asked: Asked) -> None:
+def _write(patients: Sequence[Patient], folder: Path, asked: TraversalOptions) -> None:
     """All files of the result: one patient in the folder itself, several in sample_NNN with a sheet of all."""
     from tqdm import tqdm
 
@@ -225,10 +213,10 @@ def _write(patients: Sequence[Patient], folder: Path, asked: Asked) -> None:
     for i, patient in enumerate(tqdm(patients, unit="patient", file=sys.stderr, disable=len(patients) == 1)):
         into = folder if len(patients) == 1 else folder / f"sample_{i:03d}"
         patient.traversal.save(into)
-        small = patient.traversal.reduced(asked.film_size)
+        small = patient.traversal.reduced(asked.picture_size)
         render.write_curve(small, into / "response_curve.png")
         render.write_strip(small, into / "strip.png", original=patient.original)
-        render.write_film(small, into, fps=asked.fps, side=asked.film_size)
+        render.write_film(small, into, fps=asked.fps, side=asked.picture_size)
     if len(patients) > 1:
         traversals = [patient.traversal for patient in patients]
         render.write_strips(traversals[:24], folder / "sheet.png")

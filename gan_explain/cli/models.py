@@ -1,14 +1,16 @@
-"""The options that name a generator, a target and a segmenter, and what they name, loaded."""
+"""What the options name, loaded: generator, target, segmenter, judges."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from gan_explain.cli.options import listed
 from gan_explain.cli.run import Run
+from gan_explain.cli.words import FORMS, GENERATOR, OTHERWISE, ModelOptions
 
 if TYPE_CHECKING:
     import torch
@@ -17,15 +19,6 @@ if TYPE_CHECKING:
     from gan_explain.nets.cyclegan import CycleGan
     from gan_explain.nets.segmenter import LungSegmenter
     from gan_explain.types import Generator, Segmenter, Target
-
-GENERATOR, OTHERWISE = "disease", "checkpoint:cxr128"  # the generator, and the target where the generator's checkpoint has none
-FORMS = "checkpoint:NAME[#PART], torchvision:ARCH#FILE, xrv:NAME[#FILE], onnx:FILE, ts:FILE, pt2:FILE or package.module:factory"
-SPEC = f"CNN: {FORMS}. [default: that of the generator's checkpoint, else {OTHERWISE}]"
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-GENERATOR_OPTION = click.option(
-    "--generator", default=GENERATOR, metavar="NAME", help="Generator: a shipped name or a checkpoint folder."
-)
-TRUST_CODE = click.option("--trust-code", is_flag=True, help="Load ts: and pt2: files, which run code of their own.")
 
 
 @dataclass(frozen=True)
@@ -38,35 +31,15 @@ class Models:
     device: torch.device
 
 
-def names(value: str | None) -> tuple[str, ...] | None:
-    """ "covid+pneumonia" or "covid,pneumonia" -> ("covid", "pneumonia"); None stays None."""
-    return tuple(part.strip() for part in value.replace("+", ",").split(",") if part.strip()) if value else None
-
-
-def model_options(function: Decorated) -> Decorated:
-    """Add the options that `load_models` takes."""
-    options = [
-        GENERATOR_OPTION,
-        click.option("--target", metavar="SPEC", help=SPEC),
-        click.option("--positive", metavar="A+B", help="Classes that count as positive. [default: the target's own]"),
-        click.option("--classes", metavar="A,B", help="Names of the target's outputs, where it has none."),
-        click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs."),
-        TRUST_CODE,
-    ]  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def load_models(run: Run, *, generator: str, segmenter: str, **target: Any) -> Models:
+def load_models(run: Run, options: ModelOptions) -> Models:
     """Load and check everything that the options name, and note it in run.json.
 
     Raises CheckpointError and TargetError; the target has passed its contract probe.
     """
     from gan_explain.nets.load import load_generator
 
-    network = load_generator(generator).to(run.device)
-    found, lungs = _asked(run, generator, "generator", segmenter, **target)
+    network = load_generator(options.generator).to(run.device)
+    found, lungs = _asked(run, options, "generator")
     return Models(network, found, lungs, run.device)
 
 
@@ -78,12 +51,12 @@ def translates(generator: str) -> bool:
     return "cyclegan" in parts and "generator" not in parts
 
 
-def load_translator(run: Run, *, generator: str, segmenter: str, **target: Any) -> tuple[CycleGan, Target, LungSegmenter]:
+def load_translator(run: Run, options: ModelOptions) -> tuple[CycleGan, Target, LungSegmenter]:
     """As `load_models`, for a CycleGAN in place of the generator."""
     from gan_explain.nets.load import load_cyclegan
 
-    network = load_cyclegan(generator).to(run.device)
-    return (network, *_asked(run, generator, "cyclegan", segmenter, **target))
+    network = load_cyclegan(options.generator).to(run.device)
+    return (network, *_asked(run, options, "cyclegan"))
 
 
 def load_structures(run: Run, name: str) -> StructureNetwork:
@@ -95,18 +68,22 @@ def load_structures(run: Run, name: str) -> StructureNetwork:
     return (load_synthesis(name) if older else load_structure(name)).to(run.device)
 
 
-def _asked(
-    run: Run, name: str, part: str, segmenter: str, *,
-    target: str | None, positive: str | None, classes: str | None, trust_code: bool = False,
-) -> tuple[Target, LungSegmenter]:  # fmt: skip
+def _asked(run: Run, options: ModelOptions, part: str) -> tuple[Target, LungSegmenter]:
     """The target asked for, by default `default_target`, and the segmenter."""
     from gan_explain.nets.segmenter import load_segmenter
 
-    lungs = load_segmenter(segmenter).to(run.device)
-    spec = target or default_target(name)
-    found = probed(spec, run.device, positive=names(positive), classes=names(classes), segmenter=lungs, trust_code=trust_code)
-    run.record(generator=generator_facts(name, part), target=target_facts(spec, found))
+    lungs = load_segmenter(options.segmenter).to(run.device)
+    spec = options.target or default_target(options.generator)
+    found = load_target(run, spec, options, lungs)
+    run.record(generator=generator_facts(options.generator, part), target=target_facts(spec, found))
     return found, lungs
+
+
+def load_target(run: Run, spec: str, options: ModelOptions, segmenter: Segmenter | None) -> Target:
+    """The target that a spec names, as the options want it: on the run's device, its contract probed."""
+    return probed(
+        spec, run.device, positive=options.positive, classes=options.classes, segmenter=segmenter, trust_code=options.trust_code
+    )  # fmt: skip
 
 
 def default_target(generator: str) -> str:
@@ -180,3 +157,13 @@ def judge(spec: str, models: Models, trust_code: bool = False) -> Target:
     shared = tuple(name for name in models.target.positive if name in given.classes)
     other = shared if shared and set(shared) != set(given.positive) else None
     return probed(spec, models.device, positive=other, segmenter=models.segmenter, trust_code=trust_code)
+
+
+# -- to go with the last command that is written by hand ------------------------------------------------------------------------
+def names(value: str | None) -> tuple[str, ...] | None:
+    return listed(value) if value else None
+
+
+GENERATOR_OPTION = click.option("--generator", default=GENERATOR, metavar="NAME", help="Generator: a shipped name or a folder.")
+TRUST_CODE = click.option("--trust-code", is_flag=True, help="Load ts: and pt2: files, which run code of their own.")
+SPEC = f"CNN: {FORMS}."

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import click
+from pydantic import Field
 
 from gan_explain.cli import common
-from gan_explain.cli.datasets import INCLUDE, open_included
+from gan_explain.cli.datasets import open_included
 from gan_explain.cli.folder import write_json
-from gan_explain.cli.models import load_models, model_options
-from gan_explain.cli.names import SALT_OPTION, Salt
+from gan_explain.cli.models import load_models
+from gan_explain.cli.names import Salt
+from gan_explain.cli.options import ARGUMENT
+from gan_explain.cli.words import Include, Layer, ModelOptions, PictureSize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,35 +23,34 @@ if TYPE_CHECKING:
     from gan_explain.files.pseudonyms import Pseudonyms
     from gan_explain.progression import Models, Progression
 
-SPLITS = ("train", "val", "test")
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressionOptions:
+    """Which patients, and how they are drawn."""
+
+    TITLE: ClassVar = "Patients"
+    data: Annotated[str, ARGUMENT]
+    patient: Annotated[
+        str | None, Field(title="ID", description="The patient to chart; by pseudonym too, under the same salt.")
+    ] = None
+    everyone: Annotated[
+        bool, Field(alias="all", description="Every patient with three days or more, and how far the measures agree.")
+    ] = False
+    split: Annotated[tuple[Literal["train", "val", "test"], ...], Field(description="Split to take.")] = ()
+    include: Include = ()
+    layer: Layer = ""
+    figures: Annotated[int, Field(ge=0, title="N", description="With --all: patients that get a figure of their own.")] = 12
+    picture_size: PictureSize = 200
+
+    def __post_init__(self) -> None:
+        if bool(self.patient) == self.everyone:
+            raise ValueError("expected either --patient ID or --all")
+        if self.split and not self.everyone:
+            raise ValueError("--split goes with --all")
 
 
 @common.command("progression", out="out/progression")
-@click.argument("data")
-@click.option("--patient", metavar="ID", help="The patient to chart; by pseudonym too, under the same salt.")
-@click.option("--all", "everyone", is_flag=True, help="Every patient with three days or more, and how far the measures agree.")
-@click.option(
-    "--split", multiple=True, type=click.Choice(SPLITS), help="With --all: splits to take patients from. [default: test]"
-)
-@INCLUDE
-@click.option("--layer", default="", show_default="the last feature map", metavar="NAME", help="Layer for Grad-CAM.")
-@click.option("--figures", type=click.IntRange(0), default=12, help="With --all: patients that get a figure of their own.")
-@click.option("--size", type=click.IntRange(96, 512), default=200, help="Side of a radiograph in the figure, in pixels.")
-@SALT_OPTION
-@model_options
-def progression(
-    run: common.Run,
-    data: str,
-    patient: str | None,
-    everyone: bool,
-    split: Sequence[str],
-    include: Sequence[str],
-    layer: str,
-    figures: int,
-    size: int,
-    salt: Path | None,
-    **models_named: Any,
-) -> dict[str, Any]:
+def progression(run: common.Run, options: ProgressionOptions, models: ModelOptions) -> dict[str, Any]:
     """Follow patients of DATA, a folder or manifest with the column offset_days: opacity that is read, p beside it, Grad-CAM.
 
     Opacity load (mean thickness over the lungs) and area are the generator's, which the target did not teach. With --patient
@@ -59,29 +60,25 @@ def progression(
     """
     from gan_explain import progression as package
 
-    if bool(patient) == everyone:
-        raise click.UsageError("expected either --patient ID or --all")
-    if split and not everyone:
-        raise click.UsageError("--split goes with --all")
-    secret = Salt(run, salt)
-    models = load_models(run, **models_named)
-    parts = package.models(models.generator, models.target, models.segmenter, layer)
-    dataset = open_included(run, data, models.generator.resolution, include)
-    if patient:
-        return _one(run, parts, dataset, secret, patient, size)
-    wanted = tuple(split) or ("test",)
+    salt = Salt(run)
+    loaded = load_models(run, models)
+    parts = package.models(loaded.generator, loaded.target, loaded.segmenter, options.layer)
+    dataset = open_included(run, options.data, loaded.generator.resolution, options.include)
+    if options.patient:
+        return _one(run, parts, dataset, salt, options)
+    wanted = options.split or ("test",)
     run.record(splits=wanted)
     chosen = dataset.where(lambda record: record.split in wanted)
-    return _all(run, parts, chosen, secret.names(dataset.records), secret, figures, size)
+    return _all(run, parts, chosen, salt.names(dataset.records), salt, options)
 
 
-def _one(run: common.Run, parts: Models, dataset: Dataset, salt: Salt, patient: str, size: int) -> dict[str, Any]:
+def _one(run: common.Run, parts: Models, dataset: Dataset, salt: Salt, options: ProgressionOptions) -> dict[str, Any]:
     from gan_explain.progression import PAIRS, as_json, csv_table, facts, measure_patient
     from gan_explain.progression.patients import of_patient
     from gan_explain.progression.pictures import write_patient
 
     names = salt.names(dataset.records)
-    patient = names.real(patient)
+    patient = names.real(options.patient or "")
     if run.dry_run:
         count = len(of_patient(dataset, patient))
         run.say(f"{count} radiographs of the patient")
@@ -89,7 +86,7 @@ def _one(run: common.Run, parts: Models, dataset: Dataset, salt: Salt, patient: 
     found = measure_patient(parts, dataset, patient).named(names)
     answer = facts() | {"kind": "progression"} | as_json(found, PAIRS)
     with run.staging() as folder:
-        write_patient(found, folder / "progression.png", side=size)
+        write_patient(found, folder / "progression.png", side=options.picture_size)
         _write_text(folder / "progression.csv", csv_table([found]))
         write_json(folder / "progression.json", common.jsonable(answer))
         salt.keep(folder)
@@ -100,7 +97,7 @@ def _one(run: common.Run, parts: Models, dataset: Dataset, salt: Salt, patient: 
 
 
 def _all(
-    run: common.Run, parts: Models, dataset: Dataset, names: Pseudonyms, salt: Salt, figures: int, size: int
+    run: common.Run, parts: Models, dataset: Dataset, names: Pseudonyms, salt: Salt, options: ProgressionOptions
 ) -> dict[str, Any]:
     from tqdm import tqdm
 
@@ -119,8 +116,8 @@ def _all(
     with run.staging() as folder:
         for measured in tqdm(measure_all(parts, dataset), total=count, unit="patient", file=sys.stderr, disable=None):
             each = measured.named(names)
-            if len(kept) < figures:
-                write_patient(each, folder / f"patient_{len(kept):03d}.png", side=size)
+            if len(kept) < options.figures:
+                write_patient(each, folder / f"patient_{len(kept):03d}.png", side=options.picture_size)
             kept.append(each.without_pictures())
         measures = agreement(kept, run.seed)
         write_patients(kept, folder / "patients.png")

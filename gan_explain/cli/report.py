@@ -10,7 +10,8 @@ import click
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, INCLUDE, open_included
-from gan_explain.cli.models import FORMS, TRUST_CODE, names, probed
+from gan_explain.cli.models import TRUST_CODE, names, probed
+from gan_explain.cli.words import FORMS
 
 
 @common.command("report", out="out/report")

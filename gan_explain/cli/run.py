@@ -10,13 +10,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import click
+from pydantic import Field
 
 from gan_explain.cli.exits import OK, error_line, exit_code
 from gan_explain.cli.folder import (
@@ -31,7 +33,8 @@ from gan_explain.cli.folder import (
     remove_empty,
     write_json,
 )
-from gan_explain.cli.names import error_without_names, without_names
+from gan_explain.cli.hiding import error_without_names, without_names
+from gan_explain.cli.options import Shown
 from gan_explain.files.signals import held
 from gan_explain.files.temporaries import clear_temporaries, temporary_beside
 from gan_explain.files.text import printable
@@ -40,25 +43,43 @@ if TYPE_CHECKING:
     import torch
 
 SCHEMA_VERSION = 1
+PLAIN = "none"  # as a salt: patients and files under their own names
 PACKAGES = ("gan_explain", "torch", "torchvision", "numpy", "pillow", "scipy", "matplotlib", "imageio-ffmpeg", "onnxruntime")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What every command takes; `resume` only a command whose folder fills up while it works."""
+
+    TITLE: ClassVar = "Run"
+    out: Annotated[Path | None, Field(title="DIR", description="Output folder.")] = None
+    resume: Annotated[bool, Field(description="Continue the run in the output folder.")] = False
+    overwrite: Annotated[bool, Field(description="Write into a folder that holds other files.")] = False
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="Seed of everything random.")] = 0
+    device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="auto: CUDA if there is any.")] = "auto"
+    salt: Annotated[
+        Path | None,
+        Field(
+            title="FILE|none",
+            description="Secret behind the pseudonyms of patients and files, made where it is missing; none: their own names. "
+            "[default: OUT/patient_salt]",
+        ),
+        Shown(variable="GAN_EXPLAIN_SALT"),
+    ] = None
+    json: Annotated[bool, Field(description="Print one JSON object on stdout.")] = False
+    dry_run: Annotated[bool, Field(description="Check everything, write nothing.")] = False
+
+
 class Run:
-    """One invocation: seed and device in place, an output folder on demand, and run.json, which says how it was made.
+    """One invocation: seed and device in place, an output folder on demand, and run.json, which says how it was made."""
 
-    Takes the shared options out of `options`; what is left belongs to the command.
-    """
-
-    def __init__(self, context: click.Context, options: dict[str, Any], *, replaces: bool) -> None:
-        self._written = {key: value for key, value in options.items()}  # noqa: C416
-        self._out: Path | None = options.pop("out")
-        self.seed: int = options.pop("seed")
-        self.resume: bool = options.pop("resume", False)
-        self.overwrite: bool = options.pop("overwrite")
-        self.as_json: bool = options.pop("as_json")
-        self.dry_run: bool = options.pop("dry_run")
-        self.plain_ids: bool = options.pop("plain_ids")
-        self._device: str = options.pop("device")
+    def __init__(self, context: click.Context, options: RunOptions, *, replaces: bool) -> None:
+        self._written = dict(context.params)
+        self._out, self._device = options.out, options.device
+        self.seed, self.resume, self.overwrite = options.seed, options.resume, options.overwrite
+        self.as_json, self.dry_run = options.json, options.dry_run
+        self.plain_names = options.salt == Path(PLAIN)
+        self.salt = None if self.plain_names else options.salt
         self.is_main = int(os.environ.get("RANK", "0")) == 0
         self._name, self._replaces, self._opened = context.command_path, replaces, False
         self._argv = [str(context.find_root().info_name), *(context.obj if isinstance(context.obj, list) else sys.argv[1:])]
@@ -160,9 +181,9 @@ class Run:
 
     def _describe(self, error: BaseException | None, *, finished: bool) -> dict[str, Any]:
         shown, command = jsonable(self._written), shlex.join(self._argv)
-        if not self.plain_ids:
+        if not self.plain_names:
             shown, command = without_names(self._written, self._argv)
-        line = error_line if self.plain_ids else error_without_names
+        line = error_line if self.plain_names else error_without_names
         return {
             "schema_version": SCHEMA_VERSION,
             "program": PROGRAM,

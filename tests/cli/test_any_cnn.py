@@ -56,7 +56,9 @@ def archives(world: Path) -> Path:
 
 
 def test_an_onnx_file_is_explained(invoke: Invoke, world: Path, save_onnx: Save, negative: Path) -> None:
-    result = invoke("interpolate", negative, "--target", f"onnx:{save_onnx()}", *CLASSES, "--steps", 5, "--out", "o", "--json")
+    result = invoke(
+        "interpolate", negative, "--target", f"onnx:{save_onnx()}", *CLASSES, "--strengths", 5, "--out", "o", "--json"
+    )
     assert result.exit_code == OK, result.stderr
     assert json.loads(result.stdout)["patients"][0]["probability_last"] > 0
     target = json.loads((world / "o" / "run.json").read_text())["target"]

@@ -18,7 +18,7 @@ from gan_explain.targets import TargetConfig
 Invoke = Callable[..., Result]
 MODELS = ("--generator", "tiny", "--segmenter", "everywhere", "--target", "brightness_target:Brightness", "--judges", "none")
 DATA = ("--data", "phantom:n=80", "--limit", 10)
-QUICK = (*MODELS, *DATA, "--quick", "--steps", 21)
+QUICK = (*MODELS, *DATA, "--quick", "--strengths", 21)
 FILES = ["audit.json", "curves.csv", "patient_salt", "per_sample.csv", "report.html", "run.json"]
 
 
@@ -122,7 +122,7 @@ def test_fail_on_ends_with_7_and_the_report_is_there(invoke: Invoke, world: Path
         (("--by", "sex"), 2, "--by sex"),
         (("--free", "tiny"), 3, "'free'"),
         (("--generator", "nowhere"), 3, "nowhere"),
-        (("--steps", "20"), 2, "--steps"),
+        (("--strengths", "20"), 2, "--strengths"),
         (("--target", "brightness_target:WrongShape"), 4, "(4, 2)"),
         (("--target", "brightness_target:NotANumber"), 4, "NaN"),
         (("--target", "brightness_target:no_network"), 4, "int"),

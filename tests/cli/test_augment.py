@@ -108,7 +108,7 @@ def test_bad_input_is_one_clear_line(invoke: Invoke, world: Path, more: tuple[st
 
 
 def test_a_cyclegan_wants_two_classes(invoke: Invoke, world: Path) -> None:
-    assert invoke("data", "phantom:n=30", "--export", "three", "--size", 64).exit_code == 0
+    assert invoke("data", "phantom:n=30", "--out", "three", "--resolution", 64).exit_code == 0
     path = world / "three" / "manifest.csv"
     rows = list(csv.DictReader(path.read_text().splitlines()))
     first = next(row for row in rows if row["split"] == "train" and row["label"] == "normal")

@@ -99,7 +99,7 @@ def test_jpeg_cut_in_half(refused: Callable[..., str], positive: Path) -> None:
 def test_colour_photograph(refused: Callable[..., str], invoke: Invoke, world: Path) -> None:
     path = photograph(world / "holiday.jpg")
     assert "colour photograph" in refused(DATA, "interpolate", path)
-    assert invoke("interpolate", path, "--force", "--steps", 3, "--film-size", 256).exit_code == OK
+    assert invoke("interpolate", path, "--force", "--strengths", 3, "--picture-size", 256).exit_code == OK
 
 
 def test_gray_image_stored_as_rgb_is_fine(invoke: Invoke, negative: Path) -> None:
@@ -143,8 +143,8 @@ def test_reference_and_between_are_checked_too(refused: Callable[..., str], nega
         ("negative.png", "--pathology", "worst"),
         ("negative.png", "--pathology", "from:"),
         ("--pathology", "own"),
-        ("negative.png", "--size", "63"),
-        ("negative.png", "--steps", "1"),
+        ("negative.png", "--resolution", "63"),
+        ("negative.png", "--strengths", "1"),
         ("negative.png", "--min-strength", "2"),
         ("negative.png", "--max-strength", "nan"),
         ("negative.png", "--sample"),
@@ -267,13 +267,13 @@ def test_patient_in_two_splits(refused: Callable[..., str], manifest: Path) -> N
 
 def test_unreadable_images_beyond_five_percent(invoke: Invoke, manifest: Path, world: Path) -> None:
     (world / "3.png").write_text("hello")
-    result = invoke("data", manifest, "--export", "copy")
+    result = invoke("data", manifest, "--out", "copy")
     assert result.exit_code == DATA
     assert result.stderr.splitlines()[-1].startswith("error: ")
     assert "1 of 6" in result.stderr
     assert files(world / "copy") == {"rejects.csv"}
     (world / "3.png").write_bytes((world / "5.png").read_bytes())
-    assert invoke("data", manifest, "--export", "copy").exit_code == OK  # that list does not stand in the way
+    assert invoke("data", manifest, "--out", "copy").exit_code == OK  # that list does not stand in the way
     assert "rejects.csv" not in files(world / "copy")
 
 

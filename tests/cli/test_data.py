@@ -28,7 +28,7 @@ def test_table_has_a_column_for_each_split(invoke: Invoke) -> None:
 
 
 def test_exported_phantom_opens_again(invoke: Invoke, world: Path) -> None:
-    result = invoke("data", "phantom:n=10", "--export", "copy", "--size", 64)
+    result = invoke("data", "phantom:n=10", "--out", "copy", "--resolution", 64)
     assert result.exit_code == 0, result.stderr
     original = open_dataset("phantom:n=10", size=64)
     copy = open_dataset(world / "copy", size=64)

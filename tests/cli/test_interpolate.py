@@ -22,7 +22,7 @@ from gan_explain.image import clip_percentile, read_image
 from gan_explain.pixels import quantize16
 
 Invoke = Callable[..., Result]
-FEW = ("--steps", 5, "--film-size", 256)
+FEW = ("--strengths", 5, "--picture-size", 256)
 FILES = {
     "classes.csv", "code.npy", "frames", "layer.npy", "lungs.png", "response_curve.csv", "response_curve.png", "run.json",
     "strip.png", "structure.png", "transition.gif", "transition.mp4", "traversal.json",
@@ -53,7 +53,7 @@ def test_negative_becomes_positive_and_everything_is_written(invoke: Invoke, neg
 
 
 def test_charted_probabilities_are_those_of_the_saved_frames(invoke: Invoke, negative: Path, world: Path) -> None:
-    assert invoke("interpolate", negative, *FEW, "--size", 64, "--out", "film").exit_code == 0
+    assert invoke("interpolate", negative, *FEW, "--resolution", 64, "--out", "film").exit_code == 0
     with open(world / "film" / "response_curve.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["strength", "probability"]
@@ -104,7 +104,7 @@ def test_several_synthetic_patients_have_folders_and_a_sheet(invoke: Invoke, wor
 
 
 def test_pathology_minimal_crosses_at_one(invoke: Invoke, negative: Path) -> None:
-    result = invoke("interpolate", negative, "--pathology", "minimal", "--steps", 31, "--film-size", 256, "--json")
+    result = invoke("interpolate", negative, "--pathology", "minimal", "--strengths", 31, "--picture-size", 256, "--json")
     assert result.exit_code == 0, result.stderr
     (patient,) = json.loads(result.stdout)["patients"]
     assert patient["pathology"] == "minimal"
@@ -133,9 +133,9 @@ def test_target_is_the_checkpoints_own_unless_named(world: Path, negative: Path)
         "tiny",
         "--segmenter",
         "everywhere",
-        "--steps",
+        "--strengths",
         "3",
-        "--film-size",
+        "--picture-size",
         "256",
     ]
     result = CliRunner().invoke(main, [*args, "--out", "film"])
@@ -151,7 +151,7 @@ def test_run_json_says_how_it_was_made(invoke: Invoke, negative: Path, world: Pa
     assert run["exit"] == 0
     assert run["seed"] == 7
     assert run["device"] == "cpu"
-    assert run["options"]["steps"] == 5
+    assert run["options"]["strengths"] == 5
     digest = hashlib.sha256(negative.read_bytes()).hexdigest()
     assert run["data"] == {f"radiograph {digest[:8]}": digest}
     assert run["fit"][f"radiograph {digest[:8]}"]["kept"] == [96, 96]
@@ -164,7 +164,7 @@ def test_run_json_says_how_it_was_made(invoke: Invoke, negative: Path, world: Pa
 
 
 def test_second_run_replaces_the_first_and_leaves_other_files(invoke: Invoke, negative: Path, world: Path) -> None:
-    assert invoke("interpolate", negative, "--steps", 7, "--film-size", 256, "--out", "film").exit_code == 0
+    assert invoke("interpolate", negative, "--strengths", 7, "--picture-size", 256, "--out", "film").exit_code == 0
     (world / "film" / "note.txt").write_text("mine")
     assert invoke("interpolate", negative, *FEW, "--out", "film").exit_code == 0
     assert len(list((world / "film" / "frames").iterdir())) == 5
@@ -228,10 +228,10 @@ def test_the_end_that_is_the_input_is_it_on_the_16_bit_grid(
 
 def test_a_longer_side_may_be_asked_for(invoke: Invoke, world: Path) -> None:
     path = wide(world / "wide.png", 0.4)
-    assert invoke("interpolate", path, *FEW, "--size", 75, "--out", "film").exit_code == 0
+    assert invoke("interpolate", path, *FEW, "--resolution", 75, "--out", "film").exit_code == 0
     assert load_traversal(world / "film").frames[0].shape == (1, 64, 75)  # no side below 64
-    assert invoke("interpolate", path, *FEW, "--size", "small").exit_code == 2
-    assert invoke("interpolate", path, *FEW, "--size", 10).exit_code == 2
+    assert invoke("interpolate", path, *FEW, "--resolution", "small").exit_code == 2
+    assert invoke("interpolate", path, *FEW, "--resolution", 10).exit_code == 2
 
 
 def test_each_file_is_opened_once(invoke: Invoke, negative: Path, positive: Path, monkeypatch: pytest.MonkeyPatch) -> None:

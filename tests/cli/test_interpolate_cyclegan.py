@@ -18,7 +18,7 @@ from gan_explain.nets.load import load_cyclegan
 from gan_explain.pixels import quantize16
 
 Invoke = Callable[..., Result]
-FOG = ("--generator", "fog", "--steps", 5, "--film-size", 256)
+FOG = ("--generator", "fog", "--strengths", 5, "--picture-size", 256)
 FILES = {
     "classes.csv", "code.npy", "frames", "layer.npy", "lungs.png", "response_curve.csv", "response_curve.png", "run.json",
     "strip.png", "structure.png", "transition.gif", "transition.mp4", "traversal.json",
@@ -26,7 +26,7 @@ FILES = {
 
 
 def test_a_negative_is_charted_on_the_way_to_its_translation(invoke: Invoke, negative: Path, world: Path) -> None:
-    result = invoke("interpolate", negative, *FOG, "--size", 64, "--out", "film", "--json")
+    result = invoke("interpolate", negative, *FOG, "--resolution", 64, "--out", "film", "--json")
     assert result.exit_code == OK, result.stderr
     (patient,) = json.loads(result.stdout)["patients"]
     assert (patient["called"], patient["pathology"]) == ("negative", "to_positive")
@@ -55,7 +55,7 @@ def test_a_positive_is_charted_from_its_healed_self(invoke: Invoke, positive: Pa
 
 def test_its_own_checkpoint_and_target_are_found(negative: Path, world: Path) -> None:
     """The shipped weights, whose change at 128 pixels is laid on the whole image, and the target that goes with none."""
-    args = ["interpolate", str(negative), "--generator", "cxr128-cyclegan", "--segmenter", "everywhere", "--steps", "3"]
+    args = ["interpolate", str(negative), "--generator", "cxr128-cyclegan", "--segmenter", "everywhere", "--strengths", "3"]
     result = CliRunner().invoke(main, [*args, "--out", "film", "--json"])
     assert result.exit_code == OK, result.stderr
     run = json.loads((world / "film" / "run.json").read_text())

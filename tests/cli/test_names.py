@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gan_explain.cli import common
-from gan_explain.cli.names import without_names
+from gan_explain.cli.hiding import without_names
 from gan_explain.types import DataError, TargetError
 
 Invoke = Callable[..., Result]
@@ -56,7 +56,7 @@ def test_run_json_keeps_an_error_only_where_it_names_no_file(
 
     monkeypatch.chdir(tmp_path)
     for plain in (False, True):
-        result = CliRunner().invoke(learn, ["--data", f"/x/{SECRET}", "--overwrite", *["--plain-ids"] * plain])
+        result = CliRunner().invoke(learn, ["--data", f"/x/{SECRET}", "--overwrite", *(["--salt", "none"] if plain else [])])
         assert str(error) in result.stderr
         run = json.loads((tmp_path / "result" / "run.json").read_text())
         assert (SECRET in json.dumps(run)) == plain
@@ -67,12 +67,12 @@ def test_run_json_keeps_an_error_only_where_it_names_no_file(
 def test_an_image_is_called_by_its_content(invoke: Invoke, negative: Path, world: Path) -> None:
     named = world / f"{SECRET}.png"
     named.write_bytes(negative.read_bytes())
-    result = invoke("interpolate", named, "--out", "a", "--steps", 3, "--json")
+    result = invoke("interpolate", named, "--out", "a", "--strengths", 3, "--json")
     assert result.exit_code == 0, result.stderr
     name = json.loads(result.stdout)["patients"][0]["name"]
     assert name.startswith("radiograph ")
     assert SECRET not in result.stdout + (world / "a" / "run.json").read_text()
-    plain = invoke("interpolate", named, "--out", "b", "--steps", 3, "--plain-ids")
+    plain = invoke("interpolate", named, "--out", "b", "--strengths", 3, "--salt", "none")
     assert plain.stdout.startswith(f"{SECRET}.png: ")
     assert SECRET in (world / "b" / "run.json").read_text()
 

@@ -74,7 +74,7 @@ def test_all_patients_of_the_test_split(invoke: Invoke, films: Path, world: Path
     assert {path.name for path in (world / "a").iterdir()} == {
         "patient_000.png", "patients.png", "patients.csv", "measures.json", "run.json", "patient_salt",
     }  # fmt: skip
-    args = ("--split", "train", "--split", "test", "--figures", 0, *CONVOLVED, "--json", "--plain-ids")
+    args = ("--split", "train", "--split", "test", "--figures", 0, *CONVOLVED, "--json", "--salt", "none")
     both = invoke("progression", films, "--all", *args)
     assert both.exit_code == 0, both.stderr
     answer = json.loads(both.stdout)

@@ -138,7 +138,7 @@ def test_two_hundred_damaged_files(tmp_path: Path, save_dicom: Save) -> None:
     """All of them are too many, and listed; those that can be read, with as many of the others as are allowed, go through."""
     cases = damaged(save_dicom, tmp_path)
     folder = dataset(tmp_path / "all", cases)
-    result = run("data", folder, "--export", tmp_path / "none", "--size", 32)
+    result = run("data", folder, "--out", tmp_path / "none", "--resolution", 32)
     assert result.exit_code == DATA, result.output
     assert result.stderr.splitlines()[-1].startswith("error: ")
     assert [path.name for path in (tmp_path / "none").iterdir()] == ["rejects.csv"]
@@ -155,7 +155,7 @@ def test_two_hundred_damaged_files(tmp_path: Path, save_dicom: Save) -> None:
     fine = [Case(f"fine{seed}.png", encoded(Image.fromarray(radiograph(seed)), "PNG"), True) for seed in range(60)]
     few = [case for case in cases if case.name in rejects][:: len(rejects) // 4][:4]
     folder = dataset(tmp_path / "most", [*kept, *fine, *few])
-    result = run("data", folder, "--export", tmp_path / "out", "--size", 32)
+    result = run("data", folder, "--out", tmp_path / "out", "--resolution", 32)
     assert result.exit_code == OK, result.stderr
     assert set(listed(tmp_path / "out" / "rejects.csv")) == {case.name for case in few}
     assert len(list((tmp_path / "out" / "images").iterdir())) == len(kept) + len(fine)
@@ -179,7 +179,7 @@ def test_what_passes_the_screen_and_fails_later_is_named(tmp_path: Path, monkeyp
     text = (folder / "manifest.csv").read_text().splitlines()
     (folder / "manifest.csv").write_text("\n".join([f"{text[0]},mask", *(f"{line},0.png" for line in text[1:])]))
     for args in (
-        ("data", folder, "--export", tmp_path / "copy"),
+        ("data", folder, "--out", tmp_path / "copy"),
         ("train", "segmenter", "--data", folder, "--out", tmp_path / "lungs", "--steps", 3, "--resolution", 32),
     ):
         result = run(*args)

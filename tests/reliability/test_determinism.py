@@ -63,7 +63,7 @@ def test_a_training_is_its_seed(command: Command, tmp_path: Path, kind: str) -> 
 
 def test_a_transition_is_its_seed_and_its_chart_is_of_the_frames(command: Command, tmp_path: Path) -> None:
     """Read back from their PNG files and shown to the target again, the frames give the chart's values."""
-    files = twice(command, tmp_path, "interpolate", *MODELS, "--sample", 1, "--steps", 5, "--film-size", 256)
+    files = twice(command, tmp_path, "interpolate", *MODELS, "--sample", 1, "--strengths", 5, "--picture-size", 256)
     frames = sorted((tmp_path / "a" / "frames").glob("*.png"))
     images = torch.stack([torch.from_numpy(read_image(frame))[None] for frame in frames])
     lungs = torch.from_numpy(read_image(tmp_path / "a" / "lungs.png"))[None, None].expand(len(images), -1, -1, -1)
@@ -85,7 +85,7 @@ def asked(images: torch.Tensor, lungs: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.slow
 def test_an_audit_is_its_seed_and_its_curves_are_of_its_pictures(command: Command, tmp_path: Path) -> None:
-    words = ("audit", "--target", "checkpoint:phantom64", *MODELS, "--data", "phantom:n=24", "--judges", "none", "--plain-ids")
+    words = ("audit", "--target", "checkpoint:phantom64", *MODELS, "--data", "phantom:n=24", "--judges", "none", "--salt", "none")
     twice(command, tmp_path, *words)
     result = AuditResult.load(tmp_path / "a")
     strengths = result.document["provenance"]["strengths"]

@@ -22,7 +22,7 @@ FEW = ("--data", "phantom:n=24", "--limit", 3)
 RESULTS: dict[str, tuple[object, ...]] = {
     "audit": ("audit", "--target", "checkpoint:phantom64", *MODELS, *FEW, "--quick"),
     "evaluate": ("evaluate", *MODELS, *FEW),
-    "interpolate": ("interpolate", *MODELS, "--sample", 1, "--steps", 3, "--film-size", 256),
+    "interpolate": ("interpolate", *MODELS, "--sample", 1, "--strengths", 3, "--picture-size", 256),
 }
 LARGEST = {"audit": 20_000, "evaluate": 3_000, "interpolate": 20_000}  # less than the largest file, more than the first
 TAKEN = {"audit": "report.html", "evaluate": "measures.json", "interpolate": "transition.mp4"}

@@ -68,20 +68,28 @@ class World:
 
     def run(self, name: str, *args: object) -> Path:
         if name not in self.done:
-            words = [*map(str, args), "--out", str(self.tmp / "out" / name), "--plain-ids"]
+            words = [*map(str, args), "--out", str(self.tmp / "out" / name), "--salt", "none"]
             self.done[name] = CliRunner().invoke(main, words)
         assert self.done[name].exit_code == 0, self.done[name].stderr
         return self.tmp / "out" / name
 
     def audit(self) -> Path:
-        args = ("--data", self.data, "--judges", "none", "--steps", 21, "--quick", "--by", "=hand<script>", "--by", "source")
+        args = ("--data", self.data, "--judges", "none", "--strengths", 21, "--quick", "--by", "=hand<script>", "--by", "source")
         return self.run("audit", "audit", *MODELS, *args[:-2])
 
     def everything(self) -> None:
         self.audit()
-        self.run("progression", "progression", self.data, "--patient", PATIENTS[0], *MODELS, "--size", 96)
+        self.run("progression", "progression", self.data, "--patient", PATIENTS[0], *MODELS, "--picture-size", 96)
         self.run(
-            "interpolate", "interpolate", next(self.data.glob("*.png")), *MODELS, "--steps", 3, "--film-size", 256, "--force"
+            "interpolate",
+            "interpolate",
+            next(self.data.glob("*.png")),
+            *MODELS,
+            "--strengths",
+            3,
+            "--picture-size",
+            256,
+            "--force",
         )
         augment = ("--generator", "phantom64", "--segmenter", "phantom64", "--to", 1, "--label", "covid")
         result = CliRunner().invoke(
@@ -89,7 +97,7 @@ class World:
         )
         assert result.exit_code == 3  # there is no covid here; no trace either
         exported = CliRunner().invoke(
-            main, ["data", str(self.data), "--size", "64", "--export", str(self.tmp / "out" / "exported")]
+            main, ["data", str(self.data), "--resolution", "64", "--out", str(self.tmp / "out" / "exported")]
         )
         assert exported.exit_code == 0, exported.stderr
         self.done["exported"] = exported
@@ -209,7 +217,7 @@ def test_a_path_out_of_the_dataset_is_refused_by_row(tmp_path: Path, column: str
         writer = csv.DictWriter(file, ["path", "label", "patient_id", "split", "mask", "lesion"], restval="")
         writer.writeheader()
         writer.writerows(rows)
-    result = CliRunner().invoke(main, ["data", str(root), "--export", str(tmp_path / "out")])
+    result = CliRunner().invoke(main, ["data", str(root), "--out", str(tmp_path / "out")])
     assert result.exit_code == 3
     assert f"manifest.csv: image 2: column {column}" in result.stderr
     assert not (tmp_path / "out").exists()

@@ -29,9 +29,9 @@ socket.socket = socket.SocketType = Socket
 socket.create_connection = socket.getaddrinfo = socket.gethostbyname = socket.gethostbyname_ex = refused
 """
 MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
-QUICK = ("--judges", "none", "--steps", "21", "--limit", "4", "--quick")
+QUICK = ("--judges", "none", "--strengths", "21", "--limit", "4", "--quick")
 COMMANDS = {
-    "demo": ("interpolate.py", "--sample", "1", "--steps", "3", "--film-size", "256", *MODELS),
+    "demo": ("interpolate.py", "--sample", "1", "--strengths", "3", "--picture-size", "256", *MODELS),
     "audit": ("-m", "gan_explain", "audit", "--target", "checkpoint:phantom64", *MODELS, "--data", "phantom:n=40", *QUICK),
 }  # fmt: skip
 

@@ -29,13 +29,13 @@ PATIENTS, FILES, COLUMNS, DICOM = REST[:4], REST[4:6], REST[6:8], REST[8:]
 MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
 TARGET = ("--target", "checkpoint:phantom64")
 RUNS = {
-    "image": ("interpolate", "{png}", *MODELS, "--steps", 5, "--film-size", 256),
-    "between": ("interpolate", "--between", "{png}", "{jpeg}", *MODELS, "--steps", 3, "--film-size", 256),
-    "from": ("interpolate", "{png}", "--pathology", "from:{jpeg}", *MODELS, "--steps", 3, "--film-size", 256),
+    "image": ("interpolate", "{png}", *MODELS, "--strengths", 5, "--picture-size", 256),
+    "between": ("interpolate", "--between", "{png}", "{jpeg}", *MODELS, "--strengths", 3, "--picture-size", 256),
+    "from": ("interpolate", "{png}", "--pathology", "from:{jpeg}", *MODELS, "--strengths", 3, "--picture-size", 256),
     "explain": ("explain", "{jpeg}", *TARGET, "--segmenter", "phantom64"),
     "explain_dicom": ("explain", "{dicom}", *TARGET, "--segmenter", "phantom64"),
-    "audit": ("audit", *MODELS, *TARGET, "--judges", "none", "--data", "{data}", "--steps", 21, "--quick", "--by", "sex"),
-    "shard": ("audit", *MODELS, *TARGET, "--judges", "none", "--data", "{data}", "--steps", 21, "--quick", "--shard", "1/1"),
+    "audit": ("audit", *MODELS, *TARGET, "--judges", "none", "--data", "{data}", "--strengths", 21, "--quick", "--by", "sex"),
+    "shard": ("audit", *MODELS, *TARGET, "--judges", "none", "--data", "{data}", "--strengths", 21, "--quick", "--shard", "1/1"),
     "merged": ("merge", "{out}/shard"),
     "evaluate": ("evaluate", *MODELS, "--data", "{data}", "--limit", 2),
     "report": ("report", *TARGET, "--segmenter", "phantom64", "--data", "{data}/manifest.csv", "--resolution", 64),
@@ -96,7 +96,7 @@ RUNS = {
         "--set",
         "steps=2",
     ),
-    "exported": ("data", "{data}", "--size", 64, "--export"),
+    "exported": ("data", "{data}", "--resolution", 64, "--out"),
 }
 SLOW = ("bench", "spectral")  # they train
 ASKED_FOR = ("augment/manifest.csv", "exported/manifest.csv")  # manifests, which name patients so that a split holds
@@ -278,7 +278,7 @@ def test_patients_have_one_pseudonym_under_one_salt_and_may_be_named(world: Worl
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["patient_id"] == ids["audit"][0]
     assert not (world.out / "again" / "patient_salt").exists()
-    named = [*map(str, RUNS["evaluate"]), "--plain-ids", "--out", str(world.out / "named")]
+    named = [*map(str, RUNS["evaluate"]), "--salt", "none", "--out", str(world.out / "named")]
     named[named.index("{data}")] = str(world.root)
     assert CliRunner().invoke(main, named).exit_code == 0
     assert {canary for _, canary in leaks(world.out / "named")} >= {FOLDER, BELOW, *FILES}

@@ -31,7 +31,7 @@ MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
 LONG: dict[str, tuple[object, ...]] = {
     "audit": ("audit", "--target", "checkpoint:phantom64", *MODELS, "--judges", "none", "--data", "phantom:n=400"),
     "evaluate": ("evaluate", *MODELS, "--data", "phantom:n=400"),
-    "interpolate": ("interpolate", *MODELS, "--sample", 200, "--steps", 3),
+    "interpolate": ("interpolate", *MODELS, "--sample", 200, "--strengths", 3),
 }
 
 

@@ -11,11 +11,9 @@ import click
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, included, open_included
 from gan_explain.cli.models import GENERATOR_OPTION, generator_facts
-from gan_explain.cli.names import SALT_OPTION, Salt
+from gan_explain.cli.names import Salt
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from _typeshed import DataclassInstance
 
     from gan_explain.data import Dataset
@@ -63,7 +61,6 @@ def part(context: click.Context, parameter: click.Parameter, value: str) -> tupl
 @click.option("--segmenter", default="lungs128", metavar="NAME", help="Lungs for the generators: one that saw no covid image.")
 @click.option("--probe-segmenter", default="lungs128", metavar="NAME", help="Lungs for the opacity probe (measuring only).")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A field of bench.augment.Settings, say steps=200.")
-@SALT_OPTION
 def augment(
     run: common.Run,
     data: str,
@@ -76,7 +73,6 @@ def augment(
     segmenter: str,
     probe_segmenter: str,
     overrides: Sequence[str],
-    salt: Path | None,
 ) -> dict[str, object]:
     """Classifiers from few covid images: without augmentation, with classical, with synthetic images of either generator.
 
@@ -92,7 +88,7 @@ def augment(
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.types import DataError
 
-    secret = Salt(run, salt, fills=True)
+    secret = Salt(run, fills=True)
     wanted = replace(settings_of(bench.Settings(), overrides), generator=generator)
     everything = open_included(run, data, resolution, ())
     train, asked = _sides(everything, include)

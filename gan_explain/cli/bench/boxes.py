@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from gan_explain.cli import common
-from gan_explain.cli.models import FORMS, GENERATOR_OPTION, TRUST_CODE, default_target, generator_facts, probed, target_facts
-from gan_explain.cli.names import SALT_OPTION, Salt
+from gan_explain.cli.models import GENERATOR_OPTION, TRUST_CODE, default_target, generator_facts, probed, target_facts
+from gan_explain.cli.names import Salt
+from gan_explain.cli.words import FORMS
 
 SPLITS = ("train", "val", "test")
 READER, ROWS, MEASURES, TABLE = "reader", "per_image.jsonl", "measures.json", "table.txt"
@@ -33,7 +34,6 @@ READER, ROWS, MEASURES, TABLE = "reader", "per_image.jsonl", "measures.json", "t
     help=f"CNN whose Grad-CAM is measured: {FORMS}; may be repeated. [default: the generator checkpoint's own, else cxr128's]",
 )  # fmt: skip
 @click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs.")
-@SALT_OPTION
 @TRUST_CODE
 def boxes(
     run: common.Run,
@@ -43,7 +43,6 @@ def boxes(
     generator: str,
     specs: Sequence[str],
     segmenter: str,
-    salt: Path | None,
     trust_code: bool,
 ) -> dict[str, Any]:
     """The reader's layer and each CNN's Grad-CAM against boxes that radiologists drew, on whole radiographs at their own size.
@@ -66,7 +65,7 @@ def boxes(
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.types import DataError
 
-    secret = Salt(run, salt)
+    secret = Salt(run)
     manifest, listed = data / "manifest.csv", table or data / "boxes.csv"
     for path in (manifest, listed):
         if not path.is_file():

@@ -22,11 +22,9 @@ from gan_explain.cli.models import (
     probed,
     target_facts,
 )
-from gan_explain.cli.names import SALT_OPTION, Salt
+from gan_explain.cli.names import Salt
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gan_explain.attribution import Method
     from gan_explain.bench.explainers import Asked, Row
     from gan_explain.bench.explainers_table import Key
@@ -62,7 +60,6 @@ ROWS, MEASURES, TABLE, BARS, MAPS = "per_image.jsonl", "measures.json", "table.m
 @click.option("--steps", default=50, type=click.IntRange(1), help="Steps of deletion and insertion.")
 @click.option("--batch-size", default=8, type=click.IntRange(1), help="Images at a time.")
 @click.option("--rows", "shown", default=4, type=click.IntRange(0), help="Images whose maps are drawn.")
-@SALT_OPTION
 @TRUST_CODE
 def explainers(
     run: common.Run,
@@ -81,7 +78,6 @@ def explainers(
     steps: int,
     batch_size: int,
     shown: int,
-    salt: Path | None,
     trust_code: bool,
 ) -> dict[str, Any]:
     """Heat maps of the positives of a split, measured: against lesion masks where there are any, else against the lungs.
@@ -103,7 +99,7 @@ def explainers(
     from gan_explain.render.maps import write_maps
     from gan_explain.types import TargetError
 
-    secret = Salt(run, salt)
+    secret = Salt(run)
     spec = target or default_target(generator)
     chosen = {spec: _methods(method) or tuple(METHODS), **{other: _methods(listed) for other, listed in also}}
     lungs_of = load_segmenter(segmenter).to(run.device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +11,7 @@ import click
 from gan_explain.cli import common
 from gan_explain.cli.datasets import DATA_HELP, open_included
 from gan_explain.cli.models import GENERATOR_OPTION, generator_facts, names
-from gan_explain.cli.names import SALT_OPTION, Salt
+from gan_explain.cli.names import Salt
 
 ROWS, MEASURES, TABLE = "per_image.jsonl", "measures.json", "table.txt"
 
@@ -26,7 +25,6 @@ ROWS, MEASURES, TABLE = "per_image.jsonl", "measures.json", "table.txt"
 @click.option("--resolution", default=256, type=click.IntRange(32, 1024), help="Side at which images are read, in pixels.")
 @click.option("--segmenter", default="lungs128", metavar="NAME", help="Checkpoint that finds the lungs.")
 @click.option("--batch-size", default=8, type=click.IntRange(1), help="Images at a time.")
-@SALT_OPTION
 def healed(
     run: common.Run,
     data: str,
@@ -37,7 +35,6 @@ def healed(
     resolution: int,
     segmenter: str,
     batch_size: int,
-    salt: Path | None,
 ) -> dict[str, Any]:
     """How often a classifier that had no part in training the generator calls healed pneumonias normal.
 
@@ -61,7 +58,7 @@ def healed(
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.types import SPLITS
 
-    secret = Salt(run, salt)
+    secret = Salt(run)
     network, lungs = load_generator(generator).to(run.device), load_segmenter(segmenter).to(run.device)
     features, labels = bench.Pyramid(), names(positive) or ()
     dataset = open_included(run, data, resolution, ())

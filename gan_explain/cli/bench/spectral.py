@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import click
 
 from gan_explain.cli import common
 from gan_explain.cli.bench.augment import IMAGES, RESULTS, part, settings_of
 from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.names import SALT_OPTION, Salt
+from gan_explain.cli.names import Salt
 from gan_explain.cli.train.shared import DATA
 
 
@@ -29,7 +28,6 @@ from gan_explain.cli.train.shared import DATA
 @click.option(
     "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A field of bench.spectral.Settings, say steps=200."
 )
-@SALT_OPTION
 def spectral(
     run: common.Run,
     data: str,
@@ -39,7 +37,6 @@ def spectral(
     share: tuple[int, int],
     resolution: int,
     overrides: Sequence[str],
-    salt: Path | None,
 ) -> dict[str, object]:
     """One architecture from scratch without a filter, with a Gaussian low-pass and with the spectral importance filter.
 
@@ -51,7 +48,7 @@ def spectral(
     from gan_explain.data import coarse, write_manifest
     from gan_explain.types import DataError
 
-    secret = Salt(run, salt, fills=True)
+    secret = Salt(run, fills=True)
     wanted = settings_of(bench.Settings(), overrides)
     dataset = open_included(run, data, resolution, include)
     labels = {coarse(record.label) for record in dataset.records}

@@ -8,8 +8,9 @@ import click
 
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.models import FORMS, TRUST_CODE, names, probed
+from gan_explain.cli.models import TRUST_CODE, names, probed
 from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, SEGMENTER, check_network, loop_config, loss_weights
+from gan_explain.cli.words import FORMS
 
 
 @command("free", out="runs/free", resume=True)
