@@ -15,13 +15,13 @@ from torch import Tensor
 from gan_explain.audit.curves import Curves
 from gan_explain.audit.patient import Found
 from gan_explain.audit.pictures import load_pictures, picked, save_pictures
+from gan_explain.audit.report.page import Picture
 from gan_explain.audit.tables import SCHEMA_VERSION, read_document, read_tables, write_document, write_tables
 from gan_explain.evaluate.features import Features
 from gan_explain.evaluate.table import Row
 from gan_explain.files.pseudonyms import Pseudonyms
 from gan_explain.files.temporaries import write_bytes
 from gan_explain.metrics.measure import Measure
-from gan_explain.render.report import Picture
 from gan_explain.types import DataError
 
 KIND, SHARD, FEATURES, SECOND = "audit shard", "shard.json", "features.safetensors", "second"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gan_explain.audit.donors import Donors
 from gan_explain.audit.pictures import on_grid
+from gan_explain.audit.report.page import Picture
 from gan_explain.audit.setup import FreeLayer, Plan
 from gan_explain.data import Batch
 from gan_explain.evaluate.features import Extractor, Features
@@ -32,7 +33,6 @@ from gan_explain.metrics.causal import region_effects
 from gan_explain.metrics.flip import flips
 from gan_explain.metrics.nulls import ConstantTarget
 from gan_explain.metrics.transplant import effects, regions
-from gan_explain.render.report import Picture
 from gan_explain.types import Record, Target
 
 FREE = ".free"

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gan_explain.audit.report.page import Picture
 from gan_explain.files.temporaries import write_bytes
 from gan_explain.image import read_image, write_png16
-from gan_explain.render.report import Picture
 from gan_explain.types import DataError
 
 FOLDER, INDEX = "pictures", "pictures.json"

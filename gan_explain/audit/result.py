@@ -10,10 +10,10 @@ from typing import Any
 
 from gan_explain.audit.curves import Curves
 from gan_explain.audit.pictures import load_pictures, save_pictures
+from gan_explain.audit.report.page import Picture, render_report
 from gan_explain.audit.tables import read_document, read_tables, write_document, write_tables
 from gan_explain.evaluate.table import Row
 from gan_explain.files.temporaries import write_bytes
-from gan_explain.render.report import Picture, render_report
 
 KIND, DOCUMENT, REPORT = "audit", "audit.json", "report.html"
 

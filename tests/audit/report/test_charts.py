@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gan_explain.render.report_charts import (
+from gan_explain.audit.report.charts import (
     BOTTOM,
     HEIGHT,
     LEFT,

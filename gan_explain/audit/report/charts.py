@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from gan_explain.render.report_words import finite, number
+from gan_explain.audit.report.words import finite, number
 
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 50

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gan_explain.render.report import render_report
+from gan_explain.audit.report.page import render_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [

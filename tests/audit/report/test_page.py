@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_explain.render.report import embed, render_report
-from gan_explain.render.report_pictures import FAINTEST, encode
-from gan_explain.render.report_rows import COLUMNS, lines, used
-from gan_explain.render.report_words import asked, finite, interval, label, number, p_value, sentence
+from gan_explain.audit.report.page import embed, render_report
+from gan_explain.audit.report.pictures import FAINTEST, encode
+from gan_explain.audit.report.rows import COLUMNS, lines, used
+from gan_explain.audit.report.words import asked, finite, interval, label, number, p_value, sentence
 from gan_explain.types import DataError
 
 ATTACK = '"><img src=x onerror="alert(1)"></script><script>alert(2)</script>'

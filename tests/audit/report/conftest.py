@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gan_explain.render.report import Picture
+from gan_explain.audit.report.page import Picture
 
 
 def _measure(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from gan_explain.render.report_words import finite, number
+from gan_explain.audit.report.words import finite, number
 
 BY = "by."  # prefix of the manifest's columns in the table
 

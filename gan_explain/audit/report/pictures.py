@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gan_explain.render.report_words import finite
+from gan_explain.audit.report.words import finite
 
 SIDES = (512, 384, 256, 192, 128, 96, 64)  # pixels of a picture's longer side, tried from the largest
 BUDGET = 11_000_000  # characters of all pictures together

@@ -18,12 +18,11 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from gan_explain.audit.report import charts, words
+from gan_explain.audit.report.pictures import Picture, encode
+from gan_explain.audit.report.rows import COLUMNS, Line, lines, used
 from gan_explain.files.text import printable
-from gan_explain.render import report_charts as charts
-from gan_explain.render import report_words as words
 from gan_explain.render.curves import positive_label
-from gan_explain.render.report_pictures import Picture, encode
-from gan_explain.render.report_rows import COLUMNS, Line, lines, used
 from gan_explain.types import DataError
 
 __all__ = ["Picture", "render_report"]
@@ -140,7 +139,7 @@ def _series(curves: Mapping[str, Any]) -> dict[str, list[charts.Series]]:
 
 
 def _asset(name: str) -> str:
-    text = resources.files("gan_explain.render").joinpath("templates", name).read_text(encoding="utf-8")
+    text = resources.files("gan_explain.audit.report").joinpath("templates", name).read_text(encoding="utf-8")
     return text.replace("\r\n", "\n")  # the parser of HTML does the same, and the hash is of what it leaves
 
 
