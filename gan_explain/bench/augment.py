@@ -36,7 +36,7 @@ from gan_explain.evaluate.inputs import ask
 from gan_explain.metrics.opacity_probe import DOSES, opacity_probe
 from gan_explain.nets.cyclegan import CycleGanConfig
 from gan_explain.targets import ModuleTarget
-from gan_explain.train.cyclegan import CycleGanTraining, train_cyclegan
+from gan_explain.train.gan.cyclegan import CycleGanTraining, train_cyclegan
 from gan_explain.train.supervised import SupervisedConfig
 from gan_explain.types import DataError, Generator, Segmenter
 

@@ -24,18 +24,18 @@ from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig
 from gan_explain.targets.weights import head_name
 from gan_explain.train.cxrnet import CxrNetObjective, CxrNetTraining
-from gan_explain.train.cyclegan import CycleGanTrainer, CycleGanTraining
+from gan_explain.train.gan.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.early import EarlyStopping
-from gan_explain.train.free import FreeTrainer, FreeTraining
-from gan_explain.train.layers import LayersTrainer, LayersTraining, read_layers
+from gan_explain.train.gan.free import FreeTrainer, FreeTraining
+from gan_explain.train.gan.layers import LayersTrainer, LayersTraining, read_layers
 from gan_explain.train.loop import Trainer
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.reader import ReaderTrainer, ReaderTraining
 from gan_explain.train.segmenter import SegmenterObjective
 from gan_explain.train.spectral import SpectralOptions
-from gan_explain.train.structure import StructureTrainer, StructureTraining, stored
+from gan_explain.train.gan.structure import StructureTrainer, StructureTraining, stored
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
-from gan_explain.train.synthesis import SynthesisTrainer, SynthesisTraining, structures
+from gan_explain.train.gan.synthesis import SynthesisTrainer, SynthesisTraining, structures
 from gan_explain.train.target import TargetObjective, val_measure
 from gan_explain.train.unet import MultiObjective
 

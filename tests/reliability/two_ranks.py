@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.unet import UNet, UNetConfig
-from gan_explain.train.cyclegan import CycleGanTraining, Judges, TranslationObjective
+from gan_explain.train.gan.cyclegan import CycleGanTraining, Judges, TranslationObjective
 from gan_explain.train.distributed import process_group, wrap
 from gan_explain.train.loop import LoopConfig, Trainer, run
 from gan_explain.train.segmenter import SegmenterObjective

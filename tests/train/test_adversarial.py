@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from gan_explain.train.adversarial import discriminator_loss, generator_loss, pick, r1_penalty
+from gan_explain.train.gan.losses import discriminator_loss, generator_loss, pick, r1_penalty
 
 SOFTPLUS = math.log(1 + math.exp(-2))  # of -2
 

@@ -13,8 +13,8 @@ from gan_explain.data import Batch, Dataset, open_dataset
 from gan_explain.files.checkpoints import load_part, save_part
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.load import load_cyclegan
-from gan_explain.train.adversarial import least_squares
-from gan_explain.train.cyclegan import (
+from gan_explain.train.gan.losses import least_squares
+from gan_explain.train.gan.cyclegan import (
     CycleGanTrainer,
     CycleGanTraining,
     ImagePool,

@@ -18,7 +18,7 @@ from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.nets.load import load_network
 from gan_explain.optics import compose
 from gan_explain.targets import ModuleTarget, TargetConfig
-from gan_explain.train.free import FreeObjective, FreeTrainer, FreeTraining, evidence, roughness, train_free
+from gan_explain.train.gan.free import FreeObjective, FreeTrainer, FreeTraining, evidence, roughness, train_free
 from gan_explain.train.loop import LoopConfig
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.types import DataError, TargetError

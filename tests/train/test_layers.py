@@ -15,7 +15,7 @@ from gan_explain.files.checkpoints import load_part
 from gan_explain.lungs import COLUMNS, ROWS, LungFrame
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.load import load_network
-from gan_explain.train.layers import (
+from gan_explain.train.gan.layers import (
     FEWEST,
     LayersObjective,
     LayersTrainer,

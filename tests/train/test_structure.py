@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gan_explain.nets.load import load_structure
 from gan_explain.nets.structure import StructureConfig
 from gan_explain.train.loop import LoopConfig, load_state, save_state
-from gan_explain.train.structure import (
+from gan_explain.train.gan.structure import (
     PRESETS,
     StructureTrainer,
     StructureTraining,
@@ -133,7 +133,7 @@ def test_the_rate_rises_stays_and_falls() -> None:
 
 def test_minutes_end_a_training_and_count_as_progress(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("gan_explain.train.structure.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("gan_explain.train.gan.structure.time.monotonic", lambda: now[0])
     trainer = StructureTrainer(radiographs(), features, NETWORK, replace(BRIEF, steps=1000, minutes=1))
     stopper = TimeUp(trainer)
     now[0] += 30

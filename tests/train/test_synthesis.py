@@ -15,7 +15,7 @@ from gan_explain.nets.synthesis import LOW, SynthesisConfig
 from gan_explain.optics import bounded, take_off
 from gan_explain.pixels import resize
 from gan_explain.train.loop import LoopConfig
-from gan_explain.train.synthesis import StageObjective, SynthesisTrainer, SynthesisTraining, structures, train_synthesis
+from gan_explain.train.gan.synthesis import StageObjective, SynthesisTrainer, SynthesisTraining, structures, train_synthesis
 from gan_explain.types import DataError
 
 NETWORK = SynthesisConfig(resolution=64, z_dim=4, low_width=8, width=16)

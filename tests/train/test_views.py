@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gan_explain.train.views import JUDGED, ViewRanges, view
+from gan_explain.train.gan.views import JUDGED, ViewRanges, view
 
 STILL = ViewRanges(rotate=0, zoom_in=0, shift=0, gamma=0, contrast=0)
 

@@ -21,17 +21,17 @@ from gan_explain.nets.structure import StructureConfig
 from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget, TargetConfig
-from gan_explain.train.cyclegan import CycleGanTrainer, CycleGanTraining
+from gan_explain.train.gan.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.distributed import process_group, rank
-from gan_explain.train.free import FreeTrainer, FreeTraining, train_free
-from gan_explain.train.layers import LayersTrainer, LayersTraining, read_layers
+from gan_explain.train.gan.free import FreeTrainer, FreeTraining, train_free
+from gan_explain.train.gan.layers import LayersTrainer, LayersTraining, read_layers
 from gan_explain.train.loop import LoopConfig, Trainer, run
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.reader import ReaderTrainer, ReaderTraining
 from gan_explain.train.segmenter import SegmenterObjective
-from gan_explain.train.structure import StructureTrainer, StructureTraining, stored
+from gan_explain.train.gan.structure import StructureTrainer, StructureTraining, stored
 from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
-from gan_explain.train.synthesis import SynthesisTrainer, SynthesisTraining, structures
+from gan_explain.train.gan.synthesis import SynthesisTrainer, SynthesisTraining, structures
 
 SIDE = 32
 DATA = open_dataset("phantom:n=48", size=SIDE)

@@ -83,7 +83,7 @@ def cyclegan(
     """
     from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, multiply_adds
     from gan_explain.nets.segmenter import load_segmenter
-    from gan_explain.train.cyclegan import CycleGanTraining, train_cyclegan
+    from gan_explain.train.gan.cyclegan import CycleGanTraining, train_cyclegan
     from gan_explain.train.distributed import process_group
 
     chosen = PRESETS[preset]

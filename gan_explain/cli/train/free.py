@@ -58,7 +58,7 @@ def free(
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.targets import weights_digest
     from gan_explain.train.distributed import process_group
-    from gan_explain.train.free import FreeTraining, check_gradients, train_free
+    from gan_explain.train.gan.free import FreeTraining, check_gradients, train_free
     from gan_explain.train.masks import MaskedDataset
 
     network = FreeConfig(resolution=resolution, width=width)

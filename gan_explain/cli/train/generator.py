@@ -81,7 +81,7 @@ def generator(
     from gan_explain.nets.generator import Disentangler, GeneratorConfig
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
-    from gan_explain.train.layers import LayersTraining, train_layers
+    from gan_explain.train.gan.layers import LayersTraining, train_layers
     from gan_explain.train.masks import MaskedDataset
     from gan_explain.train.reader import ReaderTraining, train_reader
 
@@ -131,7 +131,7 @@ def _labels(records: Sequence[Record], data: str) -> tuple[str, ...]:
     """Diseases with enough radiographs to learn layers from, covid first: its prior is drawn from unless another is named.
     DataError where there is none."""
     from gan_explain.data import coarse
-    from gan_explain.train.layers import FEWEST
+    from gan_explain.train.gan.layers import FEWEST
     from gan_explain.types import DataError
 
     counts = Counter(coarse(record.label) for record in records)

@@ -44,7 +44,7 @@ def synthesis(
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
     from gan_explain.train.distributed import process_group
-    from gan_explain.train.synthesis import SynthesisTraining, structures, train_synthesis
+    from gan_explain.train.gan.synthesis import SynthesisTraining, structures, train_synthesis
 
     network = SynthesisConfig(resolution=int(resolution), width=width, z_dim=z_dim)
     check_network(lambda: StructureGenerator(network))

@@ -31,7 +31,7 @@ from gan_explain.data import Dataset
 from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, PatchDiscriminator
 from gan_explain.render.sheet import write_sheet
-from gan_explain.train.adversarial import least_squares
+from gan_explain.train.gan.losses import least_squares
 from gan_explain.train.distributed import is_main, rank, wrap
 from gan_explain.train.loop import Ema, LoopConfig, run
 from gan_explain.train.update import descend

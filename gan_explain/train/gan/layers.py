@@ -25,7 +25,7 @@ from gan_explain.nets.generator import Disentangler
 from gan_explain.nets.layers import LayerDiscriminator, unit_strength
 from gan_explain.optics import opacity
 from gan_explain.render.sheet import write_sheet
-from gan_explain.train.adversarial import discriminator_loss, generator_loss, pick, r1_penalty
+from gan_explain.train.gan.losses import discriminator_loss, generator_loss, pick, r1_penalty
 from gan_explain.train.distributed import is_main, rank, wrap
 from gan_explain.train.loop import Ema, LoopConfig, cosine, run
 from gan_explain.train.masks import Batches

@@ -27,7 +27,7 @@ from gan_explain.render.sheet import write_sheet
 from gan_explain.train.distributed import is_main, rank, same, wrap
 from gan_explain.train.loop import Ema, LoopConfig, Stopper, run
 from gan_explain.train.update import descend
-from gan_explain.train.views import JUDGED, ViewRanges, view
+from gan_explain.train.gan.views import JUDGED, ViewRanges, view
 from gan_explain.types import DataError
 
 PERCEPTUAL_LEVELS = 4  # of the pyramid, from the finest

@@ -27,7 +27,7 @@ from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
 from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.optics import compose, opacity
 from gan_explain.render.sheet import write_sheet
-from gan_explain.train.adversarial import discriminator_loss, generator_loss, r1_penalty
+from gan_explain.train.gan.losses import discriminator_loss, generator_loss, r1_penalty
 from gan_explain.train.distributed import is_main, rank, wrap
 from gan_explain.train.loop import Ema, LoopConfig, cosine, run
 from gan_explain.train.masks import Batches

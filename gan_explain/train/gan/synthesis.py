@@ -19,7 +19,7 @@ from gan_explain.nets.synthesis import LOW, StructureGenerator, SynthesisConfig
 from gan_explain.optics import take_off
 from gan_explain.pixels import resize
 from gan_explain.render.sheet import write_sheet
-from gan_explain.train.adversarial import discriminator_loss, generator_loss, r1_penalty
+from gan_explain.train.gan.losses import discriminator_loss, generator_loss, r1_penalty
 from gan_explain.train.distributed import is_main, rank, wrap
 from gan_explain.train.loop import Ema, LoopConfig, cosine, run
 from gan_explain.train.update import descend

@@ -1,0 +1,1 @@
+"""Adversarial trainings: losses, and one generator against its discriminator a file."""
