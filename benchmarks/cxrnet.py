@@ -17,6 +17,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,8 @@ from gan_explain.render.draw import MUTED, TEXT, canvas, enlarge, font, write_pn
 from gan_explain.render.heat import HeatMap, fit, lay
 from gan_explain.stats import paired_bootstrap, patient_bootstrap
 from gan_explain.targets import masks_for, resolve_target
-from gan_explain.train.cxrnet import RANGES, CxrNetTraining, objective
-from gan_explain.train.supervised import SupervisedConfig
-from gan_explain.train.target import TargetOptions, train_target
+from gan_explain.train.options import usual
+from gan_explain.train.target import train_target
 from gan_explain.types import Segmenter
 
 Floats = NDArray[np.float64]
@@ -96,12 +96,11 @@ def trained_calls(
     data: Dataset, test: Dataset, segmenter: Segmenter, arm: str, seed: int, options: argparse.Namespace
 ) -> list[int]:
     """Train one arm and seed; the class it calls each test image by, as an index into CLASSES."""
-    config = SupervisedConfig(options.steps, learning_rate=3e-3, weight_decay=0.05, ema=0.98, seed=seed, ranges=RANGES)
-    asked = TargetOptions(arch="cxrnet", size=options.size, group=False, smoothing=0.1, balance="none", **ARMS[arm])
+    asked, training = usual("cxrnet")
+    asked = replace(asked, size=options.size, keep_labels=True, **ARMS[arm])
+    training = replace(training, steps=options.steps, ema=0.98, seed=seed)
     with stream(seed), tempfile.TemporaryDirectory() as folder:
-        target = train_target(
-            data, segmenter, Path(folder), asked, config, quiet(options.steps), make_objective=objective(CxrNetTraining())
-        )
+        target = train_target(data, segmenter, Path(folder), asked, quiet(training))
     order = [CLASSES.index(name) for name in target.classes]
     called: list[int] = []
     for batch in read_batches(test, segmenter, torch.device("cpu"), 64):

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "gan_explain"
 
 # From the ground up. A part imports only from lines above its own; inside a package anything goes.
 FLOORS = (
-    ("labels", "optics", "pixels", "response", "spectrum", "stats", "types"),
+    ("labels", "optics", "pixels", "response", "settings", "spectrum", "stats", "types"),
     ("files", "lungs"),
     ("image", "nets"),
     ("data", "render", "targets"),

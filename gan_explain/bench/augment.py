@@ -37,7 +37,7 @@ from gan_explain.metrics.opacity_probe import DOSES, opacity_probe
 from gan_explain.nets.cyclegan import CycleGanConfig
 from gan_explain.targets import ModuleTarget
 from gan_explain.train.gan.cyclegan import CycleGanTraining, train_cyclegan
-from gan_explain.train.supervised import SupervisedConfig
+from gan_explain.train.supervised import SupervisedTraining
 from gan_explain.types import DataError, Generator, Segmenter
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,9 @@ def rows(
 ) -> Iterator[dict[str, Any]]:
     """One result an arm: p of the held-out images, the opacity probe, what was synthesised, seconds."""
     few = few_positives(train, case.images, case.seed)
-    plain = SupervisedConfig(settings.steps, settings.batch_size, settings.learning_rate, seed=case.seed)
+    plain = SupervisedTraining(
+        steps=settings.steps, batch_size=settings.batch_size, learning_rate=settings.learning_rate, seed=case.seed
+    )
     made: dict[str, Synthesis] = {}
     for arm in sorted(arms, key=ARMS.index):
         started, data, weights = time.monotonic(), few, shares(0)
@@ -137,7 +139,7 @@ def rows(
 
 
 def trained(
-    data: Dataset, config: SupervisedConfig, weights: Mapping[str, float] | None, settings: Settings, case: Case
+    data: Dataset, config: SupervisedTraining, weights: Mapping[str, float] | None, settings: Settings, case: Case
 ) -> ModuleTarget:
     """A classifier whose first weights depend on the case alone: arms start from the same network."""
     with stream(1000 * case.images + case.seed):
@@ -173,7 +175,7 @@ def cycle_maker(few: Dataset, given: Given, settings: Settings, case: Case) -> M
         ramp=settings.cyclegan_steps // 3, ema=0.98, seed=case.seed,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        trained_network = train_cyclegan(negatives, positives, Path(folder), network, config, quiet(config.steps))
+        trained_network = train_cyclegan(negatives, positives, Path(folder), network, quiet(config))
     return CycleMaker(trained_network, settings.cyclegan_strength)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -15,12 +17,15 @@ from gan_explain.data.manifest import is_synthetic
 from gan_explain.evaluate.inputs import seed_of
 from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig
-from gan_explain.train.loop import LoopConfig, run
+from gan_explain.train.loop import run
+from gan_explain.train.objective import TargetObjective, Task
 from gan_explain.train.sampling import BalancedSampler
-from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
-from gan_explain.train.target import WHOLE_MEAN, WHOLE_STD, TargetObjective
+from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
+from gan_explain.train.target import WHOLE_MEAN, WHOLE_STD
+from gan_explain.train.training import Training
 from gan_explain.types import DataError, Record
 
+AnyTraining = TypeVar("AnyTraining", bound=Training)
 POSITIVE = ("covid",)
 CLASSES = ("normal", "covid")
 STILL = Ranges(rotate=0, scale=0, shift=0, gamma=0, contrast=0, blur=0, noise=0)  # no augmentation
@@ -60,7 +65,7 @@ def weighted(keys: Sequence[str], weights: Mapping[str, float], seed: int) -> Ba
     return sampler
 
 
-def classifier(train: Dataset, arch: str, config: SupervisedConfig, weights: Mapping[str, float] | None) -> ModuleTarget:
+def classifier(train: Dataset, arch: str, config: SupervisedTraining, weights: Mapping[str, float] | None) -> ModuleTarget:
     """A classifier from scratch, its operating point 0.5. With `weights` the cells are drawn in that proportion; without, the
     images as they come."""
     channels = 3 if arch in THREE_CHANNELS else 1
@@ -68,15 +73,14 @@ def classifier(train: Dataset, arch: str, config: SupervisedConfig, weights: Map
     stored = TargetConfig(
         arch=arch, classes=CLASSES, positive=POSITIVE, size=train.size, channels=channels, mean=(WHOLE_MEAN,), std=(WHOLE_STD,)
     )  # fmt: skip
-    prepare = Preparation(stored)
-    objective = TargetObjective(network, prepare, CLASSES, True, 0.05)
+    objective = TargetObjective(network, Preparation(stored), Task(CLASSES, smoothing=0.05))
     cells = [cell(record) for record in train.records]
     trainer = SupervisedTrainer(objective, train, cells, config)
     trainer.sampler = (
         BalancedSampler([""] * len(cells), config.seed) if weights is None else weighted(cells, weights, config.seed)
     )
     with tempfile.TemporaryDirectory() as folder:
-        run(trainer, quiet(config.steps), Path(folder))
+        run(trainer, quiet(config), Path(folder))
     return ModuleTarget(trainer.averaged().cpu(), stored)
 
 
@@ -89,6 +93,6 @@ def stream(seed: int) -> Iterator[None]:
         yield
 
 
-def quiet(steps: int) -> LoopConfig:
-    """A loop that keeps no states or sheets on its way."""
-    return LoopConfig(steps, save_every=steps + 1, sheet_every=steps + 1, log_every=max(steps // 5, 1))
+def quiet(training: AnyTraining) -> AnyTraining:
+    """The same training without states or sheets on its way."""
+    return replace(training, save_every=training.steps + 1, log_every=max(training.steps // 5, 1))

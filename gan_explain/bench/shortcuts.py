@@ -18,10 +18,10 @@ from gan_explain.data.marker import planted
 from gan_explain.evaluate.inputs import seed_of
 from gan_explain.metrics.measure import Measure
 from gan_explain.stats import auroc
-from gan_explain.train.loop import LoopConfig
 from gan_explain.train.masks import MaskedDataset
-from gan_explain.train.supervised import SupervisedConfig
-from gan_explain.train.target import TargetOptions, predict, train_target
+from gan_explain.train.options import TargetOptions
+from gan_explain.train.supervised import SupervisedTraining
+from gan_explain.train.target import predict, train_target
 from gan_explain.types import Record, Segmenter
 
 BY_CHANCE = 0.05  # of the negatives that have a marker
@@ -91,10 +91,11 @@ def audited(
     for case in chosen:
         data = planted(dataset, _among(positive), case.positive, case.negative, seed=100 + case.seed)
         options = TargetOptions(arch=arch, size=dataset.size, positive=positive)
-        config = SupervisedConfig(steps=steps, batch_size=batch_size, seed=case.seed, ranges=STILL)
+        training = SupervisedTraining(
+            steps=steps, batch_size=batch_size, seed=case.seed, ranges=STILL, save_every=steps + 1, log_every=steps
+        )
         with tempfile.TemporaryDirectory() as folder:
-            loop = LoopConfig(steps, save_every=steps + 1, sheet_every=steps + 1, log_every=steps)
-            target = train_target(data, None, Path(folder), options, config, loop)
+            target = train_target(data, None, Path(folder), options, training)
         p, truth = predict(target, MaskedDataset(test, None))
         only = tuple(f"transplant.{name}" for name in PLACES)
         found = excesses(target, marked, segmenter, only, donors=donors, limit=limit, seed=0)

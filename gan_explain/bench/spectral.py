@@ -27,16 +27,17 @@ import torch
 
 from gan_explain.attribution.fem import SpectralFem
 from gan_explain.bench.augment_table import Statistic, auroc_of, mean_of, patient_weights
-from gan_explain.bench.few import STILL, quiet, stream
+from gan_explain.bench.few import quiet, stream
 from gan_explain.data import Dataset
 from gan_explain.data.spectral import HIGH, LOW
 from gan_explain.evaluate.inputs import ask
 from gan_explain.spectrum import radial_bands
 from gan_explain.stats import best_operating_point
 from gan_explain.targets import ModuleTarget
+from gan_explain.train.options import TargetOptions
 from gan_explain.train.spectral import FILTERS, SpectralOptions
-from gan_explain.train.supervised import SupervisedConfig
-from gan_explain.train.target import TargetObjective, TargetOptions, train_target
+from gan_explain.train.supervised import SupervisedTraining
+from gan_explain.train.target import train_target
 from gan_explain.types import DataError, Record
 
 SPECTRUM = "spectrum"
@@ -83,7 +84,7 @@ def rows(dataset: Dataset, seed: int, settings: Settings, arms: Sequence[str] = 
     for arm in FILTERS:
         if arm in arms:
             started = time.monotonic()
-            spectral = SpectralOptions(arm, settings.low, settings.high, settings.k, sigma=settings.sigma)
+            spectral = SpectralOptions(filter=arm, low=settings.low, high=settings.high, k=settings.k, sigma=settings.sigma)
             yield result(trained(dataset, seed, settings, spectral, reader), held, seed, arm, settings, started)
 
 
@@ -91,12 +92,16 @@ def trained(
     dataset: Dataset, seed: int, settings: Settings, spectral: SpectralOptions | None, reader: ModuleTarget | None
 ) -> ModuleTarget:
     """A network from scratch whose first weights depend on the seed alone; without `spectral` one that reads spectra."""
-    options = TargetOptions(arch=settings.arch, size=dataset.size, balance="none", domain="image" if spectral else "spectrum")
-    steps = settings.steps if spectral else settings.spectrum_steps
-    config = SupervisedConfig(steps, settings.batch_size, settings.learning_rate, seed=seed, ranges=STILL)
-    make = spectral.objective(reader) if spectral else TargetObjective
+    options = TargetOptions(
+        arch=settings.arch, size=dataset.size, balance="none", domain="image" if spectral else "spectrum",
+        spectral=spectral or SpectralOptions(),
+    )  # fmt: skip
+    training = SupervisedTraining(
+        steps=settings.steps if spectral else settings.spectrum_steps, batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate, seed=seed, augment=0,
+    )  # fmt: skip
     with stream(seed), tempfile.TemporaryDirectory() as folder:
-        return train_target(dataset, None, Path(folder), options, config, quiet(steps), make_objective=make)
+        return train_target(dataset, None, Path(folder), options, quiet(training), spectrum=reader)
 
 
 def result(target: ModuleTarget, held: Dataset, seed: int, arm: str, settings: Settings, started: float) -> dict[str, Any]:

@@ -124,7 +124,7 @@ ARCHITECTURES: dict[str, Callable[[ClassifierConfig], nn.Module]] = {
     "multi_unet": lambda config: MultiUNet(config.classes, config.channels, config.dropout),
 }
 THREE_CHANNELS = frozenset({"resnet18", "resnet50", "vgg16", "vgg16_bn", "efficientnet_b0"})
-JOINT = {"multi_unet": "unet", "cxrnet": "cxrnet"}  # those that learn more than to classify, and the training command of each
+JOINT = frozenset({"cxrnet", "multi_unet"})  # those that learn more than to classify
 
 
 def build(config: ClassifierConfig) -> nn.Module:

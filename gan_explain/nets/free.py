@@ -1,8 +1,8 @@
 """The free map: what one target can be made to answer to, anywhere on a radiograph. An adversary, not an explanation.
 
 A U-Net (Ronneberger et al., MICCAI 2015, arXiv 1505.04597) from an image to a signed optical thickness, as in VA-GAN (Baumgartner
-et al., CVPR 2018, arXiv 1711.08998). It is trained against the CNN that it is for (train/free.py) and kept to no lungs, so that
-it finds shortcuts: markers, borders, tone.
+et al., CVPR 2018, arXiv 1711.08998). It is trained against the CNN that it is for (train/gan/free.py) and kept to no lungs, so
+that it finds shortcuts: markers, borders, tone.
 """
 
 from __future__ import annotations

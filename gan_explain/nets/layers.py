@@ -2,7 +2,7 @@
 
 Codes lie on a sphere in d dimensions (Davidson et al., "Hyperspherical Variational Auto-Encoders", UAI 2018, arXiv 1804.00891):
 |c| / sqrt(d) is the strength, and a layer is the strength times what the direction decodes to, so that c = 0 is no layer and
-scaling c scales it. Taught as a VAE-GAN (Larsen et al., ICML 2016, arXiv 1512.09300): see train/layers.py.
+scaling c scales it. Taught as a VAE-GAN (Larsen et al., ICML 2016, arXiv 1512.09300): see train/gan/layers.py.
 """
 
 from __future__ import annotations

@@ -16,38 +16,38 @@ Zhang et al., IEEE JBHI 2023, arXiv 2110.10813, train classification and explana
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from pydantic import Field
+from torch import Tensor, nn
 
 from gan_explain.data import Batch
-from gan_explain.data.augment import Ranges
+from gan_explain.data.spectral import Transform
 from gan_explain.nets.cxrnet import CxrNet, mixture
+from gan_explain.settings import Settings
 from gan_explain.targets import Preparation
-from gan_explain.train.target import MakeObjective, TargetObjective, class_indices
-
-RANGES = Ranges(rotate=10.0, scale=0.12, contrast=0.2, blur=0.0, flip=0.5)  # of the augmentation
+from gan_explain.train.objective import TargetObjective, Task
 
 SHIFT, SCALE = 0.05, 0.12  # how far a cut is shifted, of the side, and by how much it is larger or smaller
 
 
-@dataclass(frozen=True)
-class CxrNetTraining:
-    """Weights of the terms; mixup: a of Beta(a, a), 0 for none; swapped: the share of images shown through a map that
-    is not theirs; shared: the share of the map's gradient that reaches the first encoder. With second, area, variation and
-    dropped at 0 the first encoder learns alone, at half the cost: a start from which --resume goes on."""
+@dataclass(frozen=True, kw_only=True)
+class EvidenceTerms(Settings):
+    """With `second`, `area`, `variation` and `dropped` at 0 the first encoder learns alone, at half the cost: a start from which
+    --resume goes on."""
 
-    second: float = 1.0
-    area: float = 0.1
-    variation: float = 0.1
-    dropped: float = 1.0
-    swapped: float = 0.5
-    shared: float = 0.0
-    mixup: float = 0.2
+    TITLE: ClassVar = "Map of the evidence (cxrnet)"
+
+    second: Annotated[float, Field(ge=0, description="Weight of the second encoder's cross-entropy.")] = 1.0
+    area: Annotated[float, Field(ge=0, description="Weight of a small map.")] = 0.1
+    variation: Annotated[float, Field(ge=0, description="Weight of a smooth map.")] = 0.1
+    dropped: Annotated[float, Field(ge=0, description="Weight of no evidence in what the map drops.")] = 1.0
+    swapped: Annotated[float, Field(ge=0, le=1, description="Share of images shown through a map that is not theirs.")] = 0.5
+    shared: Annotated[float, Field(ge=0, le=1, description="Share of the map's gradient that reaches the first encoder.")] = 0.0
+    mixup: Annotated[float, Field(ge=0, description="Images are mixed by Beta(a, a); 0: not.")] = 0.2
 
 
 class CxrNetObjective(TargetObjective):
@@ -57,65 +57,55 @@ class CxrNetObjective(TargetObjective):
 
     def __init__(
         self,
-        network: torch.nn.Module,
+        network: nn.Module,
         prepare: Preparation,
-        classes: Sequence[str],
-        group: bool,
-        smoothing: float,
-        class_weights: Tensor | None = None,
-        training: CxrNetTraining = CxrNetTraining(),
+        task: Task,
+        transform: Transform | None = None,
+        terms: EvidenceTerms = EvidenceTerms(),
     ) -> None:
         if not isinstance(network, CxrNet):
             raise TypeError(f"expected a CxrNet, got {type(network).__name__}")
-        super().__init__(network, prepare, classes, group, smoothing, class_weights)
-        self.weights = training
+        super().__init__(network, prepare, task, transform)
+        self.terms = terms
 
-    def forward(self, images: Tensor, masks: Tensor, batch: Batch) -> dict[str, Tensor]:
-        w = self.weights
-        labels = class_indices(batch.labels, self.classes, self.group).to(images.device)
+    def losses(self, images: Tensor, masks: Tensor, batch: Batch) -> dict[str, Tensor]:
+        w = self.terms
+        labels = self.task.indices(batch.labels).to(images.device)
         if self.prepare.crop and not self.prepare.lungs_only:  # a cut follows its lungs: shift it
             reach = round(SHIFT * masks.shape[-1])
             masks = masks.roll(torch.randint(-reach, reach + 1, (2,)).tolist(), (2, 3))
         scale = 1 + SCALE * (2 * float(torch.rand(())) - 1) if self.prepare.crop else 1.0
-        x, truth = self.mixed(self.prepare(images, masks, scale), F.one_hot(labels, len(self.classes)).float())
+        x, truth = self.mixed(self.prepare(images, masks, scale), F.one_hot(labels, len(self.task.classes)).float())
         x = x.contiguous(memory_format=torch.channels_last)
         if not (w.second or w.area or w.variation or w.dropped):  # the first encoder alone
-            return {"first": self.cross_entropy(self.network.first(x)[1], truth)}
+            return {"first": self.task.cross_entropy(self.network.first(x)[1], truth)}
         first, maps = self.network.look(x, w.shared)
         kept = mixture(maps, first)
         second = self.network.through(x, self.some_swapped(kept))
-        terms = {
-            "first": self.cross_entropy(first, truth),
-            "second": w.second * self.cross_entropy(second, truth),
+        found = {
+            "first": self.task.cross_entropy(first, truth),
+            "second": w.second * self.task.cross_entropy(second, truth),
             "area": w.area * maps.mean((0, 2, 3)).sum(),
             "variation": w.variation * variation(maps),
         }
         if w.dropped:
-            terms["dropped"] = w.dropped * still_shown(self.network.held(x, 1 - kept), truth)
-        return terms
+            found["dropped"] = w.dropped * still_shown(self.network.held(x, 1 - kept), truth)
+        return found
 
     def some_swapped(self, kept: Tensor) -> Tensor:
         """Maps (N, 1, H, W), a share of them another image's or the complement of it; no gradient reaches those."""
         drawn = torch.rand(len(kept), 1, 1, 1, device=kept.device)
         other = kept.detach().roll(1, 0)
-        other = torch.where(drawn < self.weights.swapped / 2, 1 - other, other)
-        return torch.where(drawn < self.weights.swapped, other, kept)
-
-    def cross_entropy(self, logits: Tensor, truth: Tensor) -> Tensor:
-        return F.cross_entropy(logits.float(), truth, self.class_weights, label_smoothing=self.smoothing)
+        other = torch.where(drawn < self.terms.swapped / 2, 1 - other, other)
+        return torch.where(drawn < self.terms.swapped, other, kept)
 
     def mixed(self, x: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (N, C, H, W) and their labels (N, K), each mixed with another of the batch."""
-        if not self.weights.mixup:
+        if not self.terms.mixup:
             return x, truth
-        share = float(torch.distributions.Beta(self.weights.mixup, self.weights.mixup).sample())
+        share = float(torch.distributions.Beta(self.terms.mixup, self.terms.mixup).sample())
         other = torch.randperm(len(x), device=x.device)
         return share * x + (1 - share) * x[other], share * truth + (1 - share) * truth[other]
-
-
-def objective(training: CxrNetTraining) -> MakeObjective:
-    """What `train_target` makes of a network of architecture "cxrnet"."""
-    return partial(CxrNetObjective, training=training)
 
 
 def variation(maps: Tensor) -> Tensor:

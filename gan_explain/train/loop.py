@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +22,7 @@ from gan_explain.files.signals import heard, next_is_fatal
 from gan_explain.files.temporaries import check_places, write_bytes
 from gan_explain.targets.weights import load_tensors
 from gan_explain.train.distributed import any_rank, is_main
+from gan_explain.train.training import Training
 from gan_explain.train.update import check_finite, check_state, check_weights
 from gan_explain.types import CheckpointError, TrainingDiverged
 
@@ -61,20 +61,6 @@ class Stopper(Protocol):
     def check(self, step: int) -> None:
         """Look at the weights after `step` steps; a second look at the same step says nothing new."""
         ...
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """steps in all; save, sheet and log intervals in steps."""
-
-    steps: int
-    save_every: int = 200
-    sheet_every: int = 200
-    log_every: int = 10
-
-    def due(self, done: int, every: int) -> bool:
-        """Whether something that is done at an interval, and in the end, is due after `done` steps."""
-        return done > 0 and (done % every == 0 or done == self.steps)
 
 
 class Stop:
@@ -129,8 +115,8 @@ def cosine(step: int, steps: int, warmup: int = 50) -> float:
     return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(steps, 1)))))
 
 
-def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False, stopper: Stopper | None = None) -> None:
-    """Train until `config.steps`, writing stats.jsonl, sheets and a resumable state.pt to `out`.
+def run(trainer: Trainer, training: Training, out: Path, *, resume: bool = False, stopper: Stopper | None = None) -> None:
+    """Train until `training.steps`, writing stats.jsonl, sheets and a resumable state.pt to `out`.
 
     A `stopper` is asked every `save_every` steps, before the state is written, and ends the training when it is done. What a
     killed run left half written in `out` is taken away first.
@@ -145,12 +131,12 @@ def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False
         _forget(out / STATS, first)
     board = _tensorboard(out) if is_main() else None
     bar = tqdm(
-        range(first, config.steps), initial=first, total=config.steps, file=sys.stderr, mininterval=5, disable=not is_main()
+        range(first, training.steps), initial=first, total=training.steps, file=sys.stderr, mininterval=5, disable=not is_main()
     )
     started, stop = time.monotonic(), Stop()
     stop.done = first
     with heard(stop.hear):
-        if stopper is not None and config.due(first, config.save_every):
+        if stopper is not None and training.due(first, training.save_every):
             with stop.aside():  # a run that was stopped before it looked
                 stopper.check(first)
         for step in bar:
@@ -164,7 +150,7 @@ def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False
             except TrainingDiverged as error:
                 raise TrainingDiverged(f"step {step + 1}: {error}; the last good state is kept") from error
             stop.done = done = step + 1
-            if is_main() and config.due(done, config.log_every):
+            if is_main() and training.due(done, training.log_every):
                 numbers = {k: float(v) for k, v in terms.items()}
                 _append(out / STATS, {"step": done, "seconds": round(time.monotonic() - started, 2), **numbers})
                 bar.set_postfix({k: f"{v:.3g}" for k, v in numbers.items()}, refresh=False)
@@ -172,15 +158,15 @@ def run(trainer: Trainer, config: LoopConfig, out: Path, *, resume: bool = False
                     for name, value in numbers.items():
                         board.add_scalar(name, value, done)
             try:
-                if any_rank(stop.asked) and done < config.steps:
+                if any_rank(stop.asked) and done < training.steps:
                     raise stop.interrupted()
-                if config.due(done, config.save_every):
+                if training.due(done, training.save_every):
                     if stopper is not None:
                         with stop.aside():
                             stopper.check(done)
                     if is_main():
                         save_state(trainer, out / STATE, done)
-                if is_main() and config.due(done, config.sheet_every):
+                if is_main() and training.due(done, training.save_every):
                     with stop.aside():
                         trainer.sheet(out / f"sheet_{done:06d}.png")
             except Interrupted:

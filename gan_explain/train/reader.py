@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain.data.opacities import Opacities, draw_opacities, draw_tones, move, textured
@@ -30,10 +31,11 @@ from gan_explain.nets.reader import PretrainedEncoder, Reader
 from gan_explain.optics import compose, opacity, take_off
 from gan_explain.render.sheet import write_sheet
 from gan_explain.train.distributed import is_main, rank, wrap
-from gan_explain.train.loop import Ema, LoopConfig, cosine, run
+from gan_explain.train.loop import Ema, cosine, run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.state import OneNetwork
+from gan_explain.train.training import Training
 from gan_explain.train.update import descend
 from gan_explain.types import DataError
 
@@ -43,24 +45,20 @@ BEND = 8.0  # weight of squares in the distance of layers
 SCARCE = 60  # images below which a cell (source, healthy or not) is drawn less often
 
 
-@dataclass(frozen=True)
-class ReaderTraining:
-    steps: int = 1500
-    batch_size: int = 12
-    learning_rate: float = 2e-3
-    encoder_rate: float = 1e-4  # of the deepest levels of a pretrained contracting half; 0 keeps it frozen
-    tuned: int = 2  # how many levels that is
-    frozen: float = 0.6  # share of the steps before they learn too
-    weight_decay: float = 1e-4
-    rendered: float = 1.0
-    additive: float = 1.0
-    healed: float = 1.0
-    clear: float = 0.1
-    order: float = 0.2
-    ema: float = 0.995
-    seed: int = 0
-    device: str = "cpu"
-    amp: bool = False
+@dataclass(frozen=True, kw_only=True)
+class ReaderTraining(Training):
+    """`tuned` levels of a pretrained contracting half, the deepest, learn too, after the share `frozen` of the steps."""
+
+    batch_size: Annotated[int, Field(ge=2, description="Radiographs of an update.")] = 12
+    encoder_rate: Annotated[float, Field(ge=0, description="Learning rate of a pretrained encoder; 0: it stays frozen.")] = 1e-4
+    tuned: Annotated[int, Field(ge=0, description="Levels of a pretrained encoder that learn, the deepest first.")] = 2
+    frozen: Annotated[float, Field(ge=0, le=1, description="Share of the steps before they learn.")] = 0.6
+    weight_decay: Annotated[float, Field(ge=0, description="Decay of the weights (AdamW).")] = 1e-4
+    rendered: Annotated[float, Field(ge=0, description="Weight of reading what was laid on a healthy radiograph.")] = 1.0
+    additive: Annotated[float, Field(ge=0, description="Weight of reading more by what was laid on a diseased one.")] = 1.0
+    healed: Annotated[float, Field(ge=0, description="Weight of reading less by what was taken off.")] = 1.0
+    clear: Annotated[float, Field(ge=0, description="Weight of reading nothing on healthy radiographs.")] = 0.1
+    order: Annotated[float, Field(ge=0, description="Weight of reading more on diseased than on healthy ones of a source.")] = 0.2
     opacities: Opacities = field(default_factory=Opacities)
 
 
@@ -210,7 +208,6 @@ def train_reader(
     out: Path,
     network: Disentangler,
     config: ReaderTraining,
-    loop: LoopConfig,
     *,
     resume: bool = False,
     origin: Mapping[str, Any] | None = None,
@@ -221,7 +218,7 @@ def train_reader(
     radiographs.
     """
     trainer = ReaderTrainer(dataset, network, config)
-    run(trainer, loop, out / "reader", resume=resume)
+    run(trainer, config, out / "reader", resume=resume)
     trained = trainer.averaged().cpu()
     if is_main():
         described = network.config.model_dump(mode="json")

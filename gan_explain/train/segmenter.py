@@ -9,14 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_explain.data import Batch, Dataset
+from gan_explain.data.augment import Ranges
 from gan_explain.files.checkpoints import save_part
 from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.structure import dice
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.train.distributed import is_main
-from gan_explain.train.loop import LoopConfig, run
-from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
+from gan_explain.train.loop import run
+from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
 from gan_explain.types import DataError, Record, Segmenter
+
+USUAL = SupervisedTraining(steps=900, batch_size=24, learning_rate=3e-3, ranges=Ranges(rotate=12, scale=0.2, shift=0.08))
 
 
 class SegmenterObjective(nn.Module):
@@ -44,7 +47,7 @@ def has_mask(record: Record) -> bool:
 
 
 def train_segmenter(
-    dataset: Dataset, out: Path, network: UNetConfig, config: SupervisedConfig, loop: LoopConfig, *, resume: bool = False
+    dataset: Dataset, out: Path, network: UNetConfig, training: SupervisedTraining = USUAL, *, resume: bool = False
 ) -> None:
     """Train on the records of `dataset` that have a human mask and write the part "segmenter" of checkpoint `out`.
 
@@ -53,8 +56,8 @@ def train_segmenter(
     masked = dataset.split("train").where(has_mask)
     if not len(masked):
         raise DataError("expected training images with lung masks (manifest column `mask`), got none")
-    trainer = SupervisedTrainer(SegmenterObjective(UNet(network)), masked, [r.source for r in masked.records], config)
-    run(trainer, loop, out, resume=resume)
+    trainer = SupervisedTrainer(SegmenterObjective(UNet(network)), masked, [r.source for r in masked.records], training)
+    run(trainer, training, out, resume=resume)
     if is_main():
         save_part(out, "segmenter", "segmenter", network.model_dump(mode="json"), trainer.averaged().state_dict(), half=True)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain.data import Batch
@@ -20,21 +21,25 @@ from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.schedule import Freezing, rate_factor
 from gan_explain.train.state import OneNetwork
+from gan_explain.train.training import Training
 from gan_explain.train.update import descend
 
 
-@dataclass(frozen=True)
-class SupervisedConfig:
-    steps: int = 1500
-    batch_size: int = 32
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    ema: float = 0.99
-    seed: int = 0
-    device: str = "cpu"
-    amp: bool = False
+@dataclass(frozen=True, kw_only=True)
+class SupervisedTraining(Training):
+    """`ranges` are those of the random transforms at full strength; the head is the layer that gives the logits."""
+
+    batch_size: Annotated[int, Field(ge=2, description="Images of an update.")] = 32
+    ema: Annotated[float, Field(ge=0, lt=1, description="Decay of the averaged weights, which are the result.")] = 0.99
+    weight_decay: Annotated[float, Field(ge=0, description="Decay of the weights (AdamW).")] = 1e-2
+    augment: Annotated[float, Field(ge=0, description="Strength of the random transforms, a share of the usual; 0: none.")] = 1.0
+    freeze_steps: Annotated[int, Field(ge=0, description="First steps in which only the head learns.")] = 0
     ranges: Ranges = Ranges()
-    freeze_steps: int = 0  # of the steps, those in which only the head learns
+
+    @property
+    def transforms(self) -> Ranges:
+        """The ranges at this strength."""
+        return Ranges(*(self.augment * half for half in astuple(self.ranges)))
 
 
 class SupervisedTrainer(OneNetwork):
@@ -49,7 +54,7 @@ class SupervisedTrainer(OneNetwork):
         objective: nn.Module,
         dataset: Batches,
         keys: list[str],
-        config: SupervisedConfig,
+        config: SupervisedTraining,
         *,
         head: str = "",
         early: EarlyStopping | None = None,
@@ -70,7 +75,7 @@ class SupervisedTrainer(OneNetwork):
         if self.freezing.apply(step) or self.loss is None:
             self.loss = wrap(self.objective, self.device)  # DDP counts on the parameters that need gradients when it wraps
         batch = self.dataset.batch(self.sampler.draw(self.config.batch_size))
-        augmentation = draw(len(batch.images), self.sampler.generator, self.config.ranges)
+        augmentation = draw(len(batch.images), self.sampler.generator, self.config.transforms)
         images, masks = augmentation(batch.images, batch.lungs)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * rate_factor(step, self.config.steps, self.config.freeze_steps)
@@ -94,7 +99,9 @@ class SupervisedTrainer(OneNetwork):
     def sheet(self, path: Path) -> None:
         """The first training images, as augmented: what the network sees."""
         batch: Batch = self.dataset.batch(list(range(min(8, len(self.dataset)))))
-        images, masks = draw(len(batch.images), torch.Generator().manual_seed(0), self.config.ranges)(batch.images, batch.lungs)
+        images, masks = draw(len(batch.images), torch.Generator().manual_seed(0), self.config.transforms)(
+            batch.images, batch.lungs
+        )
         write_sheet([list(images), list(masks)], path)
 
     @property

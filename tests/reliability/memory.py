@@ -20,7 +20,8 @@ from gan_explain.data import open_dataset
 from gan_explain.nets.load import load_generator
 from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.targets import resolve_target
-from gan_explain.train.loop import LoopConfig, run
+from gan_explain.train.loop import run
+from gan_explain.train.training import Training
 
 
 def resident() -> float:
@@ -40,7 +41,7 @@ def training(name: str, steps: int) -> list[float]:
 
     trainer.step = watched  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
-        run(trainer, LoopConfig(steps, save_every=50, sheet_every=50, log_every=1), Path(folder))
+        run(trainer, Training(steps=steps, save_every=50, log_every=1), Path(folder))
     return found
 
 

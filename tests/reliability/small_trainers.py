@@ -23,24 +23,26 @@ from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig
 from gan_explain.targets.weights import head_name
-from gan_explain.train.cxrnet import CxrNetObjective, CxrNetTraining
-from gan_explain.train.gan.cyclegan import CycleGanTrainer, CycleGanTraining
+from gan_explain.train.cxrnet import CxrNetObjective, EvidenceTerms
 from gan_explain.train.early import EarlyStopping
+from gan_explain.train.gan.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.gan.free import FreeTrainer, FreeTraining
 from gan_explain.train.gan.layers import LayersTrainer, LayersTraining, read_layers
+from gan_explain.train.gan.structure import StructureTrainer, StructureTraining, stored
+from gan_explain.train.gan.synthesis import SynthesisTrainer, SynthesisTraining, structures
 from gan_explain.train.loop import Trainer
 from gan_explain.train.masks import MaskedDataset
+from gan_explain.train.objective import TargetObjective, Task
 from gan_explain.train.reader import ReaderTrainer, ReaderTraining
 from gan_explain.train.segmenter import SegmenterObjective
 from gan_explain.train.spectral import SpectralOptions
-from gan_explain.train.gan.structure import StructureTrainer, StructureTraining, stored
-from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
-from gan_explain.train.gan.synthesis import SynthesisTrainer, SynthesisTraining, structures
-from gan_explain.train.target import TargetObjective, val_measure
+from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
+from gan_explain.train.target import val_measure
 from gan_explain.train.unet import MultiObjective
 
 SIDE, STEPS, RATE = 32, 6, 0.02
 CLASSES = ("normal", "covid")
+TASK = Task(CLASSES, smoothing=0.05)
 PREPARE, WHOLE = (
     Preparation(TargetConfig(size=SIDE, channels=1, mean=(0.5,), std=(0.25,), lungs_only=lungs_only))
     for lungs_only in (True, False)
@@ -92,22 +94,24 @@ def labels(data: Dataset) -> list[str]:
 def segmenter() -> Trainer:
     network = UNet(UNetConfig(resolution=SIDE, widths=(4, 8)))
     data = phantoms()
-    return SupervisedTrainer(SegmenterObjective(network), data, [r.source for r in data.records], SupervisedConfig(**SUPERVISED))
+    return SupervisedTrainer(
+        SegmenterObjective(network), data, [r.source for r in data.records], SupervisedTraining(**SUPERVISED)
+    )
 
 
 def classifier() -> Trainer:
     """With dropout, which draws from the global random stream."""
-    objective = TargetObjective(build(ClassifierConfig(dropout=0.5)), PREPARE, CLASSES, True, 0.05)
-    return SupervisedTrainer(objective, phantoms(), labels(phantoms()), SupervisedConfig(**SUPERVISED))
+    objective = TargetObjective(build(ClassifierConfig(dropout=0.5)), PREPARE, TASK)
+    return SupervisedTrainer(objective, phantoms(), labels(phantoms()), SupervisedTraining(**SUPERVISED))
 
 
 def transfer() -> Trainer:
     """The classifier with its backbone frozen for the first three steps, and early stopping."""
     train, val = phantoms().split("train"), MaskedDataset(phantoms().split("val"), None)
     network = build(ClassifierConfig(dropout=0.5))
-    objective = TargetObjective(network, PREPARE, CLASSES, True, 0.05)
+    objective = TargetObjective(network, PREPARE, TASK)
     early = EarlyStopping(val_measure(objective, val), patience=4)
-    config = SupervisedConfig(**SUPERVISED, freeze_steps=3)
+    config = SupervisedTraining(**SUPERVISED, freeze_steps=3)
     return SupervisedTrainer(objective, train, labels(train), config, head=head_name(network), early=early)
 
 
@@ -141,7 +145,7 @@ def synthesis() -> Trainer:
 
 def structure() -> Trainer:
     network = StructureConfig(resolution=SIDE, z_dim=4, width=4, max_width=8, first_width=4, encoder_width=4)
-    config = StructureTraining(steps=STEPS, batch_size=4, samples=2, start=0, learning_rate=RATE, judge_width=8, bank=8)
+    config = StructureTraining(steps=STEPS, batch_size=4, samples=2, start=0, learning_rate=RATE, discriminator_width=8, bank=8)
     return StructureTrainer(stored(phantoms()), Levels(), network, config, others=stored(phantoms())[:5])
 
 
@@ -153,23 +157,23 @@ def translation() -> Trainer:
 
 
 def on_phantoms(objective: nn.Module) -> Trainer:
-    return SupervisedTrainer(objective, phantoms(), labels(phantoms()), SupervisedConfig(**SUPERVISED))
+    return SupervisedTrainer(objective, phantoms(), labels(phantoms()), SupervisedTraining(**SUPERVISED))
 
 
 def unet() -> Trainer:
     network = MultiUNet(2, dropout=0.5, widths=(4, 8))
-    return on_phantoms(MultiObjective(network, WHOLE, CLASSES, True, 0.05, classified=lambda record: True))
+    return on_phantoms(MultiObjective(network, WHOLE, TASK))
 
 
 def cxrnet() -> Trainer:
     """With mixtures and exchanged maps, which are drawn from the global random stream."""
     network = CxrNet(CxrNetConfig(width=4, second_width=4, decoder_widths=(4, 4, 4), dropout=0.5))
-    return on_phantoms(CxrNetObjective(network, PREPARE, CLASSES, True, 0.05, None, CxrNetTraining(swapped=0.5, mixup=0.4)))
+    return on_phantoms(CxrNetObjective(network, PREPARE, TASK, terms=EvidenceTerms(swapped=0.5, mixup=0.4)))
 
 
 def spectral() -> Trainer:
-    make = SpectralOptions("gaussian").objective(None)
-    return on_phantoms(make(build(ClassifierConfig(dropout=0.5)), PREPARE, CLASSES, True, 0.05, None))
+    transform = SpectralOptions(filter="gaussian").transform(None)
+    return on_phantoms(TargetObjective(build(ClassifierConfig(dropout=0.5)), PREPARE, TASK, transform))
 
 
 ALL = (segmenter, classifier, transfer, free, reader, layers, synthesis, structure, translation, unet, cxrnet, spectral)

@@ -12,7 +12,8 @@ from small_trainers import TRAINERS
 from gan_explain.bench.augment import append, read_rows
 from gan_explain.cli.exits import OK, RESOURCES
 from gan_explain.files.checkpoints import CONFIG, WEIGHTS, load_part, save_part
-from gan_explain.train.loop import STATE, STATS, LoopConfig, run
+from gan_explain.train.loop import STATE, STATS, run
+from gan_explain.train.training import Training
 
 Command = Callable[..., tuple[int, str]]
 Files = Callable[[Path], set[str]]
@@ -70,7 +71,7 @@ def test_a_folder_in_the_place_of_a_file_is_found_before_the_first_step(tmp_path
     trainer = TRAINERS["segmenter"]()
     trainer.step = lambda step: pytest.fail("took a step")  # type: ignore[method-assign]
     with pytest.raises(IsADirectoryError, match=f"{name}: expected a place for a file, got a folder"):
-        run(trainer, LoopConfig(2), tmp_path)
+        run(trainer, Training(steps=2), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 

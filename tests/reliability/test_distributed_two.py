@@ -15,7 +15,8 @@ import pytest
 import torch
 from small_trainers import TRAINERS
 
-from gan_explain.train.loop import STATE, STATS, LoopConfig, run
+from gan_explain.train.loop import STATE, STATS, run
+from gan_explain.train.training import Training
 
 HERE = Path(__file__).parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -46,7 +47,7 @@ def test_two_processes_and_then_one(start: Start, tmp_path: Path) -> None:
 
         trainer.step = step  # type: ignore[method-assign]
         stopper = trainer if getattr(trainer, "early", None) else None
-        run(trainer, LoopConfig(4), tmp_path / name / "rank0", resume=True, stopper=stopper)  # type: ignore[arg-type]
+        run(trainer, Training(steps=4), tmp_path / name / "rank0", resume=True, stopper=stopper)  # type: ignore[arg-type]
         assert first.pop("step") == 2
         assert [key for key, value in one[name].items() if not torch.equal(value, first[key])] == []
         assert torch.load(tmp_path / name / "rank0" / STATE, weights_only=True)["step"] == 4

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from gan_explain.cli.exits import DIVERGED, exit_code
 from gan_explain.train.early import EarlyStopping
-from gan_explain.train.loop import STATE, LoopConfig, Trainer, load_state, run
+from gan_explain.train.loop import STATE, Trainer, load_state, run
+from gan_explain.train.training import Training
 from gan_explain.train.update import check_state, descend
 from gan_explain.types import TrainingDiverged
 
@@ -52,7 +53,7 @@ NETWORKS = [(name, network) for name in TRAINERS for network in TRAINERS[name]()
 def test_every_network_of_every_trainer(name: str, network: str, source: str, tmp_path: Path) -> None:
     trainer, weight = poisoned(name, source, network)
     with pytest.raises(TrainingDiverged) as error:
-        run(trainer, LoopConfig(6, save_every=2, sheet_every=100), tmp_path)
+        run(trainer, Training(steps=6, save_every=2), tmp_path)
     assert str(error.value).startswith(f"step {BAD}: {source[2:]} ")
     assert str(error.value).endswith("; the last good state is kept")
     assert exit_code(error.value) == DIVERGED
@@ -110,7 +111,7 @@ def test_a_gradient_is_named_where_the_losses_are_finite() -> None:
 def test_a_state_is_looked_at_in_every_corner_before_it_is_written(tmp_path: Path, place: str) -> None:
     """An average, or a moment of an optimiser, that is not finite never replaces the last good state."""
     trainer = TRAINERS["segmenter"]()
-    run(trainer, LoopConfig(2, sheet_every=100), tmp_path)
+    run(trainer, Training(steps=2), tmp_path)
     before = (tmp_path / STATE).read_bytes()
     if place == "ema":
         next(iter(trainer.ema.shadow.values())).fill_(math.nan)  # type: ignore[attr-defined]
@@ -120,7 +121,7 @@ def test_a_state_is_looked_at_in_every_corner_before_it_is_written(tmp_path: Pat
         check_state(trainer.state())
     trainer.restore = lambda state: None  # type: ignore[method-assign]
     with pytest.raises(TrainingDiverged, match=rf"step 3: state '{place}\..+' is (nan|inf); the last good state is kept"):
-        run(trainer, LoopConfig(3, sheet_every=100), tmp_path, resume=True)
+        run(trainer, Training(steps=3), tmp_path, resume=True)
     assert (tmp_path / STATE).read_bytes() == before
 
 

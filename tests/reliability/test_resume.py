@@ -13,10 +13,11 @@ import torch
 from small_trainers import STEPS, TRAINERS, different, leaves
 from torch import Tensor
 
-from gan_explain.train.loop import STATE, STATS, Interrupted, LoopConfig, Trainer, load_state, run
+from gan_explain.train.loop import STATE, STATS, Interrupted, Trainer, load_state, run
+from gan_explain.train.training import Training
 
 HALF = 3
-EVERY = LoopConfig(STEPS, save_every=2, sheet_every=STEPS, log_every=1)  # the half lies between two saves
+EVERY = Training(steps=STEPS, save_every=2, log_every=1)  # the half lies between two saves
 
 
 def rows(out: Path) -> list[dict[str, float]]:
@@ -85,7 +86,7 @@ def test_a_sheet_and_a_look_at_validation_images_leave_the_random_stream_alone(t
             plain(path)
 
         trainer.sheet = sheet  # type: ignore[method-assign]
-        run(trainer, LoopConfig(STEPS, save_every=1, sheet_every=every), tmp_path / name)
+        run(trainer, Training(steps=STEPS, save_every=every), tmp_path / name)
         found.append(dict(leaves(trainer.state())))
     assert different(*found) == []
 

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.unet import UNet, UNetConfig
-from gan_explain.train.gan.cyclegan import CycleGanTraining, Judges, TranslationObjective
 from gan_explain.train.distributed import process_group, wrap
-from gan_explain.train.loop import LoopConfig, Trainer, run
+from gan_explain.train.gan.cyclegan import CycleGanTraining, Judges, TranslationObjective
+from gan_explain.train.loop import Trainer, run
 from gan_explain.train.segmenter import SegmenterObjective
+from gan_explain.train.training import Training
 
 CPU, HALF = torch.device("cpu"), 4
 TRANSLATOR = CycleGanConfig(resolution=SIDE, width=8, blocks=1, judge_width=8)
@@ -64,7 +65,7 @@ def main(out: Path, rank: int) -> None:
         torch.manual_seed(rank)  # other initial weights in each process: they must be made the same
         trainer = TRAINERS[name]()
         stopper = trainer if getattr(trainer, "early", None) else None
-        run(trainer, LoopConfig(2), out / name / f"rank{rank}", stopper=stopper)  # type: ignore[arg-type]
+        run(trainer, Training(steps=2), out / name / f"rank{rank}", stopper=stopper)  # type: ignore[arg-type]
         found[name] = weights(trainer)
     found["gradients"] = {name: gradient_error(name, rank) for name in ("segmenter", "translation")}
     torch.save(found, out / f"found{rank}.pt")

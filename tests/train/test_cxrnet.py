@@ -16,25 +16,26 @@ from gan_explain.files.checkpoints import load_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.cxrnet import CxrNet, CxrNetConfig
 from gan_explain.targets import Preparation, TargetConfig, target_from_part
-from gan_explain.train.cxrnet import RANGES, CxrNetObjective, CxrNetTraining, objective, still_shown, variation
-from gan_explain.train.loop import LoopConfig
-from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
-from gan_explain.train.target import TargetOptions, train_target
+from gan_explain.train.cxrnet import CxrNetObjective, EvidenceTerms, still_shown, variation
+from gan_explain.train.objective import Task
+from gan_explain.train.options import usual
+from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
+from gan_explain.train.target import train_target
 
 SIDE = 32
 CLASSES = ("normal", "covid")
 PREPARE = Preparation(TargetConfig(size=SIDE, channels=1, mean=(0.5,), std=(0.25,)))
 TINY = CxrNetConfig(width=4, second_width=4, decoder_widths=(4, 4, 4), dropout=0.0)
-STILL = CxrNetTraining(swapped=0.0, mixup=0.0, shared=1.0)
+STILL = EvidenceTerms(swapped=0.0, mixup=0.0, shared=1.0)
 
 
-def made(training: CxrNetTraining = STILL) -> CxrNetObjective:
-    return CxrNetObjective(CxrNet(TINY), PREPARE, CLASSES, True, 0.0, None, training)
+def made(terms: EvidenceTerms = STILL) -> CxrNetObjective:
+    return CxrNetObjective(CxrNet(TINY), PREPARE, Task(CLASSES), terms=terms)
 
 
 def made_as(other: CxrNetObjective) -> CxrNetObjective:
     """One with the same network and every term."""
-    return CxrNetObjective(other.network, PREPARE, CLASSES, True, 0.0, None, STILL)
+    return CxrNetObjective(other.network, PREPARE, Task(CLASSES), terms=STILL)
 
 
 def learning(network: CxrNetObjective) -> set[str]:
@@ -62,7 +63,7 @@ def test_each_term_has_its_weight(phantoms: Dataset) -> None:
     assert plain["first"].item() == pytest.approx(F.cross_entropy(read.first, truth).item(), rel=1e-5)
     assert plain["second"].item() == pytest.approx(F.cross_entropy(read.second, truth).item(), rel=1e-5)
     assert plain["area"].item() == pytest.approx(0.1 * 2 * read.maps.mean().item(), rel=1e-5)
-    network.weights = replace(STILL, second=2.0, area=0.2, variation=0.0, dropped=0.0)
+    network.terms = replace(STILL, second=2.0, area=0.2, variation=0.0, dropped=0.0)
     other = network(batch.images, batch.lungs, batch)
     assert set(other) == set(plain) - {"dropped"}
     assert other["second"].item() == pytest.approx(2 * plain["second"].item(), rel=1e-5)
@@ -107,11 +108,11 @@ def test_mixing_is_linear_and_keeps_the_sum_of_the_labels() -> None:
 
 def test_another_network_is_refused() -> None:
     with pytest.raises(TypeError, match="expected a CxrNet, got SmallResNet"):
-        objective(CxrNetTraining())(build(ClassifierConfig()), PREPARE, CLASSES, True, 0.0, None)
+        CxrNetObjective(build(ClassifierConfig()), PREPARE, Task(CLASSES))
 
 
 def test_training_lowers_the_losses_and_empties_the_map(phantoms: Dataset) -> None:
-    config = SupervisedConfig(steps=60, batch_size=8, learning_rate=0.02, ema=0.5, ranges=Ranges(0, 0, 0, 0, 0, 0, 0))
+    config = SupervisedTraining(steps=60, batch_size=8, learning_rate=0.02, ema=0.5, ranges=Ranges(0, 0, 0, 0, 0, 0, 0))
     trainer = SupervisedTrainer(made(replace(STILL, area=1.0)), phantoms, [""] * len(phantoms), config)
     found = [trainer.step(step) for step in range(60)]
     for name in ("first", "second", "area"):
@@ -120,11 +121,10 @@ def test_training_lowers_the_losses_and_empties_the_map(phantoms: Dataset) -> No
 
 
 def test_a_trained_one_is_an_ordinary_target(phantoms: Dataset, tmp_path: Path) -> None:
-    options = TargetOptions(arch="cxrnet", size=SIDE, patience=2)
-    config = SupervisedConfig(steps=2, batch_size=4, ranges=RANGES)
-    trained = train_target(
-        phantoms, None, tmp_path / "t", options, config, LoopConfig(2, save_every=1), make_objective=objective(CxrNetTraining())
-    )
+    options, training = usual("cxrnet")
+    options = replace(options, size=SIDE, patience=2)
+    training = replace(training, steps=2, batch_size=4, save_every=1)
+    trained = train_target(phantoms, None, tmp_path / "t", options, training)
     back = target_from_part(load_part(tmp_path / "t", "target"))
     assert isinstance(back.network, CxrNet)
     images = phantoms.batch(range(3)).images

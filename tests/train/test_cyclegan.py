@@ -13,7 +13,6 @@ from gan_explain.data import Batch, Dataset, open_dataset
 from gan_explain.files.checkpoints import load_part, save_part
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.load import load_cyclegan
-from gan_explain.train.gan.losses import least_squares
 from gan_explain.train.gan.cyclegan import (
     CycleGanTrainer,
     CycleGanTraining,
@@ -25,7 +24,7 @@ from gan_explain.train.gan.cyclegan import (
     soft_dice,
     train_cyclegan,
 )
-from gan_explain.train.loop import LoopConfig
+from gan_explain.train.gan.losses import least_squares
 from gan_explain.types import CheckpointError, DataError
 
 NETWORK = CycleGanConfig(resolution=32, width=8, blocks=1, judge_width=8)
@@ -164,7 +163,7 @@ def test_it_learns_what_tells_the_sides_apart_and_takes_it_off_again(tmp_path: P
     plain = open_dataset("phantom:n=24", size=32)
     veiled = Veiled(plain.root, plain.records, plain.memory)
     config = CycleGanTraining(steps=STEPS, batch_size=2, learning_rate=4e-3, ema=0.9, ramp=50, cycle=3, identity=1)
-    trained = train_cyclegan(plain, veiled, tmp_path / "c", NETWORK, config, LoopConfig(STEPS, STEPS, STEPS))
+    trained = train_cyclegan(plain, veiled, tmp_path / "c", NETWORK, config)
     images, under = plain.batch().images, veiled.batch().images
     made, healed = trained.to_positive(images), trained.to_negative(under)
     apart = float((images - under).abs().mean())

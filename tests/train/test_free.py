@@ -19,7 +19,6 @@ from gan_explain.nets.load import load_network
 from gan_explain.optics import compose
 from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.train.gan.free import FreeObjective, FreeTrainer, FreeTraining, evidence, roughness, train_free
-from gan_explain.train.loop import LoopConfig
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.types import DataError, TargetError
 
@@ -195,9 +194,9 @@ def test_the_map_is_of_negatives_and_the_discriminator_sees_positives(
 def test_training_turns_a_target_and_writes_a_part(masked: MaskedDataset, brightness: ModuleTarget, tmp_path: Path) -> None:
     """Brightness answers to brightness: 40 steps brighten the negatives until it calls them positive."""
     brightness.operating_point = 0.99  # a mean of 0.73, brighter than most normals
-    config = FreeTraining(steps=40, batch_size=8, learning_rate=5e-3, size=1, width=8, ema=0.8)
+    config = FreeTraining(steps=40, batch_size=8, learning_rate=5e-3, size=1, width=8, ema=0.8, log_every=20)
     origin = {"target": "brightness"}
-    trained = train_free(masked, brightness, tmp_path, NETWORK, config, LoopConfig(40, log_every=20), origin=origin)
+    trained = train_free(masked, brightness, tmp_path, NETWORK, config, origin=origin)
     index = [i for i, record in enumerate(masked.records) if record.label == "normal"]
     batch = masked.batch(index)
     dark = evidence(brightness, batch.images, batch.lungs) < 0

@@ -24,7 +24,6 @@ from gan_explain.train.gan.layers import (
     side_by_side,
     train_layers,
 )
-from gan_explain.train.loop import LoopConfig
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.types import DataError
 
@@ -199,7 +198,7 @@ def test_two_kinds_of_layers_are_learnt_drawn_and_told_apart(tmp_path: Path) -> 
 
 def test_training_writes_the_generator_with_its_priors(masked: MaskedDataset, tmp_path: Path) -> None:
     config = LayersTraining(steps=3, batch_size=8)
-    trained = train_layers(masked, tmp_path, Disentangler(NETWORK), config, LoopConfig(3), origin={"data": "x"})
+    trained = train_layers(masked, tmp_path, Disentangler(NETWORK), config, origin={"data": "x"})
     part = load_part(tmp_path, "generator")
     assert (part.kind, part.origin) == ("disentangler", {"data": "x"})
     saved = load_network(tmp_path, "generator", "disentangler", GeneratorConfig, Disentangler)

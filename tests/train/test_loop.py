@@ -19,11 +19,11 @@ from gan_explain.train.loop import (
     STATS,
     Ema,
     Interrupted,
-    LoopConfig,
     cosine,
     load_state,
     run,
 )
+from gan_explain.train.training import Training
 from gan_explain.train.update import check_finite, check_weights
 from gan_explain.types import CheckpointError, TrainingDiverged
 
@@ -70,7 +70,7 @@ def saved_step(out: Path) -> int:
 def straight(out: Path, steps: int = 10) -> Line:
     torch.manual_seed(1)
     trainer = Line()
-    run(trainer, LoopConfig(steps), out)
+    run(trainer, Training(steps=steps), out)
     return trainer
 
 
@@ -82,7 +82,7 @@ def same(a: Line, b: Line) -> bool:
 
 
 def test_files_and_rows(tmp_path: Path) -> None:
-    run(Line(), LoopConfig(steps=7, save_every=4, sheet_every=3, log_every=2), tmp_path)
+    run(Line(), Training(steps=7, save_every=3, log_every=2), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} >= {
         STATE,
         STATS,
@@ -103,10 +103,10 @@ def test_another_run_in_the_folder_starts_a_new_log(tmp_path: Path) -> None:
 
 
 def test_resume_drops_the_rows_it_takes_again_and_a_line_cut_short(tmp_path: Path) -> None:
-    run(Line(), LoopConfig(steps=5, log_every=2), tmp_path)
+    run(Line(), Training(steps=5, log_every=2), tmp_path)
     with (tmp_path / STATS).open("a") as file:
         file.write('{"step": 6, "seconds": 1}\n{"step": 7, "sec')
-    run(Line(), LoopConfig(steps=8, log_every=1), tmp_path, resume=True)
+    run(Line(), Training(steps=8, log_every=1), tmp_path, resume=True)
     assert [row["step"] for row in stats(tmp_path)] == [2, 4, 5, 6, 7, 8]
     assert all("square" in row for row in stats(tmp_path))
 
@@ -117,17 +117,17 @@ def test_resume_drops_the_rows_it_takes_again_and_a_line_cut_short(tmp_path: Pat
 def test_resume_is_the_straight_run_to_the_bit(tmp_path: Path) -> None:
     whole = straight(tmp_path / "whole")
     torch.manual_seed(1)
-    run(Line(), LoopConfig(steps=4), tmp_path / "half")
+    run(Line(), Training(steps=4), tmp_path / "half")
     torch.manual_seed(99)
     resumed = Line()
-    run(resumed, LoopConfig(steps=10), tmp_path / "half", resume=True)
+    run(resumed, Training(steps=10), tmp_path / "half", resume=True)
     assert same(whole, resumed)
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     whole = straight(tmp_path)
     resumed = Line(before=lambda step: pytest.fail("no step was left"))
-    run(resumed, LoopConfig(steps=10), tmp_path, resume=True)
+    run(resumed, Training(steps=10), tmp_path, resume=True)
     assert same(whole, resumed)
 
 
@@ -147,17 +147,17 @@ def test_a_signal_stops_with_a_state_to_resume_from(tmp_path: Path, number: sign
 
     trainer = Line(before=lambda step: send() if step == 2 else None) if where == "step" else Line(drawing=send)
     with pytest.raises(Interrupted, match=f"stopped after step {after}: continue with --resume"):
-        run(trainer, LoopConfig(steps=10, sheet_every=2 if where == "sheet" else 100), tmp_path / "half")
+        run(trainer, Training(steps=10, save_every=2 if where == "sheet" else 100), tmp_path / "half")
     assert saved_step(tmp_path / "half") == after
     assert {each: signal.getsignal(each) for each in handlers} == handlers
     resumed = Line()
-    run(resumed, LoopConfig(steps=10), tmp_path / "half", resume=True)
+    run(resumed, Training(steps=10), tmp_path / "half", resume=True)
     assert same(whole, resumed)
 
 
 def test_a_signal_in_the_last_step_interrupts_nothing(tmp_path: Path) -> None:
     trainer = Line(before=lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 2 else None)
-    run(trainer, LoopConfig(steps=3), tmp_path)
+    run(trainer, Training(steps=3), tmp_path)
     assert saved_step(tmp_path) == 3
 
 
@@ -179,7 +179,7 @@ def damaged(out: Path, how: Callable[[bytes], bytes]) -> Path:
 def test_a_damaged_state_is_one_line_that_names_the_file(tmp_path: Path, how: Callable[[bytes], bytes]) -> None:
     path = damaged(tmp_path, how)
     with pytest.raises(CheckpointError) as error:
-        run(Line(), LoopConfig(steps=4), tmp_path, resume=True)
+        run(Line(), Training(steps=4), tmp_path, resume=True)
     assert str(error.value).startswith(f"{path}: expected a training state of this configuration, got: ")
     assert "\n" not in str(error.value)
 
@@ -194,7 +194,7 @@ def test_a_state_of_another_configuration(tmp_path: Path) -> None:
 
 def test_nothing_to_resume_from(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no state to resume from"):
-        run(Line(), LoopConfig(steps=4), tmp_path, resume=True)
+        run(Line(), Training(steps=4), tmp_path, resume=True)
 
 
 # -- divergence ---------------------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ class Diverging(Line):
 
 def test_a_loss_that_is_not_finite_stops_at_once_and_keeps_the_last_state(tmp_path: Path) -> None:
     with pytest.raises(TrainingDiverged, match="step 5: loss term 'cycle' is nan"):
-        run(Diverging(), LoopConfig(steps=10, save_every=2), tmp_path)
+        run(Diverging(), Training(steps=10, save_every=2), tmp_path)
     assert saved_step(tmp_path) == 4
 
 
@@ -222,7 +222,7 @@ def test_a_weight_that_is_not_finite_is_never_saved(tmp_path: Path) -> None:
     trainer = Diverging()
     trainer.silent = True
     with pytest.raises(TrainingDiverged, match=r"step 5: weight 'line\.weight' is inf"):
-        run(trainer, LoopConfig(steps=5, save_every=2), tmp_path)
+        run(trainer, Training(steps=5, save_every=2), tmp_path)
     assert saved_step(tmp_path) == 4
 
 

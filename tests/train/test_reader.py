@@ -16,7 +16,6 @@ from gan_explain.files.checkpoints import load_part
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.load import load_network
 from gan_explain.optics import compose
-from gan_explain.train.loop import LoopConfig
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.reader import (
     BEND,
@@ -290,9 +289,7 @@ def test_a_small_reader_finds_a_veil_on_healthy_lungs(masked: MaskedDataset, tmp
     """A minute's training in seconds: the load that is read follows the load of a veil in one lung, and where it lies."""
     torch.manual_seed(0)
     config = ReaderTraining(steps=150, batch_size=8, learning_rate=1e-2, ema=0.9, seed=1)
-    trained = train_reader(
-        masked, tmp_path, Disentangler(NETWORK), config, LoopConfig(150, sheet_every=1000), origin={"data": "x"}
-    )
+    trained = train_reader(masked, tmp_path, Disentangler(NETWORK), config, origin={"data": "x"})
     batch = masked.batch([i for i, record in enumerate(masked.records) if record.label == "normal"][:16])
     left = batch.lungs * (torch.arange(SIDE) < SIDE // 2)
     loads = []

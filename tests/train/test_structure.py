@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from gan_explain.nets.load import load_structure
 from gan_explain.nets.structure import StructureConfig
-from gan_explain.train.loop import LoopConfig, load_state, save_state
 from gan_explain.train.gan.structure import (
     PRESETS,
     StructureTrainer,
@@ -26,10 +25,11 @@ from gan_explain.train.gan.structure import (
     rate,
     train_structure,
 )
+from gan_explain.train.loop import load_state, save_state
 from gan_explain.types import DataError
 
 NETWORK = StructureConfig(resolution=32, z_dim=6, width=4, max_width=16, first_width=8, encoder_width=8)
-BRIEF = StructureTraining(steps=4, batch_size=4, samples=3, start=0.0, judge_width=8, bank=16)
+BRIEF = StructureTraining(steps=4, batch_size=4, samples=3, start=0.0, discriminator_width=8, bank=16)
 RECONSTRUCTION, ADVERSARY = {"pixels", "perceptual", "kl"}, {"adversarial_again", "adversarial_drawn", "judge_real", "judge_fake"}
 
 
@@ -182,7 +182,7 @@ def test_training_brings_images_closer_and_writes_a_checkpoint(features: Feature
             return F.l1_loss(network(encode(unit)), unit).item()
 
     blank = StructureTrainer(images, features, NETWORK, config).network
-    train_structure(images, features, tmp_path / "s", NETWORK, config, LoopConfig(40, save_every=40, sheet_every=40))
+    train_structure(images, features, tmp_path / "s", NETWORK, config)
     trained = load_structure(tmp_path / "s")
     assert error(trained, trained.encode) < 0.7 * error(blank, blank.encode)
     torch.testing.assert_close(trained.prior_mean, trained.encode(unit).mean(0), atol=0.05, rtol=0.05)

@@ -17,16 +17,17 @@ from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.nets.unet import UNetConfig
 from gan_explain.targets import Preparation, TargetConfig, probe, target_from_part
 from gan_explain.train import target as target_module
-from gan_explain.train.loop import LoopConfig
 from gan_explain.train.masks import MaskedDataset
+from gan_explain.train.objective import TargetObjective, Task, clinical_classes
+from gan_explain.train.options import TargetOptions
 from gan_explain.train.segmenter import SegmenterObjective, dice_report, train_segmenter
-from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
-from gan_explain.train.target import TargetObjective, TargetOptions, class_indices, dataset_classes, predict, train_target
+from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
+from gan_explain.train.target import predict, train_target
 from gan_explain.types import DataError, TargetError
 
 SIDE = 32
 STILL = Ranges(rotate=0, scale=0, shift=0, gamma=0, contrast=0, blur=0, noise=0)
-BRIEF = SupervisedConfig(steps=2, batch_size=4, ranges=STILL)
+BRIEF = SupervisedTraining(steps=2, batch_size=4, ranges=STILL)
 UNET = UNetConfig(resolution=SIDE, widths=(4, 8))
 
 
@@ -64,8 +65,8 @@ def test_segmenter_losses_are_small_for_the_right_mask_and_large_for_its_opposit
 
 
 def test_segmenter_learns_and_is_saved(phantoms: Dataset, tmp_path: Path) -> None:
-    config = SupervisedConfig(steps=25, batch_size=8, learning_rate=2e-2, ema=0.8)
-    train_segmenter(phantoms, tmp_path / "s", UNET, config, LoopConfig(25))
+    config = SupervisedTraining(steps=25, batch_size=8, learning_rate=2e-2, ema=0.8)
+    train_segmenter(phantoms, tmp_path / "s", UNET, config)
     report = dice_report(load_segmenter(tmp_path / "s"), phantoms.split("test"))
     assert report.value > 0.65
     assert report.low <= report.value <= report.high
@@ -86,7 +87,7 @@ def test_no_masks_no_dice_and_no_training(phantoms: Dataset, tmp_path: Path) -> 
     without = Dataset(phantoms.root, [replace(r, source="elsewhere") for r in phantoms.records], phantoms.memory)
     assert dice_report(lambda images: images, without).value is None
     with pytest.raises(DataError, match="with lung masks"):
-        train_segmenter(without, tmp_path / "s", UNET, BRIEF, LoopConfig(2))
+        train_segmenter(without, tmp_path / "s", UNET, BRIEF)
     assert not (tmp_path / "s").exists()
 
 
@@ -95,16 +96,16 @@ def test_no_masks_no_dice_and_no_training(phantoms: Dataset, tmp_path: Path) -> 
 
 def test_classes_in_clinical_order_and_by_index() -> None:
     data = open_dataset("phantom:n=12,covid=0.4,pneumonia=0.3", size=SIDE)
-    assert dataset_classes(data, group=True) == ("normal", "pneumonia", "covid")
+    assert clinical_classes(data.records, grouped=True) == ("normal", "pneumonia", "covid")
     labels = ["covid", "viral_pneumonia", "normal"]
-    assert class_indices(labels, ["normal", "pneumonia", "covid"], group=True).tolist() == [2, 1, 0]
-    assert class_indices(labels, ["normal", "viral_pneumonia", "covid"], group=False).tolist() == [2, 1, 0]
+    assert Task(("normal", "pneumonia", "covid")).indices(labels).tolist() == [2, 1, 0]
+    assert Task(("normal", "viral_pneumonia", "covid"), grouped=False).indices(labels).tolist() == [2, 1, 0]
 
 
 def test_target_loss_is_cross_entropy_with_smoothing(phantoms: Dataset) -> None:
     batch = phantoms.batch([i for i, r in enumerate(phantoms.records) if r.label == "covid"][:3])
     prepare = Preparation(TargetConfig(size=SIDE, channels=1, mean=(0.5,), std=(0.25,)))
-    objective = TargetObjective(Constant(0.0, 2.0), prepare, ("normal", "covid"), True, smoothing=0.1)
+    objective = TargetObjective(Constant(0.0, 2.0), prepare, Task(("normal", "covid"), smoothing=0.1))
     log_p = [-math.log(1 + math.exp(2)), -math.log(1 + math.exp(-2))]
     expected = -(0.05 * log_p[0] + 0.95 * log_p[1])
     assert objective(batch.images, batch.lungs, batch)["cross_entropy"].item() == pytest.approx(expected, rel=1e-5)
@@ -115,7 +116,7 @@ def test_target_is_saved_as_it_was_trained(phantoms: Dataset, tmp_path: Path, lu
     save_part(tmp_path / "lungs", "segmenter", "segmenter", UNET.model_dump(mode="json"), _everywhere())
     segmenter = load_segmenter(tmp_path / "lungs")
     options = TargetOptions(size=SIDE, lungs_only=lungs_only, segmenter_name=str(tmp_path / "lungs"), part="mine")
-    trained = train_target(phantoms, segmenter, tmp_path / "t", options, BRIEF, LoopConfig(2))
+    trained = train_target(phantoms, segmenter, tmp_path / "t", options, BRIEF)
     back = target_from_part(load_part(tmp_path / "t", "mine"))
     assert (back.classes, back.positive, back.uses_lungs) == (("normal", "covid"), ("covid",), lungs_only)
     assert back.operating_point == trained.operating_point
@@ -144,7 +145,7 @@ def test_operating_point_is_set_on_val_alone(phantoms: Dataset, tmp_path: Path, 
         return torch.where(positive, 0.8, 0.6), positive
 
     monkeypatch.setattr(target_module, "predict", predicted)
-    trained = train_target(phantoms, None, tmp_path / "t", TargetOptions(size=SIDE), BRIEF, LoopConfig(2))
+    trained = train_target(phantoms, None, tmp_path / "t", TargetOptions(size=SIDE), BRIEF)
     assert seen == [{"val"}]
     assert 0.6 < trained.operating_point <= 0.8
     assert load_part(tmp_path / "t", "target").config["operating_point"] == trained.operating_point
@@ -152,7 +153,7 @@ def test_operating_point_is_set_on_val_alone(phantoms: Dataset, tmp_path: Path, 
 
 def test_operating_point_without_val_is_one_half(phantoms: Dataset, tmp_path: Path) -> None:
     train = phantoms.where(lambda record: record.split != "val")
-    assert train_target(train, None, tmp_path / "t", TargetOptions(size=SIDE), BRIEF, LoopConfig(2)).operating_point == 0.5
+    assert train_target(train, None, tmp_path / "t", TargetOptions(size=SIDE), BRIEF).operating_point == 0.5
 
 
 def test_probabilities_of_a_dataset_in_batches(phantoms: Dataset, brightness: object) -> None:
@@ -167,18 +168,18 @@ def test_classes_that_do_not_do(phantoms: Dataset, tmp_path: Path, keep: str, po
     data = phantoms.where(lambda record: record.label == keep) if keep else phantoms
     options = TargetOptions(size=SIDE, positive=tuple(positive.split("+")))
     with pytest.raises(DataError, match="at least two classes and the positive set among them"):
-        train_target(data, None, tmp_path / "t", options, BRIEF, LoopConfig(2))
+        train_target(data, None, tmp_path / "t", options, BRIEF)
 
 
 def test_no_training_split(phantoms: Dataset, tmp_path: Path) -> None:
     held_out = phantoms.where(lambda record: record.split != "train")
     with pytest.raises(DataError, match="training image"):
-        train_target(held_out, None, tmp_path / "t", TargetOptions(size=SIDE), BRIEF, LoopConfig(2))
+        train_target(held_out, None, tmp_path / "t", TargetOptions(size=SIDE), BRIEF)
 
 
 def test_weights_of_torchvision_are_not_for_our_own(phantoms: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="architecture of torchvision"):
-        train_target(phantoms, None, tmp_path, TargetOptions(size=SIDE, weights=tmp_path / "w.pth"), BRIEF, LoopConfig(2))
+        train_target(phantoms, None, tmp_path, TargetOptions(size=SIDE, weights=tmp_path / "w.pth"), BRIEF)
 
 
 # -- the trainer --------------------------------------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ def test_frozen_parameters_stay_and_the_average_lags_behind(phantoms: Dataset) -
     network[0].requires_grad_(False)
     frozen, start = network[0].weight.clone(), network[3].weight.detach().clone()
     prepare = Preparation(TargetConfig(size=SIDE, channels=1, mean=(0.5,), std=(0.25,)))
-    objective = TargetObjective(network, prepare, ("normal", "covid"), True, 0.0)
+    objective = TargetObjective(network, prepare, Task(("normal", "covid")))
     trainer = SupervisedTrainer(objective, phantoms, [r.label for r in phantoms.records], replace(BRIEF, learning_rate=0.1))
     trainer.step(0)
     trainer.step(1)

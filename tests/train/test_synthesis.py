@@ -14,7 +14,6 @@ from gan_explain.nets.load import load_synthesis
 from gan_explain.nets.synthesis import LOW, SynthesisConfig
 from gan_explain.optics import bounded, take_off
 from gan_explain.pixels import resize
-from gan_explain.train.loop import LoopConfig
 from gan_explain.train.gan.synthesis import StageObjective, SynthesisTrainer, SynthesisTraining, structures, train_synthesis
 from gan_explain.types import DataError
 
@@ -86,5 +85,5 @@ def test_training_brings_codes_closer_to_their_images(phantoms: Dataset, tmp_pat
         with torch.no_grad():
             return (resize(network(network.encode(real)), LOW) - resize(real, LOW)).abs().mean().item()  # type: ignore[operator]
 
-    train_synthesis(real, tmp_path / "s", NETWORK, config, LoopConfig(20))
+    train_synthesis(real, tmp_path / "s", NETWORK, config)
     assert error(load_synthesis(tmp_path / "s")) < 0.9 * error(fresh)

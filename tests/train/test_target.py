@@ -14,32 +14,30 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.data import Dataset
+from gan_explain.data.augment import Ranges
 from gan_explain.files.checkpoints import load_part
-from gan_explain.nets.classifier import ClassifierConfig, build
+from gan_explain.nets.classifier import ARCHITECTURES, ClassifierConfig, build
 from gan_explain.targets import Preparation, TargetConfig, target_from_part
 from gan_explain.targets.weights import head_name
 from gan_explain.train.early import EarlyStopping
-from gan_explain.train.loop import STATE, LoopConfig, run
+from gan_explain.train.loop import STATE, run
 from gan_explain.train.masks import MaskedDataset
-from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
-from gan_explain.train.target import (
-    TargetObjective,
-    TargetOptions,
-    inverse_frequency,
-    network_logits,
-    train_target,
-    val_measure,
-)
+from gan_explain.train.objective import TargetObjective, Task, inverse_frequency
+from gan_explain.train.options import TargetOptions, usual
+from gan_explain.train.spectral import SpectralOptions
+from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
+from gan_explain.train.target import network_logits, train_target, val_measure
 from gan_explain.types import CheckpointError, DataError
 
 SIDE = 32
-CONFIG = SupervisedConfig(steps=6, batch_size=4, learning_rate=0.01)
+CONFIG = SupervisedTraining(steps=6, batch_size=4, learning_rate=0.01)
+EACH = replace(CONFIG, save_every=1)
 CLASSES = ("normal", "covid")
 PREPARE = Preparation(TargetConfig(size=SIDE, channels=1, mean=(0.5,), std=(0.25,)))
 
 
 def objective(weights: Tensor | None = None) -> TargetObjective:
-    return TargetObjective(build(ClassifierConfig(dropout=0.5)), PREPARE, CLASSES, True, 0.0, weights)
+    return TargetObjective(build(ClassifierConfig(dropout=0.5)), PREPARE, Task(CLASSES, weights=weights))
 
 
 def labels(data: Dataset) -> list[str]:
@@ -80,12 +78,12 @@ def test_weights_of_a_file_are_checked_and_named(phantoms: Dataset, tmp_path: Pa
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     options = TargetOptions(arch="resnet18", size=SIDE, weights=path, sha256=digest)
     frozen = replace(CONFIG, steps=1, freeze_steps=1, ema=0.0)
-    train_target(phantoms, None, tmp_path / "t", options, frozen, LoopConfig(1))
+    train_target(phantoms, None, tmp_path / "t", options, frozen)
     part = load_part(tmp_path / "t", "target")
     assert part.origin == {"weights": {"file": "start.safetensors", "sha256": digest}, "freeze_steps": 1}
     torch.testing.assert_close(part.state["layer4.1.conv2.weight"], start["layer4.1.conv2.weight"], atol=1e-3, rtol=1e-3)
     with pytest.raises(CheckpointError, match="expected SHA-256"):
-        train_target(phantoms, None, tmp_path / "u", replace(options, sha256="0" * 64), frozen, LoopConfig(1))
+        train_target(phantoms, None, tmp_path / "u", replace(options, sha256="0" * 64), frozen)
     assert not (tmp_path / "u").exists()
 
 
@@ -124,10 +122,10 @@ def test_what_is_drawn_and_what_is_weighted(
         trainers.append(trainer)
 
     monkeypatch.setattr("gan_explain.train.target.run", remember)
-    train_target(phantoms, None, tmp_path / "t", TargetOptions(size=SIDE, balance=balance), CONFIG, LoopConfig(2))
+    train_target(phantoms, None, tmp_path / "t", TargetOptions(size=SIDE, balance=balance), CONFIG)
     (trainer,) = trainers
     assert len(trainer.sampler.cells) == cells
-    assert (trainer.objective.class_weights is not None) == (balance == "weights")
+    assert (trainer.objective.task.weights is not None) == (balance == "weights")
     assert load_part(tmp_path / "t", "target").origin.get("balance", "sampler") == balance
 
 
@@ -143,10 +141,10 @@ def scripted(trainer_of: Dataset, found: list[tuple[float, float]]) -> Supervise
 
 def test_training_ends_and_the_best_weights_are_the_result(phantoms: Dataset, tmp_path: Path) -> None:
     trainer = scripted(phantoms, [(0.6, 1.0), (0.9, 1.0), (0.7, 1.0), (0.7, 1.0)])
-    run(trainer, LoopConfig(6, save_every=1), tmp_path / "t", stopper=trainer)
+    run(trainer, EACH, tmp_path / "t", stopper=trainer)
     assert torch.load(tmp_path / "t" / STATE, weights_only=True)["step"] == 4
     two = scripted(phantoms, [(0.6, 1.0), (0.9, 1.0)])
-    run(two, LoopConfig(2, save_every=1), tmp_path / "u", stopper=two)
+    run(two, replace(EACH, steps=2), tmp_path / "u", stopper=two)
     expected = two.ema.shadow
     found = trainer.averaged().state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -156,16 +154,16 @@ def test_training_ends_and_the_best_weights_are_the_result(phantoms: Dataset, tm
 def test_a_resumed_run_stops_where_the_straight_one_does(phantoms: Dataset, tmp_path: Path) -> None:
     script = [(0.6, 1.0), (0.9, 1.0), (0.7, 1.0), (0.7, 1.0)]
     whole = scripted(phantoms, script)
-    run(whole, LoopConfig(6, save_every=1), tmp_path / "whole", stopper=whole)
+    run(whole, EACH, tmp_path / "whole", stopper=whole)
     half, rest = scripted(phantoms, script[:3]), scripted(phantoms, script[3:])
-    run(half, LoopConfig(3, save_every=1), tmp_path / "parts", stopper=half)
-    run(rest, LoopConfig(6, save_every=1), tmp_path / "parts", resume=True, stopper=rest)
+    run(half, replace(EACH, steps=3), tmp_path / "parts", stopper=half)
+    run(rest, EACH, tmp_path / "parts", resume=True, stopper=rest)
     assert rest.early is not None
     assert whole.early is not None
     assert rest.early.summary() == whole.early.summary()
     assert all(torch.equal(value, rest.averaged().state_dict()[name]) for name, value in whole.averaged().state_dict().items())
     again = scripted(phantoms, [])  # a run that has ended is not trained any further
-    run(again, LoopConfig(6, save_every=1), tmp_path / "parts", resume=True, stopper=again)
+    run(again, EACH, tmp_path / "parts", resume=True, stopper=again)
     assert torch.load(tmp_path / "parts" / STATE, weights_only=True)["step"] == 4
 
 
@@ -190,7 +188,7 @@ def test_validation_is_a_mean_over_classes_and_leaves_the_training_alone(phantom
 
 def test_a_temperature_is_fitted_on_val_and_stored(phantoms: Dataset, tmp_path: Path) -> None:
     options = TargetOptions(size=SIDE, calibrate=True, patience=3)
-    trained = train_target(phantoms, None, tmp_path / "t", options, CONFIG, LoopConfig(6, save_every=2))
+    trained = train_target(phantoms, None, tmp_path / "t", options, replace(CONFIG, save_every=2))
     part = load_part(tmp_path / "t", "target")
     found = part.origin["calibration"]
     assert part.config["temperature"] == trained.temperature == found["temperature"] != 1
@@ -207,5 +205,44 @@ def test_a_temperature_is_fitted_on_val_and_stored(phantoms: Dataset, tmp_path: 
 def test_no_validation_images_no_early_stopping_and_no_calibration(phantoms: Dataset, tmp_path: Path, options: Any) -> None:
     train = phantoms.where(lambda record: record.split != "val")
     with pytest.raises(DataError, match="need a split 'val'"):
-        train_target(train, None, tmp_path / "t", TargetOptions(size=SIDE, **options), CONFIG, LoopConfig(2))
+        train_target(train, None, tmp_path / "t", TargetOptions(size=SIDE, **options), CONFIG)
     assert not (tmp_path / "t").exists()
+
+
+def test_one_class_calibrates_nothing(phantoms: Dataset, tmp_path: Path) -> None:
+    """No temperature is best for images of one class: it would run to its bound."""
+    one = phantoms.where(lambda record: record.split != "val" or record.label == "normal")
+    options = TargetOptions(size=SIDE, calibrate=True)
+    with pytest.raises(DataError, match="calibration needs two classes in the split 'val', got normal alone"):
+        train_target(one, None, tmp_path / "t", options, CONFIG)
+    assert not (tmp_path / "t").exists()
+
+
+# -- options ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"arch": "brand_new"}, "arch: expected one of small, "),
+        ({"arch": "multi_unet", "lungs_only": True}, "expected whole images"),
+        ({"sha256": "0" * 64}, "expected weights with it"),
+        ({"arch": "cxrnet", "spectral": SpectralOptions(filter="importance")}, "that only classifies"),
+        ({"smoothing": 1.0}, "smoothing: expected less than 1, got 1.0"),
+    ],
+)
+def test_options_that_do_not_do(options: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        TargetOptions(**options)
+
+
+def test_what_an_architecture_is_usually_trained_with() -> None:
+    assert usual("resnet18") == (TargetOptions(arch="resnet18"), SupervisedTraining())
+    assert usual("cxrnet")[1].ranges.flip == 0.5
+    assert all(usual(arch)[0].arch == arch for arch in ARCHITECTURES)
+
+
+def test_the_strength_of_the_transforms_is_a_share_of_their_ranges() -> None:
+    assert SupervisedTraining().transforms == Ranges()
+    assert SupervisedTraining(augment=0).transforms == Ranges(0, 0, 0, 0, 0, 0, 0)
+    assert SupervisedTraining(augment=0.5).transforms.rotate == 4

@@ -7,6 +7,7 @@ the test sees which of them wrote.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,17 +22,18 @@ from gan_explain.nets.structure import StructureConfig
 from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget, TargetConfig
-from gan_explain.train.gan.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.distributed import process_group, rank
+from gan_explain.train.gan.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.gan.free import FreeTrainer, FreeTraining, train_free
 from gan_explain.train.gan.layers import LayersTrainer, LayersTraining, read_layers
-from gan_explain.train.loop import LoopConfig, Trainer, run
+from gan_explain.train.gan.structure import StructureTrainer, StructureTraining, stored
+from gan_explain.train.gan.synthesis import SynthesisTrainer, SynthesisTraining, structures
+from gan_explain.train.loop import Trainer, run
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.reader import ReaderTrainer, ReaderTraining
 from gan_explain.train.segmenter import SegmenterObjective
-from gan_explain.train.gan.structure import StructureTrainer, StructureTraining, stored
-from gan_explain.train.supervised import SupervisedConfig, SupervisedTrainer
-from gan_explain.train.gan.synthesis import SynthesisTrainer, SynthesisTraining, structures
+from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
+from gan_explain.train.training import Training
 
 SIDE = 32
 DATA = open_dataset("phantom:n=48", size=SIDE)
@@ -90,7 +92,7 @@ def synthesis() -> Trainer:
 
 def structure() -> Trainer:
     network = StructureConfig(resolution=SIDE, z_dim=4, width=4, max_width=8, first_width=4, encoder_width=4)
-    config = StructureTraining(steps=4, batch_size=4, samples=2, start=0, judge_width=8, bank=8)
+    config = StructureTraining(steps=4, batch_size=4, samples=2, start=0, discriminator_width=8, bank=8)
     return StructureTrainer(stored(DATA), Levels(), network, config, others=stored(DATA)[:5])
 
 
@@ -101,7 +103,7 @@ def translation() -> Trainer:
 
 def segmenter() -> Trainer:
     objective = SegmenterObjective(UNet(UNetConfig(resolution=SIDE, widths=(4, 8))))
-    return SupervisedTrainer(objective, DATA, ["phantom"] * len(DATA), SupervisedConfig(steps=4, batch_size=4))
+    return SupervisedTrainer(objective, DATA, ["phantom"] * len(DATA), SupervisedTraining(steps=4, batch_size=4))
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:
@@ -114,13 +116,13 @@ def main(out: Path) -> None:
     for make in (free, reader, layers, synthesis, structure, translation, segmenter):
         name = make.__name__
         first = make()
-        run(first, LoopConfig(steps=2), out / name / f"rank{rank()}")
+        run(first, Training(steps=2), out / name / f"rank{rank()}")
         resumed = make()
-        run(resumed, LoopConfig(steps=4), out / name / "rank0", resume=True)
+        run(resumed, Training(steps=4), out / name / "rank0", resume=True)
         state = resumed.state()
         streams = state["samplers"][0] if "samplers" in state else state["sampler" if "sampler" in state else "generator"]
         found[name] = {"first": weights(first), "resumed": weights(resumed), "stream": {"": streams}}
-    trained = train_free(MaskedDataset(DATA, None), TARGET, out / "part" / f"rank{rank()}", NETWORK, FREE, LoopConfig(steps=2))
+    trained = train_free(MaskedDataset(DATA, None), TARGET, out / "part" / f"rank{rank()}", NETWORK, replace(FREE, steps=2))
     found["part"] = {"trained": dict(trained.state_dict())}
     torch.save(found, out / f"found{rank()}.pt")
 

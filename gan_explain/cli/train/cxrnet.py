@@ -23,7 +23,6 @@ from gan_explain.cli.train.shared import (
     RATE,
     SEGMENTER,
     balance_option,
-    loop_config,
     loss_weights,
     reported,
     supervised,
@@ -57,7 +56,7 @@ from gan_explain.cli.train.shared import (
 @MONITOR
 @CALIBRATE
 @click.option(
-    "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A number of train.cxrnet.CxrNetTraining, say area=0.5."
+    "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A number of train.cxrnet.EvidenceTerms, say area=0.5."
 )
 @AMP
 @INTERVAL
@@ -89,26 +88,25 @@ def cxrnet(
 ) -> dict[str, object]:
     """Train CXR-Net, a target that draws its own map (--method cxrnet); prints its measures on the test split."""
     from gan_explain.nets.segmenter import load_segmenter
-    from gan_explain.train.cxrnet import RANGES, CxrNetTraining, objective
+    from gan_explain.train.cxrnet import EvidenceTerms
     from gan_explain.train.distributed import process_group
-    from gan_explain.train.target import TargetOptions, train_target
+    from gan_explain.train.options import TargetOptions, usual
+    from gan_explain.train.target import train_target
 
-    training = CxrNetTraining(**loss_weights(CxrNetTraining, overrides))
+    evidence = EvidenceTerms(**loss_weights(EvidenceTerms, overrides))
     dataset = open_included(run, data, resolution, include)
     lungs = load_segmenter(segmenter_name)
     options = TargetOptions(
-        arch="cxrnet", size=size or resolution, group=not keep_labels, positive=tuple(positive.split("+")), lungs_only=lungs_only,
-        segmenter_name=segmenter_name, smoothing=smoothing, part=part, balance=balance, patience=patience, monitor=monitor,
-        calibrate=calibrate, crop=crop,
+        arch="cxrnet", size=size or resolution, keep_labels=keep_labels, positive=tuple(positive.split("+")),
+        lungs_only=lungs_only, segmenter_name=segmenter_name, smoothing=smoothing, part=part, balance=balance, patience=patience,
+        monitor=monitor, calibrate=calibrate, crop=crop, evidence=evidence,
     )  # fmt: skip
     if run.dry_run:
         return {"records": len(dataset)}
     config = supervised(
-        run, steps, batch_size, learning_rate, amp, weight_decay=weight_decay, ema=ema, ranges=RANGES
+        run, steps=steps, batch_size=batch_size, learning_rate=learning_rate, amp=amp,
+        save_every=save_every, weight_decay=weight_decay, ema=ema, ranges=usual("cxrnet")[1].ranges,
     )  # fmt: skip
     with process_group(run.device):
-        trained = train_target(
-            dataset, lungs, run.folder, options, config, loop_config(steps, save_every), resume=run.resume,
-            make_objective=objective(training),
-        )  # fmt: skip
+        trained = train_target(dataset, lungs, run.folder, options, config, resume=run.resume)
     return reported(run, trained, dataset, lungs, part)

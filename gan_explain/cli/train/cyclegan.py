@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, check_network, loop_config
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, check_network
 
 if TYPE_CHECKING:
     from gan_explain.data import Dataset
-
-PRESETS: dict[str, dict[str, Any]] = {  # a CPU's takes bolder steps and is held less: it has few
-    "cpu": {
-        "steps": 3000, "batch_size": 2, "width": 32, "blocks": 6, "judge_width": 24, "learning_rate": 6e-4, "cycle": 5.0,
-        "identity": 1.0,
-    },
-    "gpu": {
-        "steps": 60000, "batch_size": 8, "width": 128, "blocks": 9, "judge_width": 64, "learning_rate": 2e-4, "cycle": 10.0,
-        "identity": 5.0,
-    },
-}  # fmt: skip
 
 
 @command("cyclegan", out="runs/cyclegan", resume=True)
@@ -32,7 +22,7 @@ PRESETS: dict[str, dict[str, Any]] = {  # a CPU's takes bolder steps and is held
 @click.option("--resolution", default=128, type=click.IntRange(32, 1024), help="Side of the images, in pixels: a multiple of 4.")
 @click.option(
     "--preset",
-    type=click.Choice(sorted(PRESETS)),
+    type=click.Choice(["cpu", "gpu"]),
     default="cpu",
     help="Steps, batch, widths, rate and weights of the machine at hand.",
 )
@@ -40,10 +30,12 @@ PRESETS: dict[str, dict[str, Any]] = {  # a CPU's takes bolder steps and is held
 @click.option("--batch-size", type=click.IntRange(1), help="Instead of the preset's; so many of each side.")
 @click.option("--width", type=click.IntRange(8), help="Instead of the preset's: channels of the residual blocks.")
 @click.option("--blocks", type=click.IntRange(1), help="Instead of the preset's: residual blocks of each direction.")
-@click.option("--learning-rate", default=2e-4, type=RATE, help="Constant, then falling to 0 over the second half.")
-@click.option("--cycle", default=10.0, type=click.FloatRange(0), help="Weight of coming back.")
+@click.option("--learning-rate", type=RATE, help="Instead of the preset's: constant, then falling to 0 over the second half.")
+@click.option("--cycle", type=click.FloatRange(0), help="Instead of the preset's: weight of coming back.")
 @click.option(
-    "--identity", default=5.0, type=click.FloatRange(0), help="Weight of leaving alone what is on the other side already."
+    "--identity",
+    type=click.FloatRange(0),
+    help="Instead of the preset's: weight of leaving alone what is on the other side already.",
 )
 @click.option(
     "--anatomy",
@@ -81,26 +73,23 @@ def cyclegan(
     One class must be normal, the other is the positive side: choose with --include. Runs in several processes under torchrun
     unchanged.
     """
-    from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, multiply_adds
+    from gan_explain.nets.cyclegan import CycleGan, multiply_adds
     from gan_explain.nets.segmenter import load_segmenter
-    from gan_explain.train.gan.cyclegan import CycleGanTraining, train_cyclegan
     from gan_explain.train.distributed import process_group
+    from gan_explain.train.gan.cyclegan import PRESETS, train_cyclegan
 
-    chosen = PRESETS[preset]
-    network = CycleGanConfig(
-        resolution=resolution,
-        width=width or chosen["width"],
-        blocks=blocks or chosen["blocks"],
-        judge_width=chosen["judge_width"],
-    )
+    network, config = PRESETS[preset]
+    given = {
+        "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "cycle": cycle, "identity": identity,
+    }  # fmt: skip
+    config = replace(
+        config, anatomy=anatomy, pool=pool, crop=crop, seed=run.seed, device=str(run.device), amp=amp, save_every=save_every,
+        **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+    )  # fmt: skip
+    sizes = {"resolution": resolution, "width": width, "blocks": blocks}
+    network = network.model_copy(update={name: value for name, value in sizes.items() if value})
     check_network(lambda: CycleGan(network))
     negatives, positives, label = two_sides(open_included(run, data, resolution, include).split("train"), data)
-    config = CycleGanTraining(
-        steps=steps or chosen["steps"], batch_size=batch_size or chosen["batch_size"],
-        learning_rate=learning_rate or chosen["learning_rate"], cycle=chosen["cycle"] if cycle is None else cycle,
-        identity=chosen["identity"] if identity is None else identity, anatomy=anatomy, pool=pool, crop=crop, seed=run.seed,
-        device=str(run.device), amp=amp,
-    )  # fmt: skip
     soft = load_segmenter(segmenter_name).to(run.device).soft if anatomy else None
     facts = {"negatives": len(negatives), "positives": len(positives), "label": label, "steps": config.steps}
     run.record(multiply_adds=multiply_adds(network), sides=facts)
@@ -108,8 +97,7 @@ def cyclegan(
         return facts
     with process_group(run.device):
         train_cyclegan(
-            negatives, positives, run.folder, network, config, loop_config(config.steps, save_every), resume=run.resume,
-            segmenter=soft
+            negatives, positives, run.folder, network, config, resume=run.resume, segmenter=soft
         )  # fmt: skip
     run.say(f"wrote part 'cyclegan' to {run.folder}; next: gan-explain interpolate IMAGE --generator cyclegan:{run.folder}")
     return {"checkpoint": run.folder, "part": "cyclegan", **facts}

@@ -9,7 +9,7 @@ import click
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
 from gan_explain.cli.models import TRUST_CODE, names, probed
-from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, SEGMENTER, check_network, loop_config, loss_weights
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, SEGMENTER, check_network, loss_weights
 from gan_explain.cli.words import FORMS
 
 
@@ -69,16 +69,16 @@ def free(
     check_gradients(target)
     dataset = open_included(run, data, resolution, include).split("train")
     config = FreeTraining(
-        steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=run.seed, device=str(run.device), amp=amp, **weights
-    )
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, amp=amp, save_every=save_every,
+        seed=run.seed, device=str(run.device), **weights,
+    )  # fmt: skip
     origin = {"target": target_spec, "target_sha256": weights_digest(target), "positive": list(target.positive)}
     run.record(origin=origin)
     if run.dry_run:
         return {"records": len(dataset), "steps": steps}
     with process_group(run.device):
         train_free(
-            MaskedDataset(dataset, lungs), target, run.folder, network, config, loop_config(steps, save_every), resume=run.resume,
-            origin=origin,
+            MaskedDataset(dataset, lungs), target, run.folder, network, config, resume=run.resume, origin=origin
         )  # fmt: skip
     run.say(f"wrote part 'free' to {run.folder}")
     return {"checkpoint": run.folder, "part": "free"}

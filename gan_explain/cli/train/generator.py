@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, SEGMENTER, check_network, loop_config, loss_weights
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, RATE, SEGMENTER, check_network, loss_weights
 
 if TYPE_CHECKING:
-    from gan_explain.nets.generator import Disentangler, GeneratorConfig
+    from gan_explain.nets.generator import Disentangler
     from gan_explain.train.masks import MaskedDataset
-    from gan_explain.types import Record
 
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {  # network, reader and layers of the machine, or of the data, at hand
-    "small": {  # phantoms and little data: a reader from scratch
-        "network": {"resolution": 64, "grid": 32, "backbone": "small", "width": 16, "layer_width": 16, "code_dim": 16},
-        "reader": {"steps": 400},
-        "layers": {"steps": 600},
-    },
-    "cpu": {"network": {}, "reader": {}, "layers": {}},
-    "gpu": {
-        "network": {"width": 64, "layer_width": 48},
-        "reader": {"steps": 6000, "batch_size": 32},
-        "layers": {"steps": 20000, "batch_size": 64},
-    },
-}
 STAGES = ("reader", "layers")
 
 
@@ -39,7 +25,7 @@ STAGES = ("reader", "layers")
 @SEGMENTER
 @click.option(
     "--preset",
-    type=click.Choice(sorted(PRESETS)),
+    type=click.Choice(["cpu", "gpu", "small"]),
     default="cpu",
     help="Network, steps and batches of the machine at hand; small: for phantoms, from scratch, without ImageNet weights.",
 )
@@ -78,35 +64,32 @@ def generator(
     First the reader (radiograph to layer of pathology; OUT/reader), then the layer generator (layers of other patients;
     OUT/layers). With --resume a finished stage is not repeated. Runs in several processes under torchrun unchanged.
     """
-    from gan_explain.nets.generator import Disentangler, GeneratorConfig
+    from gan_explain.nets.generator import Disentangler
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
-    from gan_explain.train.gan.layers import LayersTraining, train_layers
+    from gan_explain.train.gan.layers import LayersTraining
+    from gan_explain.train.generator import PRESETS, at_resolution, diseases, train_generator
     from gan_explain.train.masks import MaskedDataset
-    from gan_explain.train.reader import ReaderTraining, train_reader
+    from gan_explain.train.reader import ReaderTraining
 
-    chosen = PRESETS[preset]
-    shape = GeneratorConfig(**chosen["network"])
-    if resolution:
-        grid = resolution * shape.grid // shape.resolution
-        shape = shape.model_copy(update={"resolution": resolution, "grid": grid})
+    plan = PRESETS[preset]
+    shape = at_resolution(plan.network, resolution) if resolution else plan.network
     check_network(lambda: Disentangler(shape))
-    shared: dict[str, Any] = {"seed": run.seed, "device": str(run.device)}
+    shared: dict[str, Any] = {"seed": run.seed, "device": str(run.device), "save_every": save_every}
     asked = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    weights = _weights(overrides, dict(zip(STAGES, (ReaderTraining, LayersTraining), strict=True)))
-    reader = ReaderTraining(**shared, amp=amp, **chosen["reader"] | {k: v for k, v in asked.items() if v} | weights["reader"])
-    layers = LayersTraining(**shared, **chosen["layers"] | ({"steps": layer_steps} if layer_steps else {}) | weights["layers"])
+    weights = _weights(overrides, {"reader": ReaderTraining, "layers": LayersTraining})
+    reader = replace(plan.reader, **shared, amp=amp, **{k: v for k, v in asked.items() if v}, **weights["reader"])  # type: ignore[arg-type]
+    layers = replace(plan.layers, **shared, **({"steps": layer_steps} if layer_steps else {}), **weights["layers"])  # type: ignore[arg-type]
     lungs = load_segmenter(segmenter_name)
     dataset = open_included(run, data, shape.resolution, include)
     train, test = (MaskedDataset(dataset.split(name), lungs) for name in ("train", "test"))
-    network = _network(shape.model_copy(update={"labels": _labels(train.records, data)}))
+    diseases(train.records)
     if run.dry_run:
         return {"records": len(train), "steps": {"reader": reader.steps, "layers": layers.steps}}
     with process_group(run.device):
-        loop = loop_config(reader.steps, save_every)
-        network = train_reader(train, run.folder, network, reader, loop, resume=run.resume)
-        loop = loop_config(layers.steps, save_every)
-        network = train_layers(train, run.folder, network, layers, loop, resume=run.resume and _goes_on(run))
+        network = train_generator(
+            train, run.folder, replace(plan, network=shape, reader=reader, layers=layers), resume=run.resume
+        )
     run.say(f"wrote part 'generator' to {run.folder}")
     found = _loads(network, test) if run.is_main and len(test) else {}
     for label, row in found.items():
@@ -125,41 +108,6 @@ def _weights(overrides: Sequence[str], kinds: dict[str, type[Any]]) -> dict[str,
         )
         for stage, kind in kinds.items()
     }
-
-
-def _labels(records: Sequence[Record], data: str) -> tuple[str, ...]:
-    """Diseases with enough radiographs to learn layers from, covid first: its prior is drawn from unless another is named.
-    DataError where there is none."""
-    from gan_explain.data import coarse
-    from gan_explain.train.gan.layers import FEWEST
-    from gan_explain.types import DataError
-
-    counts = Counter(coarse(record.label) for record in records)
-    found = [label for label, count in counts.items() if label != "normal" and count >= FEWEST]
-    if not found:
-        raise DataError(f"{data}: expected at least {FEWEST} radiographs of a disease in the training split, got {dict(counts)}")
-    return tuple(sorted(found, key=lambda label: (label != "covid", label)))
-
-
-def _network(config: GeneratorConfig) -> Disentangler:
-    """An untrained generator, its reader's backbone with ImageNet weights; CheckpointError where they are not installed."""
-    from gan_explain.nets.efficientnet_lite import imagenet_features
-    from gan_explain.nets.generator import Disentangler
-
-    network = Disentangler(config)
-    if config.backbone == "efficientnet_lite0":
-        network.reader.encoder.load_state_dict(imagenet_features().state_dict())
-    return network
-
-
-def _goes_on(run: Run) -> bool:
-    """Whether the layers' state is of the reader that is there: it was written after the reader's. The first process decides."""
-    from gan_explain.train.distributed import any_rank
-    from gan_explain.train.loop import STATE
-
-    of_reader, of_layers = (run.folder / stage / STATE for stage in STAGES)
-    known = run.is_main and of_layers.is_file()
-    return any_rank(known and of_layers.stat().st_mtime_ns > of_reader.stat().st_mtime_ns)
 
 
 def _loads(network: Disentangler, dataset: MaskedDataset) -> dict[str, dict[str, float]]:

@@ -16,8 +16,7 @@ from gan_explain.cli.datasets import DATA_HELP
 if TYPE_CHECKING:
     from gan_explain.data import Dataset
     from gan_explain.targets import ModuleTarget
-    from gan_explain.train.loop import LoopConfig
-    from gan_explain.train.supervised import SupervisedConfig
+    from gan_explain.train.supervised import SupervisedTraining
     from gan_explain.types import Segmenter
 
 DATA = click.option("--data", default="phantom", help=DATA_HELP)
@@ -59,21 +58,14 @@ def check_classifier(arch: str) -> None:
     if arch not in ARCHITECTURES:
         raise click.UsageError(f"--arch {arch}: expected one of {', '.join(ARCHITECTURES)}")
     if arch in JOINT:
-        raise click.UsageError(f"--arch {arch}: it learns more than to classify; train it by gan-explain train {JOINT[arch]}")
+        command = {"multi_unet": "unet"}.get(arch, arch)
+        raise click.UsageError(f"--arch {arch}: it learns more than to classify; train it by gan-explain train {command}")
 
 
-def supervised(run: Run, steps: int, batch_size: int, learning_rate: float, amp: bool, **more: Any) -> SupervisedConfig:
-    from gan_explain.train.supervised import SupervisedConfig
+def supervised(run: Run, **given: Any) -> SupervisedTraining:
+    from gan_explain.train.supervised import SupervisedTraining
 
-    return SupervisedConfig(
-        steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=run.seed, device=str(run.device), amp=amp, **more
-    )
-
-
-def loop_config(steps: int, save_every: int) -> LoopConfig:
-    from gan_explain.train.loop import LoopConfig
-
-    return LoopConfig(steps=steps, save_every=save_every, sheet_every=save_every)
+    return SupervisedTraining(seed=run.seed, device=str(run.device), **given)
 
 
 def check_network(network: Callable[[], object]) -> None:
@@ -90,7 +82,7 @@ def check_network(network: Callable[[], object]) -> None:
 def loss_weights(kind: type[Any], overrides: Sequence[str], but: Sequence[str] = ()) -> dict[str, Any]:
     """NAME=VALUE pairs -> the numbers that a dataclass `kind` takes, without those named in `but`; UsageError names what is
     allowed."""
-    allowed = {f.name for f in fields(kind) if f.type == "float"} - set(but)
+    allowed = {f.name for f in fields(kind) if "float" in str(f.type)} - set(but)
     found: dict[str, Any] = {}
     for each in overrides:
         name, _, value = each.partition("=")

@@ -9,7 +9,7 @@ import click
 
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, POSITIVE, RATE, check_classifier, loop_config, measured, supervised
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, POSITIVE, RATE, check_classifier, measured, supervised
 
 if TYPE_CHECKING:
     from gan_explain.train.spectral import Filter
@@ -68,13 +68,13 @@ def spectral(
     First a network is trained on log-magnitude spectra (checkpoint OUT/spectrum, for --method spectral_fem); FEM on it says which
     frequencies are important in each training image.
     """
-    from gan_explain.bench.few import STILL
-    from gan_explain.data.augment import Ranges
     from gan_explain.evaluate import report_target
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
-    from gan_explain.train.spectral import SpectralOptions, train_spectral
-    from gan_explain.train.target import TargetOptions
+    from gan_explain.train.loop import STATE
+    from gan_explain.train.options import TargetOptions
+    from gan_explain.train.spectral import SpectralOptions
+    from gan_explain.train.target import train_target
 
     for name in (arch, spectrum_arch or arch):
         check_classifier(name)
@@ -83,15 +83,17 @@ def spectral(
     dataset = open_included(run, data, resolution, include)
     if run.dry_run:
         return {"records": len(dataset)}
-    ranges = STILL if still else Ranges()
-    options = TargetOptions(arch=arch, size=resolution, positive=tuple(positive.split("+")))
-    reader = TargetOptions(arch=spectrum_arch or arch, size=resolution, positive=options.positive)
+    spectral = SpectralOptions(
+        filter=chosen, low=low, high=high, layer=layer, sigma=sigma, spectrum_arch=spectrum_arch, spectrum_steps=spectrum_steps
+    )
+    options = TargetOptions(arch=arch, size=resolution, positive=tuple(positive.split("+")), spectral=spectral)
+    config = supervised(
+        run, steps=steps, batch_size=batch_size, learning_rate=learning_rate, amp=amp,
+        save_every=save_every, augment=0 if still else 1
+    )  # fmt: skip
     with process_group(run.device):
-        trained = train_spectral(
-            dataset, None, run.folder, options, SpectralOptions(chosen, low, high, layer=layer, sigma=sigma),
-            supervised(run, steps, batch_size, learning_rate, amp, ranges=ranges), loop_config(steps, save_every),
-            spectrum=reader, spectrum_steps=spectrum_steps, resume=run.resume,
-        )  # fmt: skip
+        resume = run.resume and (chosen == "importance" or (run.folder / STATE).is_file())
+        trained = train_target(dataset, None, run.folder, options, config, resume=resume)
     test = dataset.split("test")
     if not run.is_main or not len(test):
         run.say("no test split: not measured")

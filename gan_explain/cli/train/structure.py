@@ -8,7 +8,7 @@ import click
 
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.train.shared import DATA, INTERVAL, check_network, loop_config, loss_weights
+from gan_explain.cli.train.shared import DATA, INTERVAL, check_network, loss_weights
 
 
 @command("structure", out="runs/structure", resume=True)
@@ -56,7 +56,7 @@ def structure(
 
     network, config = PRESETS[preset]
     network = network.model_copy(update={"resolution": int(resolution)} if resolution else {})
-    given = {"steps": steps, "minutes": minutes, "batch_size": batch_size}
+    given = {"steps": steps, "minutes": minutes, "batch_size": batch_size, "save_every": save_every}
     config = replace(
         config,
         seed=run.seed,
@@ -84,7 +84,6 @@ def structure(
             run.folder,
             network,
             config,
-            loop_config(config.steps, save_every),
             others=stored(ill) if len(ill) else None,
             resume=run.resume,
         )

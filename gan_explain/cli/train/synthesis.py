@@ -8,7 +8,7 @@ import click
 
 from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, SEGMENTER, check_network, loop_config
+from gan_explain.cli.train.shared import AMP, DATA, INTERVAL, SEGMENTER, check_network
 
 
 @command("synthesis", out="runs/synthesis", resume=True)
@@ -55,9 +55,15 @@ def synthesis(
         return {"records": len(dataset)}
     real = structures(dataset, healer, lungs)
     config = SynthesisTraining(
-        steps=steps, batch_size=batch_size, low_batch=3 * batch_size, seed=run.seed, device=str(run.device), amp=amp
+        steps=steps,
+        batch_size=batch_size,
+        low_batch=3 * batch_size,
+        save_every=save_every,
+        seed=run.seed,
+        device=str(run.device),
+        amp=amp,
     )
     with process_group(run.device):
-        train_synthesis(real, run.folder, network, config, loop_config(steps, save_every), resume=run.resume)
+        train_synthesis(real, run.folder, network, config, resume=run.resume)
     run.say(f"wrote part 'synthesis' to {run.folder}")
     return {"checkpoint": run.folder, "structures": len(real)}

@@ -25,7 +25,6 @@ from gan_explain.cli.train.shared import (
     SEGMENTER,
     balance_option,
     check_classifier,
-    loop_config,
     reported,
     supervised,
 )
@@ -84,7 +83,8 @@ def target(
     """Train a CNN to explain, or an independent judge; prints its measures and opacity probe on the test split."""
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
-    from gan_explain.train.target import TargetOptions, train_target
+    from gan_explain.train.options import TargetOptions
+    from gan_explain.train.target import train_target
     from gan_explain.types import DataError
 
     check_classifier(arch)
@@ -95,13 +95,16 @@ def target(
     dataset = open_included(run, data, resolution, include)
     lungs = load_segmenter(segmenter_name)
     options = TargetOptions(
-        arch=arch, size=resolution, group=not keep_labels, positive=tuple(positive.split("+")), lungs_only=lungs_only,
+        arch=arch, size=resolution, keep_labels=keep_labels, positive=tuple(positive.split("+")), lungs_only=lungs_only,
         segmenter_name=segmenter_name, weights=weights, sha256=sha256, part=part, balance=balance, patience=patience,
         monitor=monitor, calibrate=calibrate,
     )  # fmt: skip
     if run.dry_run:
         return {"records": len(dataset)}
-    config = supervised(run, steps, batch_size, learning_rate, amp, freeze_steps=freeze_steps)
+    config = supervised(
+        run, steps=steps, batch_size=batch_size, learning_rate=learning_rate, amp=amp,
+        save_every=save_every, freeze_steps=freeze_steps
+    )  # fmt: skip
     with process_group(run.device):
-        trained = train_target(dataset, lungs, run.folder, options, config, loop_config(steps, save_every), resume=run.resume)
+        trained = train_target(dataset, lungs, run.folder, options, config, resume=run.resume)
     return reported(run, trained, dataset, lungs, part)

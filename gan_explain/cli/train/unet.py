@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple
 from typing import Any
 
 import click
@@ -18,7 +17,6 @@ from gan_explain.cli.train.shared import (
     POSITIVE,
     RATE,
     check_network,
-    loop_config,
     measured,
     supervised,
 )
@@ -66,15 +64,14 @@ def unet(
 
     Writes the parts `target` and `segmenter` of checkpoint --out: the same U-Net with and without its classification head.
     """
-    from gan_explain.data.augment import Ranges
     from gan_explain.evaluate import full_report
     from gan_explain.nets.multi_unet import WIDTHS
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.nets.unet import UNet, UNetConfig
     from gan_explain.train.distributed import process_group
+    from gan_explain.train.options import TargetOptions
     from gan_explain.train.segmenter import dice_report
-    from gan_explain.train.target import TargetOptions
-    from gan_explain.train.unet import train_unet
+    from gan_explain.train.target import train_target
     from gan_explain.types import DataError, Record
 
     check_network(lambda: UNet(UNetConfig(resolution=resolution, widths=WIDTHS)))
@@ -91,13 +88,12 @@ def unet(
     run.record(**counts)
     if run.dry_run:
         return counts
-    options = TargetOptions(size=resolution, group=not keep_labels, positive=tuple(positive.split("+")))
-    ranges = Ranges(*(augment * half for half in astuple(Ranges())))
-    config = supervised(run, steps, batch_size, learning_rate, amp, ranges=ranges)
+    options = TargetOptions(arch="multi_unet", size=resolution, keep_labels=keep_labels, positive=tuple(positive.split("+")))
+    config = supervised(
+        run, steps=steps, batch_size=batch_size, learning_rate=learning_rate, amp=amp, save_every=save_every, augment=augment
+    )  # fmt: skip
     with process_group(run.device):
-        trained = train_unet(
-            dataset, run.folder, options, config, loop_config(steps, save_every), classified=classified, resume=run.resume
-        )
+        trained = train_target(dataset, None, run.folder, options, config, classified=classified, resume=run.resume)
     if not run.is_main:
         return {}
     lungs = load_segmenter(run.folder)

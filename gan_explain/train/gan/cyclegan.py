@@ -21,41 +21,50 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain.data import Dataset
 from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, PatchDiscriminator
 from gan_explain.render.sheet import write_sheet
-from gan_explain.train.gan.losses import least_squares
 from gan_explain.train.distributed import is_main, rank, wrap
-from gan_explain.train.loop import Ema, LoopConfig, run
+from gan_explain.train.gan.losses import least_squares
+from gan_explain.train.loop import Ema, run
+from gan_explain.train.training import Training
 from gan_explain.train.update import descend
 from gan_explain.types import DataError
 
 SIDES = ("negative", "positive")
 
 
-@dataclass(frozen=True)
-class CycleGanTraining:
-    steps: int = 3000
-    batch_size: int = 2  # of each side
-    learning_rate: float = 2e-4
-    cycle: float = 10.0
-    identity: float = 5.0
-    adversarial: float = 1.0
-    anatomy: float = 0.0  # weight of keeping the lungs of negatives; needs a segmenter
-    ramp: int = 300  # steps over which cycle and identity rise to their weights
-    pool: int = 50  # images of each side that the discriminators remember
-    crop: float = 0.08  # real images are zoomed by up to this share, and shifted within it
-    ema: float = 0.995
-    seed: int = 0
-    device: str = "cpu"
-    amp: bool = False
+@dataclass(frozen=True, kw_only=True)
+class CycleGanTraining(Training):
+    steps: Annotated[int, Field(ge=1, description="Updates in all.")] = 3000
+    batch_size: Annotated[int, Field(ge=1, description="Images of each side of an update.")] = 2
+    learning_rate: Annotated[float, Field(gt=0, description="Learning rate; falls to 0 over the second half.")] = 2e-4
+    cycle: Annotated[float, Field(ge=0, description="Weight of coming back.")] = 10.0
+    identity: Annotated[float, Field(ge=0, description="Weight of leaving alone what is on the other side already.")] = 5.0
+    adversarial: Annotated[float, Field(ge=0, description="Weight of looking real.")] = 1.0
+    anatomy: Annotated[float, Field(ge=0, description="Weight of keeping the lungs of negatives; 0: as published.")] = 0.0
+    ramp: Annotated[int, Field(ge=0, description="Steps over which cycle and identity rise to their weights.")] = 300
+    pool: Annotated[int, Field(ge=0, description="Images of each side that the discriminators remember.")] = 50
+    crop: Annotated[float, Field(ge=0, le=0.5, description="Images are zoomed by up to this share, and shifted within it.")] = (
+        0.08
+    )
+
+
+PRESETS: Mapping[str, tuple[CycleGanConfig, CycleGanTraining]] = {
+    "cpu": (  # bolder steps, and held less: a CPU has few
+        CycleGanConfig(width=32, blocks=6, judge_width=24),
+        CycleGanTraining(learning_rate=6e-4, cycle=5.0, identity=1.0),
+    ),
+    "gpu": (CycleGanConfig(width=128, blocks=9, judge_width=64), CycleGanTraining(steps=60000, batch_size=8)),
+}
 
 
 def linear_decay(step: int, steps: int) -> float:
@@ -276,7 +285,6 @@ def train_cyclegan(
     out: Path,
     network: CycleGanConfig,
     config: CycleGanTraining,
-    loop: LoopConfig,
     *,
     resume: bool = False,
     segmenter: SoftSegmenter | None = None,
@@ -288,7 +296,7 @@ def train_cyclegan(
     anatomy term without a segmenter, TrainingDiverged, Interrupted (see `loop.run`).
     """
     trainer = CycleGanTrainer(negatives, positives, network, config, segmenter)
-    run(trainer, loop, out, resume=resume)
+    run(trainer, config, out, resume=resume)
     trained = trainer.averaged()
     if is_main():
         save_part(out, "cyclegan", "cyclegan", network.model_dump(mode="json"), trained.state_dict(), half=True)

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain.data.augment import Ranges, draw
@@ -27,33 +28,30 @@ from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
 from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.optics import compose, opacity
 from gan_explain.render.sheet import write_sheet
-from gan_explain.train.gan.losses import discriminator_loss, generator_loss, r1_penalty
 from gan_explain.train.distributed import is_main, rank, wrap
-from gan_explain.train.loop import Ema, LoopConfig, cosine, run
+from gan_explain.train.gan.losses import discriminator_loss, generator_loss, r1_penalty
+from gan_explain.train.loop import Ema, cosine, run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
+from gan_explain.train.training import Training
 from gan_explain.train.update import descend
 from gan_explain.types import DataError, Target, TargetError
 
 AUGMENT = Ranges(rotate=4, scale=0.05, shift=0.03, gamma=0.15, contrast=0.1, blur=0, noise=0)
 
 
-@dataclass(frozen=True)
-class FreeTraining:
-    steps: int = 600
-    batch_size: int = 16  # half negatives, half positives
-    learning_rate: float = 1e-3
-    target: float = 1.0
-    margin: float = 2.0  # logit distance past p* that the target term asks for
-    size: float = 5.0
-    smoothness: float = 0.02
-    adversarial: float = 0.2
-    r1: float = 1.0
-    width: int = 16  # of the discriminator
-    ema: float = 0.995
-    seed: int = 0
-    device: str = "cpu"
-    amp: bool = False
+@dataclass(frozen=True, kw_only=True)
+class FreeTraining(Training):
+    steps: Annotated[int, Field(ge=1, description="Updates in all.")] = 600
+    batch_size: Annotated[int, Field(ge=4, description="Images of an update: half negatives, half positives.")] = 16
+    learning_rate: Annotated[float, Field(gt=0, description="Learning rate at its highest.")] = 1e-3
+    target: Annotated[float, Field(ge=0, description="Weight of turning the target's answer.")] = 1.0
+    margin: Annotated[float, Field(description="Logit distance past the operating point that is asked for.")] = 2.0
+    size: Annotated[float, Field(ge=0, description="Weight of a small map.")] = 5.0
+    smoothness: Annotated[float, Field(ge=0, description="Weight of a smooth map.")] = 0.02
+    adversarial: Annotated[float, Field(ge=0, description="Weight of looking real.")] = 0.2
+    r1: Annotated[float, Field(ge=0, description="Weight of the discriminator's gradient penalty.")] = 1.0
+    width: Annotated[int, Field(ge=8, description="Channels of the discriminator.")] = 16
 
 
 def check_gradients(target: Target) -> None:
@@ -209,7 +207,6 @@ def train_free(
     out: Path,
     network: FreeConfig,
     config: FreeTraining,
-    loop: LoopConfig,
     *,
     resume: bool = False,
     origin: Mapping[str, Any] | None = None,
@@ -217,7 +214,7 @@ def train_free(
     """Train the free map of `target` on images at `network.resolution`, and write the part "free" of checkpoint `out`, where
     `origin` is stored with it. Returns the averaged map, frozen. Raises as FreeTrainer and `loop.run` do."""
     trainer = FreeTrainer(dataset, target, network, config)
-    run(trainer, loop, out, resume=resume)
+    run(trainer, config, out, resume=resume)
     trained = trainer.averaged()
     if is_main():
         save_part(out, "free", "free", network.model_dump(mode="json"), trained.state_dict(), half=True, origin=origin)

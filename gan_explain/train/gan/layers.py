@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain.files.checkpoints import save_part
@@ -25,32 +26,30 @@ from gan_explain.nets.generator import Disentangler
 from gan_explain.nets.layers import LayerDiscriminator, unit_strength
 from gan_explain.optics import opacity
 from gan_explain.render.sheet import write_sheet
-from gan_explain.train.gan.losses import discriminator_loss, generator_loss, pick, r1_penalty
 from gan_explain.train.distributed import is_main, rank, wrap
-from gan_explain.train.loop import Ema, LoopConfig, cosine, run
+from gan_explain.train.gan.losses import discriminator_loss, generator_loss, pick, r1_penalty
+from gan_explain.train.loop import Ema, cosine, run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
+from gan_explain.train.training import Training
 from gan_explain.train.update import descend
 from gan_explain.types import DataError
 
 FEWEST = 8  # layers that a label needs for a prior of its own
 
 
-@dataclass(frozen=True)
-class LayersTraining:
-    steps: int = 1500
-    batch_size: int = 48
-    learning_rate: float = 2e-3
-    judge_rate: float = 1e-3
-    disturbed: float = 0.3  # standard deviation of what is added to codes of strength 1, at most
-    again: float = 10.0
-    edges: float = 10.0
-    moments: float = 0.1
-    adversarial: float = 0.3
-    r1: float = 1.0
-    ema: float = 0.995
-    seed: int = 0
-    device: str = "cpu"
+@dataclass(frozen=True, kw_only=True)
+class LayersTraining(Training):
+    """Codes of strength 1 are disturbed by noise of a standard deviation up to `disturbed`."""
+
+    batch_size: Annotated[int, Field(ge=2, description="Layers of an update.")] = 48
+    discriminator_rate: Annotated[float, Field(gt=0, description="Learning rate of the discriminator.")] = 1e-3
+    disturbed: Annotated[float, Field(ge=0, description="Noise on the codes, at most.")] = 0.3
+    again: Annotated[float, Field(ge=0, description="Weight of a layer that comes back.")] = 10.0
+    edges: Annotated[float, Field(ge=0, description="Weight of its edges.")] = 10.0
+    moments: Annotated[float, Field(ge=0, description="Weight of codes that are distributed as a Gaussian.")] = 0.1
+    adversarial: Annotated[float, Field(ge=0, description="Weight of drawn layers that look real.")] = 0.3
+    r1: Annotated[float, Field(ge=0, description="Weight of the discriminator's gradient penalty.")] = 1.0
 
 
 class LayersObjective(nn.Module):
@@ -99,7 +98,7 @@ class LayersTrainer:
         self.objective = wrap(LayersObjective(self.network, self.judge, config), self.device)
         self.judging = wrap(self.judge, self.device)
         self.g_optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, betas=(0.0, 0.99))
-        self.d_optimizer = torch.optim.Adam(self.judge.parameters(), config.judge_rate, betas=(0.0, 0.99))
+        self.d_optimizer = torch.optim.Adam(self.judge.parameters(), config.discriminator_rate, betas=(0.0, 0.99))
         self.sampler = BalancedSampler(labels, config.seed + 1000 * rank())
         self.ema = Ema(self.network, config.ema)
         self.codes = torch.zeros(len(maps), network.code_dim, device=self.device)  # as they were seen last
@@ -111,7 +110,7 @@ class LayersTrainer:
                 self.codes.copy_(self.network["encoder"](self.maps))
         places = torch.tensor(self.sampler.draw(config.batch_size))
         maps, cells = self.maps[places], self.cells[places]
-        for optimizer, top in ((self.g_optimizer, config.learning_rate), (self.d_optimizer, config.judge_rate)):
+        for optimizer, top in ((self.g_optimizer, config.learning_rate), (self.d_optimizer, config.discriminator_rate)):
             for group in optimizer.param_groups:
                 group["lr"] = top * cosine(step, config.steps)
         # generator
@@ -224,7 +223,6 @@ def train_layers(
     out: Path,
     network: Disentangler,
     config: LayersTraining,
-    loop: LoopConfig,
     *,
     resume: bool = False,
     origin: Mapping[str, Any] | None = None,
@@ -233,7 +231,7 @@ def train_layers(
     states and sheets are in `out`/layers. Raises DataError where a label has too few radiographs."""
     maps, labels = read_layers(dataset, network, torch.device(config.device))
     trainer = LayersTrainer(maps, labels, network, config)
-    run(trainer, loop, out / "layers", resume=resume)
+    run(trainer, config, out / "layers", resume=resume)
     trained = trainer.averaged().cpu()
     if is_main():
         described = network.config.model_dump(mode="json")

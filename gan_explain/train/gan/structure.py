@@ -13,10 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain.data import Dataset
@@ -25,9 +26,10 @@ from gan_explain.nets.projected import ProjectedDiscriminator
 from gan_explain.nets.structure import StructureConfig, StructureGenerator
 from gan_explain.render.sheet import write_sheet
 from gan_explain.train.distributed import is_main, rank, same, wrap
-from gan_explain.train.loop import Ema, LoopConfig, Stopper, run
-from gan_explain.train.update import descend
 from gan_explain.train.gan.views import JUDGED, ViewRanges, view
+from gan_explain.train.loop import Ema, Stopper, run
+from gan_explain.train.training import Training
+from gan_explain.train.update import descend
 from gan_explain.types import DataError
 
 PERCEPTUAL_LEVELS = 4  # of the pyramid, from the finest
@@ -40,35 +42,34 @@ class Pyramid(Protocol):
     def __call__(self, images: Tensor) -> list[Tensor]: ...
 
 
-@dataclass(frozen=True)
-class StructureTraining:
+@dataclass(frozen=True, kw_only=True)
+class StructureTraining(Training):
     """`minutes` above 0 bounds the training in time as well as in steps; rates follow whichever is further on."""
 
-    steps: int = 6000
-    minutes: float = 0.0
-    batch_size: int = 32  # images that are reconstructed
-    samples: int = 24  # images of drawn codes
-    others: float = 0.25  # share of the batch that is not negative, where such images are given
-    learning_rate: float = 4e-4
-    judge_rate: float = 5e-4
-    pixels: float = 10.0  # weight of L1: half at full resolution, half on images reduced four times
-    perceptual: float = 3.0  # weight of the distance in features
-    kl: float = 3e-4  # weight of the Kullback-Leibler divergence from N(0, I), in nats an image
-    adversarial: float = 0.25  # weight of the discriminator's opinion of reconstructions, and of drawn images
-    start: float = 0.08  # progress at which the discriminator joins in; full weight is reached at twice this
-    flat: float = 0.5  # progress until which the learning rates stay
-    judge_width: int = 64
-    bank: int = 1024  # codes of negatives that the prior is made of during training
-    ema: float = 0.998
-    seed: int = 0
-    device: str = "cpu"
-    amp: bool = False
+    steps: Annotated[int, Field(ge=1, description="Updates in all.")] = 6000
+    minutes: Annotated[float, Field(ge=0, description="End, and pace, in time; 0: in steps alone.")] = 0.0
+    batch_size: Annotated[int, Field(ge=1, description="Images that an update reconstructs.")] = 32
+    samples: Annotated[int, Field(ge=1, description="Images of drawn codes of an update.")] = 24
+    others: Annotated[float, Field(ge=0, lt=1, description="Share of the images that is not negative, where such are given.")] = (
+        0.25
+    )
+    learning_rate: Annotated[float, Field(gt=0, description="Learning rate at its highest.")] = 4e-4
+    discriminator_rate: Annotated[float, Field(gt=0, description="Learning rate of the discriminator.")] = 5e-4
+    pixels: Annotated[float, Field(ge=0, description="Weight of L1, half of it on images reduced four times.")] = 10.0
+    perceptual: Annotated[float, Field(ge=0, description="Weight of the distance in features.")] = 3.0
+    kl: Annotated[float, Field(ge=0, description="Weight of the divergence from N(0, I), in nats an image.")] = 3e-4
+    adversarial: Annotated[float, Field(ge=0, description="Weight of looking real.")] = 0.25
+    start: Annotated[float, Field(ge=0, le=1, description="Progress at which the discriminator joins in.")] = 0.08
+    flat: Annotated[float, Field(ge=0, le=1, description="Progress until which the learning rates stay.")] = 0.5
+    discriminator_width: Annotated[int, Field(ge=1, description="Channels of the discriminator.")] = 64
+    bank: Annotated[int, Field(ge=1, description="Codes of negatives that the prior is made of during training.")] = 1024
+    ema: Annotated[float, Field(ge=0, lt=1, description="Decay of the averaged weights, which are the result.")] = 0.998
 
 
 PRESETS: Mapping[str, tuple[StructureConfig, StructureTraining]] = {
     "cpu": (
         StructureConfig(width=16, max_width=128, encoder_width=32),
-        StructureTraining(steps=4000, minutes=170, batch_size=8, samples=6, judge_width=32),
+        StructureTraining(steps=4000, minutes=170, batch_size=8, samples=6, discriminator_width=32),
     ),
     "gpu": (StructureConfig(), StructureTraining(steps=20000, minutes=8, amp=True)),
 }
@@ -167,14 +168,14 @@ class StructureTrainer:
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad():
             levels = features(self._unit(negatives[:16]))
-        self.judge = ProjectedDiscriminator([(level.shape[1], level.shape[2]) for level in levels], config.judge_width)
+        self.judge = ProjectedDiscriminator([(level.shape[1], level.shape[2]) for level in levels], config.discriminator_width)
         self.judge.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.judge.calibrate(levels)
         self.objective = wrap(StructureObjective(self.network, self.judge, features, config), self.device)
         self.judging = wrap(self.judge, self.device)
         trained = [p for p in self.judge.parameters() if p.requires_grad]
         self.g_optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, betas=(0.5, 0.99))
-        self.d_optimizer = torch.optim.Adam(trained, config.judge_rate, betas=(0.0, 0.99))
+        self.d_optimizer = torch.optim.Adam(trained, config.discriminator_rate, betas=(0.0, 0.99))
         self.generator = torch.Generator().manual_seed(config.seed + 1000 * rank())
         self.ema = Ema(self.network, config.ema)
         self.bank = torch.zeros(config.bank, network.z_dim, device=self.device)
@@ -195,7 +196,7 @@ class StructureTrainer:
         config = self.config
         progress = self.progress(step)
         factor = rate(progress, step, config.flat)
-        for optimizer, top in ((self.g_optimizer, config.learning_rate), (self.d_optimizer, config.judge_rate)):
+        for optimizer, top in ((self.g_optimizer, config.learning_rate), (self.d_optimizer, config.discriminator_rate)):
             for group in optimizer.param_groups:
                 group["lr"] = top * factor
         weight = min(1.0, (progress - config.start) / max(config.start, 1e-9) + 0.1) if progress >= config.start else 0.0
@@ -318,7 +319,6 @@ def train_structure(
     out: Path,
     network: StructureConfig,
     config: StructureTraining,
-    loop: LoopConfig,
     *,
     others: Tensor | None = None,
     resume: bool = False,
@@ -326,7 +326,7 @@ def train_structure(
     """Train on negatives (N, 1, R, R) and, for reconstruction alone, on others; write part "structure" of checkpoint `out`."""
     trainer = StructureTrainer(negatives, features, network, config, others)
     stopper: Stopper = TimeUp(trainer)
-    run(trainer, loop, out, resume=resume, stopper=stopper)
+    run(trainer, config, out, resume=resume, stopper=stopper)
     if is_main():
         save_structure(trainer, out)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain.data import Dataset, coarse
@@ -19,35 +20,33 @@ from gan_explain.nets.synthesis import LOW, StructureGenerator, SynthesisConfig
 from gan_explain.optics import take_off
 from gan_explain.pixels import resize
 from gan_explain.render.sheet import write_sheet
-from gan_explain.train.gan.losses import discriminator_loss, generator_loss, r1_penalty
 from gan_explain.train.distributed import is_main, rank, wrap
-from gan_explain.train.loop import Ema, LoopConfig, cosine, run
+from gan_explain.train.gan.losses import discriminator_loss, generator_loss, r1_penalty
+from gan_explain.train.loop import Ema, cosine, run
+from gan_explain.train.training import Training
 from gan_explain.train.update import descend
 from gan_explain.types import DataError, Generator, Segmenter
 
 AUGMENT = Ranges(rotate=4, scale=0.08, shift=0.06, gamma=0.15, contrast=0.15, blur=0, noise=0)
 
 
-@dataclass(frozen=True)
-class SynthesisTraining:
+@dataclass(frozen=True, kw_only=True)
+class SynthesisTraining(Training):
     """A step is `low_steps` updates of the anatomy stage on `low_batch` small images, then one of the detail stage."""
 
-    steps: int = 1800
-    batch_size: int = 8  # of the detail stage
-    low_batch: int = 24
-    low_steps: int = 2
-    learning_rate: float = 8e-4  # of the generators
-    judge_rate: float = 4e-4  # of the discriminators
-    r1: float = 0.5  # weight of R1, applied every `r1_every` updates
-    r1_every: int = 8
-    linear: float = 3.0  # weight of L1 between the anatomy of a real image's code and that image
-    pixels: float = 10.0  # weight of L1 between detailed small images and their large originals
-    adversarial: float = 0.4  # weight of the adversary in the detail stage
-    width: int = 24  # of the discriminators
-    ema: float = 0.998
-    seed: int = 0
-    device: str = "cpu"
-    amp: bool = False
+    steps: Annotated[int, Field(ge=1, description="Updates of the detail stage in all.")] = 1800
+    batch_size: Annotated[int, Field(ge=2, description="Images of an update of the detail stage.")] = 8
+    low_batch: Annotated[int, Field(ge=4, description="Small images of an update of the anatomy stage.")] = 24
+    low_steps: Annotated[int, Field(ge=1, description="Updates of the anatomy stage to one of the detail stage.")] = 2
+    learning_rate: Annotated[float, Field(gt=0, description="Learning rate at its highest.")] = 8e-4
+    discriminator_rate: Annotated[float, Field(gt=0, description="Learning rate of the discriminators.")] = 4e-4
+    r1: Annotated[float, Field(ge=0, description="Weight of the discriminators' gradient penalty.")] = 0.5
+    r1_every: Annotated[int, Field(ge=1, description="Updates between two penalties.")] = 8
+    linear: Annotated[float, Field(ge=0, description="Weight of L1 between an image and the anatomy of its code.")] = 3.0
+    pixels: Annotated[float, Field(ge=0, description="Weight of L1 between an image and its small version with detail.")] = 10.0
+    adversarial: Annotated[float, Field(ge=0, description="Weight of looking real in the detail stage.")] = 0.4
+    width: Annotated[int, Field(ge=8, description="Channels of the discriminators.")] = 24
+    ema: Annotated[float, Field(ge=0, lt=1, description="Decay of the averaged weights, which are the result.")] = 0.998
 
 
 class StageObjective(nn.Module):
@@ -82,13 +81,13 @@ class Stage:
         self.network, self.judge, self.config, self.name = network, judge, config, objective.name
         self.objective, self.judging = wrap(objective, device), wrap(judge, device)
         self.g_optimizer = torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.5, 0.99))
-        self.d_optimizer = torch.optim.Adam(judge.parameters(), config.judge_rate, betas=(0.5, 0.99))
+        self.d_optimizer = torch.optim.Adam(judge.parameters(), config.discriminator_rate, betas=(0.5, 0.99))
         self.updates = 0
 
     def update(self, inputs: Tensor, held: Tensor, real: Tensor, seed: int, rate: float) -> dict[str, Tensor]:
         """One update of each. `inputs` go through the generator, whose first outputs are held to `held`; `real` are the reals."""
         config, kind = self.config, real.device.type
-        for optimizer, top in ((self.g_optimizer, config.learning_rate), (self.d_optimizer, config.judge_rate)):
+        for optimizer, top in ((self.g_optimizer, config.learning_rate), (self.d_optimizer, config.discriminator_rate)):
             for group in optimizer.param_groups:
                 group["lr"] = top * rate
         # generator
@@ -226,10 +225,10 @@ def structures(dataset: Dataset, generator: Generator | None = None, segmenter: 
 
 
 def train_synthesis(
-    real: Tensor, out: Path, network: SynthesisConfig, config: SynthesisTraining, loop: LoopConfig, *, resume: bool = False
+    real: Tensor, out: Path, network: SynthesisConfig, config: SynthesisTraining, *, resume: bool = False
 ) -> None:
     """Train on real negatives (N, 1, H, W) and write the part "synthesis" of checkpoint `out`."""
     trainer = SynthesisTrainer(real, network, config)
-    run(trainer, loop, out, resume=resume)
+    run(trainer, config, out, resume=resume)
     if is_main():
         save_part(out, "synthesis", "synthesis", network.model_dump(mode="json"), trainer.averaged().state_dict(), half=True)

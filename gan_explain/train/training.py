@@ -1,0 +1,31 @@
+"""What every training is told: how long, how fast, how many images at once, where, and how often it is saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from gan_explain.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Settings):
+    """Base of the settings of all trainings. States and sheets are written every `save_every` steps and in the end."""
+
+    TITLE: ClassVar = "Training"
+
+    steps: Annotated[int, Field(ge=1, description="Updates in all.")] = 1500
+    batch_size: Annotated[int, Field(ge=1, description="Images of an update.")] = 32
+    learning_rate: Annotated[float, Field(gt=0, description="Learning rate at its highest.")] = 2e-3
+    ema: Annotated[float, Field(ge=0, lt=1, description="Decay of the averaged weights, which are the result.")] = 0.995
+    save_every: Annotated[int, Field(ge=1, description="Steps between resumable states and sheets of samples.")] = 200
+    log_every: Annotated[int, Field(ge=1, description="Steps between lines of stats.jsonl.")] = 10
+    seed: Annotated[int, Field(ge=0, description="Seed of what is drawn.")] = 0
+    device: Annotated[str, Field(description="Device, say cpu or cuda.")] = "cpu"
+    amp: Annotated[bool, Field(description="bfloat16 autocast (CUDA).")] = False
+
+    def due(self, done: int, every: int) -> bool:
+        """Whether something that is done at an interval, and in the end, is due after `done` steps."""
+        return done > 0 and (done % every == 0 or done == self.steps)
