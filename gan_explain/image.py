@@ -1,4 +1,4 @@
-"""Image files: reading any of them as float32 gray in [0, 1], cropping, stretching and writing live here alone."""
+"""Image files: reading any of them as float32 gray in [0, 1], trimming, stretching and writing live here alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +14,19 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from gan_explain.files.dicom import check_dicom, check_growth, is_dicom, read_dicom
 from gan_explain.files.temporaries import write_bytes
-from gan_explain.pixels import resize
 from gan_explain.types import DataError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")  # others start programs (EPS) or take memory before they tell their size (WebP)
 LARGE = 1 << 20  # pixels from which a PNG is judged by its checksums
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
+WHITE_IS_ZERO, SIGNED = 0, (2,)  # their values
+LEVELS = 64  # 16-bit samples that Pillow gives as 8 bits must leave a range of so many
 FloatImage = NDArray[np.float32]
 Box = tuple[slice, slice]
 
@@ -71,8 +72,11 @@ def _opened(path: Path, source: BinaryIO) -> Iterator[Image.Image]:
 
 
 def read_image(path: str | os.PathLike[str]) -> FloatImage:
-    """Read one image file as (H, W) float32 in [0, 1]; 8 and 16 bit, gray, RGB, palette and CMYK; the first frame of many; DICOM
-    as `dicom.read_dicom` shows it.
+    """Read one image file as (H, W) float32 in [0, 1], as it is meant to be seen; DICOM as `dicom.read_dicom` shows it.
+
+    Any depth, signed or not; gray, RGB, palette and CMYK; the first frame of many. EXIF orientation is followed, a TIFF whose 0 is
+    white is inverted, what is transparent is laid on black. Up to 16 bits 1 is the largest value that the type holds; wider
+    integers and floats are stretched to their own range.
 
     Raises DataError, naming the file, when it does not exist, is no image, is truncated, or has more than 89 million pixels.
     """
@@ -116,16 +120,60 @@ def check_image(path: str | os.PathLike[str]) -> None:
     read_image(path)
 
 
+def picture_of(image: Image.Image, name: str = "image") -> Picture:
+    """An image that Pillow has opened, as a file of its is read; the digest is that of its pixels. Raises DataError."""
+    pixels = _to_unit(image)
+    return Picture(name, pixels, _colourfulness(image), digest_of(pixels))
+
+
+def digest_of(pixels: FloatImage) -> str:
+    """SHA-256 of pixels that come without a file."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
 def _to_unit(file: Image.Image) -> FloatImage:
-    if file.mode.startswith("I;16") or file.mode == "I":
-        array = np.asarray(file, dtype=np.float64)
-        return (array.clip(0, 65535) / 65535).astype(np.float32)
-    if file.mode == "F":
-        array = np.nan_to_num(np.asarray(file, dtype=np.float32))
-        low, high = float(array.min()), float(array.max())
-        return ((array - low) / max(high - low, 1e-12)).astype(np.float32)
+    tags = getattr(file, "tag_v2", {})
+    kind, bits = tags.get(SAMPLE_FORMAT, (1,)), tags.get(BITS)
+    samples16 = any(str(tile.args[0] if tile.args else "").endswith("16B") for tile in getattr(file, "tile", ()))
+    file.load()
+    with suppress(Exception):  # metadata may be damaged where pixels are not
+        file = ImageOps.exif_transpose(file)
+    wide = file.mode.startswith("I;16") or file.mode in ("I", "F")
+    if not wide and (kind, bits) != (SIGNED, (8,)):
+        return _narrow(file, samples16)
+    values = np.asarray(file)
+    if file.mode == "L":
+        values = values.view(np.int8)
+    elif file.mode == "I" and (kind, bits) == ((1,), (32,)):
+        values = values.view(np.uint32)
+    unit = _whole_range(values.astype(np.float64), file.mode)
+    inverted = wide and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO  # narrower ones are inverted by Pillow
+    return ((1 - unit) if inverted else unit).astype(np.float32)
+
+
+def _whole_range(values: NDArray[np.float64], mode: str) -> NDArray[np.float64]:
+    """Values on [0, 1]: of integers 0 (or the least, below it) and 65535 (or more), of floats the least and the largest."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if mode != "F":
+        low = min(low, 0.0)
+        high = max(high, low + (255 if mode == "L" else 65535))
+    unit: NDArray[np.float64] = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / max(high - low, 1e-12)
+    return unit
+
+
+def _narrow(file: Image.Image, samples16: bool) -> FloatImage:
+    """8 bits or fewer a channel: brightness, over black where there is transparency. ValueError for `samples16`, wider samples
+    of which too little is left."""
+    if file.has_transparency_data:
+        file = Image.alpha_composite(Image.new("RGBA", file.size, (0, 0, 0, 255)), file.convert("RGBA"))
     gray = file if file.mode == "L" else file.convert("RGB").convert("L")
-    return np.asarray(gray, dtype=np.float32) / np.float32(255)
+    array = np.asarray(gray)
+    if samples16 and 0 < int(np.ptp(array)) < LEVELS:
+        raise ValueError(
+            f"16 bits with colour or transparency, of which {int(np.ptp(array)) + 1} levels are left: save it as gray"
+        )
+    return array.astype(np.float32) / np.float32(255)
 
 
 def _colourfulness(file: Image.Image) -> float:
@@ -139,13 +187,15 @@ def _colourfulness(file: Image.Image) -> float:
 
 
 def trim_box(array: FloatImage, tolerance: float = 0.01) -> Box:
-    """(rows, columns) that remain when uniform borders (range below `tolerance`) are cut off an (H, W) image.
+    """(rows, columns) that remain when uniform borders are cut off an (H, W) image: those whose range is below `tolerance` of the
+    image's own.
 
     The whole image where less than half of a side would remain.
     """
     height, width = array.shape
-    rows = np.flatnonzero(np.ptp(array, axis=1) > tolerance)
-    columns = np.flatnonzero(np.ptp(array, axis=0) > tolerance)
+    least = tolerance * float(np.ptp(array))
+    rows = np.flatnonzero(np.ptp(array, axis=1) > least)
+    columns = np.flatnonzero(np.ptp(array, axis=0) > least)
     whole = slice(0, height), slice(0, width)
     if not rows.size or not columns.size:
         return whole
@@ -155,19 +205,6 @@ def trim_box(array: FloatImage, tolerance: float = 0.01) -> Box:
     return slice(top, bottom), slice(left, right)
 
 
-def trim_frame(array: FloatImage, tolerance: float = 0.01) -> FloatImage:
-    """The (H, W) image without its uniform borders: `trim_box` applied."""
-    return array[trim_box(array, tolerance)]
-
-
-def center_square(array: FloatImage) -> FloatImage:
-    """The centre square of an (H, W) image."""
-    height, width = array.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return array[top : top + side, left : left + side]
-
-
 def clip_percentile(array: FloatImage, low: float = 0.5, high: float = 99.5) -> FloatImage:
     """Clip to two percentiles and stretch to [0, 1]; a uniform image becomes zeros."""
     floor, ceiling = np.percentile(array, [low, high])
@@ -175,38 +212,6 @@ def clip_percentile(array: FloatImage, low: float = 0.5, high: float = 99.5) -> 
         return np.zeros_like(array)
     stretched: FloatImage = ((array.clip(floor, ceiling) - floor) / (ceiling - floor)).astype(np.float32)
     return stretched
-
-
-def prepare(array: FloatImage, size: int, trim: bool = True) -> Tensor:
-    """A radiograph as read -> (1, size, size) float32 in [0, 1]: frame trimmed, percentile-clipped, centre square, resized."""
-    if trim:
-        array = trim_frame(array)
-    square = np.ascontiguousarray(clip_percentile(center_square(array)))
-    return resize(torch.from_numpy(square)[None, None], size)[0].clamp(0, 1)
-
-
-def prepare_aligned(
-    array: FloatImage, masks: Sequence[FloatImage | None], size: int, trim: bool = True
-) -> tuple[Tensor, list[Tensor | None]]:
-    """A radiograph and masks of the same field of view (on any grid), all cut by one box.
-
-    Returns `prepare(array, size, trim)` and the masks as (1, size, size) in {0, 1}.
-    """
-    box = trim_box(array) if trim else (slice(None), slice(None))
-    prepared: list[Tensor | None] = []
-    for mask in masks:
-        if mask is not None and mask.shape != array.shape:
-            grid = F.interpolate(torch.from_numpy(np.ascontiguousarray(mask))[None, None], array.shape, mode="nearest-exact")
-            mask = grid[0, 0].numpy()
-        prepared.append(None if mask is None else prepare_mask(mask[box], size))
-    return prepare(array[box], size, trim=False), prepared
-
-
-def prepare_mask(array: FloatImage, size: int) -> Tensor:
-    """A mask as read (on its image's grid; inside is any value above half of its maximum) -> (1, size, size) in {0, 1}."""
-    inside = (array > array.max() / 2).astype(np.float32)
-    square = np.ascontiguousarray(center_square(inside))
-    return (resize(torch.from_numpy(square)[None, None], size)[0] > 0.5).float()
 
 
 def write_png16(image: Tensor, path: str | os.PathLike[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 NORMAL = "normal"
 COVID = "covid"
@@ -25,6 +25,12 @@ def canonical(label: str) -> str:
     """Lower case, blanks as underscores, aliases resolved: `COVID-19` -> `covid`, `Viral Pneumonia` -> `viral_pneumonia`."""
     name = "_".join(label.lower().split())
     return ALIASES.get(name, name)
+
+
+def folded(labels: Iterable[str]) -> str:
+    """Which labels are read as others, for a remark: "non-covid as other_pneumonia"; "" where none is."""
+    plain = {"_".join(label.lower().split()) for label in labels}
+    return ", ".join(f"{name} as {ALIASES[name]}" for name in sorted(plain & set(ALIASES)))
 
 
 def coarse(label: str) -> str:

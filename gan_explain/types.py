@@ -46,17 +46,6 @@ class Record:
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One image read and prepared at the dataset's resolution. Tensors are (1, H, W); what is not known is None."""
-
-    record: Record
-    image: Tensor
-    lungs: Tensor | None = None
-    lesion: Tensor | None = None
-    severity: float | None = None
-
-
 @runtime_checkable
 class Target(Protocol):
     """The CNN under explanation, frozen. Its input size, channels, mean and std live inside it."""

@@ -124,11 +124,10 @@ def test_trim_cuts_frames_of_any_level_but_never_most_of_an_image() -> None:
     framed = np.full((80, 100), 0.3, np.float32)
     framed[5:75, 12:95] = gradient(70, 83)
     assert image.trim_box(framed) == (slice(5, 75), slice(12, 95))
-    assert image.trim_frame(framed).shape == (70, 83)
     small = np.zeros((80, 100), np.float32)
     small[40:50, 40:50] = gradient(10, 10)
-    assert image.trim_frame(small).shape == small.shape
-    assert image.trim_frame(np.ones((20, 20), np.float32)).shape == (20, 20)
+    assert image.trim_box(small) == (slice(0, 80), slice(0, 100))
+    assert image.trim_box(np.ones((20, 20), np.float32)) == (slice(0, 20), slice(0, 20))
 
 
 def test_percentile_clipping_stretches_and_survives_uniform_images() -> None:
@@ -139,37 +138,6 @@ def test_percentile_clipping_stretches_and_survives_uniform_images() -> None:
     assert clipped.max() == 1
     assert abs(float(clipped.mean()) - 0.5) < 0.02
     assert not image.clip_percentile(np.full((8, 8), 0.7, np.float32)).any()
-
-
-@pytest.mark.parametrize("shape", [(40, 40), (300, 200), (7, 500)])
-def test_prepare_gives_any_shape_at_any_size(shape: tuple[int, int]) -> None:
-    array = np.random.default_rng(0).random(shape, dtype=np.float32)
-    for size in (16, 65):
-        prepared = image.prepare(array, size)
-        assert prepared.shape == (1, size, size)
-        assert 0 <= float(prepared.min()) <= float(prepared.max()) <= 1
-
-
-def test_masks_are_cut_with_their_image() -> None:
-    """A disc that is bright in the image and inside in the mask stays one disc, whatever the frame and the mask's own grid."""
-    y, x = np.mgrid[0:120, 0:120]
-    disc = ((x - 70) ** 2 + (y - 40) ** 2 < 15**2).astype(np.float32)
-    frame = ((10, 20), (30, 10))
-    framed = np.pad(disc * 0.8 + 0.1 + 0.05 * np.random.default_rng(0).random((120, 120), dtype=np.float32), frame)
-    mask = np.pad(disc, frame)
-    coarse = mask[::2, ::2]
-    for given, least in ((mask, 0.97), (coarse / 255, 0.93)):
-        prepared, (inside, nothing) = image.prepare_aligned(framed, [given, None], 64)
-        assert nothing is None
-        assert inside is not None
-        bright = prepared > 0.5
-        dice = 2 * float((bright & (inside > 0)).sum()) / float(bright.sum() + inside.sum())
-        assert dice > least
-    assert torch.equal(prepared, image.prepare(framed, 64))
-
-
-def test_empty_mask_stays_empty() -> None:
-    assert not image.prepare_mask(np.zeros((30, 30), np.float32), 16).any()
 
 
 def test_resize_is_differentiable_and_leaves_the_right_size_alone() -> None:
@@ -238,3 +206,84 @@ def test_a_large_png_is_judged_by_its_checksums(tmp_path: Path, monkeypatch: pyt
     path = save(gradient(), tmp_path / "a.png")
     monkeypatch.setattr(image, "_to_unit", lambda file: pytest.fail("decoded"))
     image.check_image(path)
+
+
+def tiff(array: np.ndarray, path: Path, white_is_zero: bool = False) -> Path:
+    """An uncompressed gray TIFF, written here: Pillow writes no 16-bit ones whose zero is white."""
+    height, width = array.shape
+    data, kind = array.tobytes(), {"u": 1, "i": 2, "f": 3}[array.dtype.kind]
+    entries = [
+        (256, 4, width),
+        (257, 4, height),
+        (258, 3, 8 * array.dtype.itemsize),
+        (259, 3, 1),
+        (262, 3, int(not white_is_zero)),
+    ]
+    entries += [(273, 4, 8 + 2 + 12 * 10 + 4), (277, 3, 1), (278, 4, height), (279, 4, len(data)), (339, 3, kind)]
+    packed = (struct.pack("<HHLL", tag, code, 1, value) for tag, code, value in entries)
+    path.write_bytes(b"II*\0" + struct.pack("<LH", 8, 10) + b"".join(packed) + struct.pack("<L", 0) + data)
+    return path
+
+
+def shown(path: Path) -> np.ndarray:
+    """As a radiograph is shown: stretched."""
+    return image.clip_percentile(image.read_image(path))
+
+
+@pytest.mark.parametrize(
+    ("values", "white_is_zero"),
+    [
+        ((gradient() * 255).astype(np.uint8), True),
+        ((gradient() * 255 - 128).astype(np.int8), False),
+        ((gradient() * 65535).astype(np.uint16), False),
+        ((gradient() * 65535).astype(np.uint16), True),
+        ((gradient() * 4095).astype(np.uint16), True),
+        ((gradient() * 4095 - 1024).astype(np.int16), False),
+        ((gradient() * 60000 - 30000).astype(np.int16), False),
+        ((gradient() * 4095).astype(np.int32), False),
+        ((gradient() * 4e9 - 2e9).astype(np.int32), False),
+        ((gradient() * 4e9).astype(np.uint32), False),
+        (gradient() * 3000 - 1000, False),
+        (gradient() * 3000 - 1000, True),
+    ],
+)
+def test_how_the_pixels_of_a_tiff_are_meant(tmp_path: Path, values: np.ndarray, white_is_zero: bool) -> None:
+    plain = save(gradient()[:, ::-1] if white_is_zero else gradient(), tmp_path / "plain.png")
+    if white_is_zero:  # the same ramp, told the other way round
+        plain = save(1 - gradient(), plain)
+    assert np.abs(shown(tiff(values, tmp_path / "x.tif", white_is_zero)) - shown(plain)).max() < 2 / 255  # 8 bits, cut off
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_exif_is_followed(tmp_path: Path, kind: str, orientation: int) -> None:
+    upright = Image.fromarray((gradient() * 255).astype(np.uint8))
+    back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # of Image.Transpose: what was done to the upright image
+    stored = upright.transpose(Image.Transpose(back[orientation])) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored.save(tmp_path / f"x.{kind}", exif=exif)
+    read = image.read_image(tmp_path / f"x.{kind}")
+    assert read.shape == (60, 80)
+    assert np.abs(read - np.asarray(upright) / 255).max() < (0.03 if kind == "jpg" else 1e-6)
+
+
+def test_what_is_transparent_is_black(tmp_path: Path) -> None:
+    seen = (gradient() * 255).astype(np.uint8)
+    alpha = np.zeros_like(seen)
+    alpha[10:50] = 255
+    plain = np.where(alpha > 0, seen, 0) / np.float32(255)
+    hidden = np.where(alpha > 0, seen, 200).astype(np.uint8)
+    for name, bands in (("la", [hidden, alpha]), ("rgba", [hidden, hidden, hidden, alpha])):
+        Image.fromarray(np.stack(bands, -1)).save(tmp_path / f"{name}.png")
+        assert np.abs(image.read_image(tmp_path / f"{name}.png") - plain).max() < 1.5 / 255
+    palette = Image.fromarray(seen).convert("P")
+    palette.save(tmp_path / "p.png", transparency=200)
+    assert np.abs(image.read_image(tmp_path / "p.png") - np.where(seen == 200, 0, seen) / 255).max() < 1.5 / 255
+
+
+def test_frames_of_ten_and_twelve_bits_are_trimmed_as_those_of_eight() -> None:
+    framed = np.zeros((80, 100), np.float32)
+    framed[5:75, 12:95] = 0.03 + 0.9 * gradient(70, 83)
+    for bits in (8, 10, 12, 16):
+        assert image.trim_box(framed * (2**bits - 1) / 65535) == image.trim_box(framed) == (slice(5, 75), slice(12, 95))

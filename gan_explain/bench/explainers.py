@@ -92,16 +92,12 @@ def positives(dataset: Dataset, target: Target, limit: int | None, seed: int) ->
     """The images that are asked about: those whose label is in the target's positive set, of them at most `limit`, drawn by seed;
     where the dataset has lesion masks, those with a lesion. DataError where there is none."""
     found = dataset.where(lambda record: is_positive(record, target))
-    if len(found) and found[0].lesion is not None:
-        with_lesion = {found.records[i].path for i in range(len(found)) if _has_lesion(found[i].lesion)}
+    if len(found) and found[0]["has_lesion"]:
+        with_lesion = {found.records[i].path for i in range(len(found)) if found[i]["lesion"].any()}
         found = found.where(lambda record: record.path in with_lesion)
     if not len(found):
         raise DataError(f"{dataset.root}: expected images of {' or '.join(target.positive)}, with a mask; got none")
     return limited(found, limit, seed)
-
-
-def _has_lesion(lesion: Tensor | None) -> bool:
-    return lesion is not None and bool(lesion.any())
 
 
 def questions(dataset: Dataset, target: Target, segmenter: Segmenter, batch_size: int) -> Iterator[Asked]:
@@ -155,7 +151,7 @@ def baseline_of(name: str, target: Target, dataset: Dataset) -> Baseline:
     if not len(negatives):
         raise DataError(f"{dataset.root}: expected negatives in the training split for their mean, got none")
     step = math.ceil(len(negatives) / NEGATIVES)
-    mean = torch.stack([negatives[i].image for i in range(0, len(negatives), step)]).mean(0, keepdim=True)
+    mean = torch.stack([negatives[i]["image"] for i in range(0, len(negatives), step)]).mean(0, keepdim=True)
     return lambda images, lungs: mean.to(images).expand_as(images)
 
 

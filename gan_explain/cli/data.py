@@ -61,20 +61,19 @@ def export(dataset: Dataset, folder: Path) -> None:
     for kind in ("images", "masks", "lesions"):
         (folder / kind).mkdir()
     records = []
-    for i in range(len(dataset)):
-        sample = dataset[i]
-        name, extra = f"{i:05d}.png", dict(sample.record.extra)
-        write_png16(sample.image, folder / "images" / name)
-        for mask, kind in ((sample.lungs, "masks"), (sample.lesion, "lesions")):
-            if mask is not None:
+    for i, record in enumerate(dataset.records):
+        item, name, extra = dataset[i], f"{i:05d}.png", dict(record.extra)
+        write_png16(item["image"], folder / "images" / name)
+        for mask, there, kind in ((item["lungs"], item["has_lungs"], "masks"), (item["lesion"], item["has_lesion"], "lesions")):
+            if there:
                 Image.fromarray(to_uint8(mask[0])).save(folder / kind / name)
         extra.pop("lesion", None)
-        if sample.lesion is not None:
+        if item["has_lesion"]:
             extra["lesion"] = f"lesions/{name}"
-        if sample.severity is not None:
-            extra["severity"] = f"{sample.severity:.6g}"
-        mask_path = f"masks/{name}" if sample.lungs is not None else ""
-        records.append(replace(sample.record, path=f"images/{name}", mask=mask_path, extra=extra))
+        if item["severity"] == item["severity"]:
+            extra["severity"] = f"{item['severity']:.6g}"
+        mask_path = f"masks/{name}" if item["has_lungs"] else ""
+        records.append(replace(record, path=f"images/{name}", mask=mask_path, extra=extra))
     write_manifest(records, folder / "manifest.csv")
 
 

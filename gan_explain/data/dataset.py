@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from gan_explain import image as images
-from gan_explain.types import SPLITS, DataError, Record, Sample
+from gan_explain.data.prepare import prepare_aligned, read_mask
+from gan_explain.image import read_image
+from gan_explain.types import SPLITS, DataError, Record
 
 CACHE_BYTES = 2 << 30
 
@@ -52,14 +54,16 @@ def compact(image: Tensor, lungs: Tensor | None = None, lesion: Tensor | None = 
 
 @dataclass(frozen=True)
 class FileReader:
-    """Reads image, lung mask (`Record.mask`), and, where the manifest has them, the `lesion` mask and `severity` of a record."""
+    """Reads image, lung mask (`Record.mask`), and, where the manifest has them, the `lesion` mask and `severity` of a record; the
+    whole image, without uniform borders where `trim`."""
 
     root: Path
+    trim: bool = True
 
     def __call__(self, record: Record, size: int) -> Compact:
         paths = [record.mask, record.extra.get("lesion", "")]
-        masks = [images.read_image(self.root / path) if path else None for path in paths]
-        image, (lungs, lesion) = images.prepare_aligned(images.read_image(self.root / record.path), masks, size)
+        masks = [read_mask(self.root / path) if path else None for path in paths]
+        image, (lungs, lesion) = prepare_aligned(read_image(self.root / record.path), masks, size, self.trim)
         severity = record.extra.get("severity", "")
         return compact(image, lungs, lesion, float(severity) if severity else None)
 
@@ -80,6 +84,27 @@ class Memory:
                 self._items[record.path] = item
                 self.held += item.nbytes
         return item
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers of a DataLoader read for themselves."""
+        return self.__dict__ | {"_items": {}, "held": 0}
+
+
+class Item(TypedDict):
+    """One image as `torch.utils.data.DataLoader` collates it. image (1, H, W) float32 in [0, 1]; lungs and lesion (1, H, W) in
+    {0, 1}, zeros where `has_lungs` or `has_lesion` is False; severity NaN where it is unknown."""
+
+    image: Tensor
+    lungs: Tensor
+    lesion: Tensor
+    has_lungs: bool
+    has_lesion: bool
+    severity: float
+    label: str
+    patient: str
+    split: str
+    source: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -110,11 +135,14 @@ class Batch:
         return tuple(record.source for record in self.records)
 
 
-class Dataset(TorchDataset[Sample]):
-    """Records of one root, read on demand at one size. `split` and `where` give views that share the memory."""
+class Dataset(TorchDataset[Item]):
+    """Records of one root, read on demand at one size. `split` and `where` give views that share the memory; `remarks` are what
+    was left out, folded or found twice when it was opened.
 
-    def __init__(self, root: Path, records: Sequence[Record], memory: Memory) -> None:
-        self.root, self.records, self.memory = root, tuple(records), memory
+    A plain `DataLoader(dataset, batch_size=16, num_workers=2)` gives batches: a dictionary as `Item`, tensors stacked."""
+
+    def __init__(self, root: Path, records: Sequence[Record], memory: Memory, remarks: Sequence[str] = ()) -> None:
+        self.root, self.records, self.memory, self.remarks = root, tuple(records), memory, tuple(remarks)
 
     @property
     def size(self) -> int:
@@ -131,17 +159,33 @@ class Dataset(TorchDataset[Sample]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Item:
         record = self.records[index]
         item = self.memory(record)
-        return Sample(record, _unit(item.image), _mask(item.lungs), _mask(item.lesion), item.severity)
+        return {
+            "image": _unit(item.image),
+            "lungs": _mask(item.lungs, self.size),
+            "lesion": _mask(item.lesion, self.size),
+            "has_lungs": item.lungs is not None,
+            "has_lesion": item.lesion is not None,
+            "severity": math.nan if item.severity is None else item.severity,
+            "label": record.label,
+            "patient": record.patient_id,
+            "split": record.split,
+            "source": record.source,
+            "path": record.path,
+        }
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{sum(each.split == name for each in self.records)} {name}" for name in SPLITS)
+        return f"Dataset({str(self.root)!r}: {len(self)} images of {', '.join(self.classes)}, {self.size} px; {splits})"
 
     def where(self, keep: Callable[[Record], bool]) -> Dataset:
-        return Dataset(self.root, [record for record in self.records if keep(record)], self.memory)
+        return Dataset(self.root, [record for record in self.records if keep(record)], self.memory, self.remarks)
 
     def remembering(self, limit: int) -> Dataset:
         """The same records with a memory of their own, of at most `limit` bytes."""
-        return Dataset(self.root, self.records, Memory(self.memory.reader, self.size, limit))
+        return Dataset(self.root, self.records, Memory(self.memory.reader, self.size, limit), self.remarks)
 
     def split(self, name: str) -> Dataset:
         """The records of `train`, `val` or `test`; empty where the dataset has none. DataError for another name."""
@@ -159,22 +203,20 @@ class Dataset(TorchDataset[Sample]):
         records = self.records if indices is None else tuple(self.records[i] for i in indices)
         items = [self.memory(record) for record in records]
         shape = (len(items), 1, self.size, self.size)
-        pixels = np.zeros(shape, np.float32)
-        lungs, lesion = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        pixels, lungs, lesion = (np.zeros(shape, np.float32) for _ in range(3))
         for i, item in enumerate(items):
             np.multiply(item.image, np.float32(1 / 65535), out=pixels[i, 0], dtype=np.float32)
-            if item.lungs is not None:
-                lungs[i, 0] = item.lungs
-            if item.lesion is not None:
-                lesion[i, 0] = item.lesion
-        severities = [float("nan") if item.severity is None else item.severity for item in items]
+            for masks, mask in ((lungs, item.lungs), (lesion, item.lesion)):
+                if mask is not None:
+                    masks[i, 0] = mask
+        severities = [math.nan if item.severity is None else item.severity for item in items]
         return Batch(
             images=torch.from_numpy(pixels),
             lungs=torch.from_numpy(lungs),
             has_lungs=torch.tensor([item.lungs is not None for item in items], dtype=torch.bool),
             records=records,
             lesion=torch.from_numpy(lesion) if any(item.lesion is not None for item in items) else None,
-            severity=torch.tensor(severities) if any(item.severity is not None for item in items) else None,
+            severity=torch.tensor(severities, dtype=torch.float32) if any(item.severity is not None for item in items) else None,
         )
 
 
@@ -182,5 +224,5 @@ def _unit(array: NDArray[np.uint16]) -> Tensor:
     return torch.from_numpy(array.astype(np.float32) * np.float32(1 / 65535))[None]
 
 
-def _mask(array: NDArray[np.bool_] | None) -> Tensor | None:
-    return None if array is None else torch.from_numpy(array.astype(np.float32))[None]
+def _mask(array: NDArray[np.bool_] | None, size: int) -> Tensor:
+    return torch.zeros(1, size, size, dtype=torch.float32) if array is None else torch.from_numpy(array.astype(np.float32))[None]

@@ -5,20 +5,25 @@
     ROOT/CLASS/{images,masks}/*.png                      COVID-19 Radiography Database (Rahman et al. 2021)
     ROOT/{Train,Val,Test}/CLASS/{images,lung masks}/*    COVID-QU-Ex (Tahir et al. 2021); `infection masks` are lesions
 
-DICOM files count whatever they are called. Masks have the name of their image. Every file counts as a patient of its own:
-nothing says otherwise (patient tags of DICOM are not read; a manifest can say who is who).
+DICOM files count whatever they are called; files of other kinds (WebP, text) are left out and listed. Masks have the name of
+their image. Every file counts as a patient of its own: nothing says otherwise (patient tags of DICOM are not read; a manifest can
+say who is who).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from gan_explain.data.copies import same_patients
 from gan_explain.data.splits import split_by_patient
 from gan_explain.files.dicom import is_dicom
 from gan_explain.labels import canonical
 from gan_explain.types import DataError, Record
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})  # and DICOM, under whatever name
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".gif"}
+)  # and DICOM, under whatever name
 CONTENTS = "DICOMDIR"  # DICOM itself, but a table of contents
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LUNG_MASKS = ("masks", "lung masks")
@@ -31,20 +36,40 @@ def read_folders(root: Path, seed: int) -> list[Record]:
 
     DataError: no class folders, or class and split folders side by side.
     """
+    classes = list(_class_folders(root))
+    records = [record for folder, split in classes for record in _read_class(root, folder, split)]
+    return records if classes and classes[0][1] else split_by_patient(same_patients(records, root), seed)
+
+
+def class_names(root: Path) -> list[str]:
+    """The names of the class folders, as they are spelled."""
+    return [folder.name for folder, _ in _class_folders(root)]
+
+
+def left_out(root: Path) -> list[Path]:
+    """What lies in the class folders and is not read: files of other kinds, folders inside."""
+    found: list[Path] = []
+    for folder, _ in _class_folders(root):
+        nested = _child(folder, ("images",))
+        taken = {*_images(nested or folder)}
+        if nested is None:
+            found += _folders(folder)
+        found += [file for file in sorted((nested or folder).iterdir()) if _counts(file) and file not in taken]
+    return found
+
+
+def _class_folders(root: Path) -> Iterator[tuple[Path, str]]:
+    """Each class folder with its split, "" where the folders do not say."""
     top = _unwrap(root)
     folders = _folders(top)
     by_split = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
     if by_split and len(by_split) < len(folders):
         other = next(folder.name for folder in folders if folder not in by_split)
         raise DataError(f"{top}: expected class folders or train/val/test folders, got both ({by_split[0].name}, {other})")
-    if by_split:
-        return [
-            record
-            for folder in by_split
-            for class_folder in _folders(folder)
-            for record in _read_class(root, class_folder, SPLIT_NAMES[folder.name.lower()])
-        ]
-    return split_by_patient([record for folder in folders for record in _read_class(root, folder, "")], seed)
+    if not by_split:
+        yield from ((folder, "") for folder in folders)
+    for folder in by_split:
+        yield from ((each, SPLIT_NAMES[folder.name.lower()]) for each in _folders(folder))
 
 
 def _read_class(root: Path, folder: Path, split: str) -> list[Record]:
@@ -84,9 +109,12 @@ def _folders(path: Path) -> list[Path]:
     return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith((".", "__")))
 
 
+def _counts(file: Path) -> bool:
+    return file.is_file() and not file.name.startswith(".") and file.name != CONTENTS
+
+
 def _images(path: Path) -> list[Path]:
-    files = (child for child in path.iterdir() if child.is_file() and not child.name.startswith(".") and child.name != CONTENTS)
-    return sorted(file for file in files if file.suffix.lower() in SUFFIXES or is_dicom(file))
+    return sorted(file for file in path.iterdir() if _counts(file) and (file.suffix.lower() in SUFFIXES or is_dicom(file)))
 
 
 def _child(folder: Path, names: tuple[str, ...]) -> Path | None:

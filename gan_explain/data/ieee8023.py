@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from gan_explain.data.copies import same_patients
 from gan_explain.data.manifest import check_relative, read_table
 from gan_explain.data.splits import split_by_patient
 from gan_explain.labels import canonical
@@ -52,4 +53,4 @@ def read_metadata(path: Path, seed: int) -> list[Record]:
         records.append(Record(file, label, f"ieee8023-{row['patientid']}", "", "ieee8023", extra=extra))
     if not records:
         raise DataError(f"{path}: expected frontal X-rays (view PA or AP) with a finding, found none in {len(rows)} rows")
-    return split_by_patient(records, seed)
+    return split_by_patient(same_patients(records, path.parent), seed)

@@ -49,7 +49,7 @@ def read_table(path: Path, required: Sequence[str], any_case: bool = False) -> l
 
 
 def read_manifest(path: Path) -> list[Record]:
-    """Every row of a manifest as a Record, paths relative to the manifest's folder.
+    """Every row of a manifest as a Record, paths relative to the manifest's folder and without detours: `./a.png` is `a.png`.
 
     DataError names the file, the row and the fault.
     """
@@ -67,7 +67,7 @@ def read_manifest(path: Path) -> list[Record]:
             check_number(severity, f"{where}: column severity")
         records.append(
             Record(
-                path=row["path"],
+                path=PurePosixPath(row["path"]).as_posix(),
                 label=canonical(row["label"]),
                 patient_id=row["patient_id"],
                 split=row["split"],

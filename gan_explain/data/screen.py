@@ -1,11 +1,12 @@
-"""Screening: files that cannot be read are set aside with a reason before any work is done on the others."""
+"""Screening: what cannot be read, or is not, is set aside with a reason before any work is done on the rest."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from gan_explain.data.prepare import read_mask
 from gan_explain.files.temporaries import write_bytes
 from gan_explain.files.text import csv_text
 from gan_explain.image import check_image
@@ -15,29 +16,33 @@ MOST_REJECTS = 0.05
 log = logging.getLogger(__name__)
 
 
-def files_of(record: Record) -> Iterable[str]:
-    """The image of a record, its lung mask and its lesion mask: those it has."""
-    return filter(None, (record.path, record.mask, record.extra.get("lesion", "")))
+def check_files(record: Record, root: Path) -> None:
+    """DataError unless the image of a record, its lung mask and its lesion mask, where it has them, can be read."""
+    check_image(root / record.path)
+    for name in filter(None, (record.mask, record.extra.get("lesion", ""))):
+        read_mask(root / name)
 
 
-def screen(records: Sequence[Record], root: Path, rejects: Path | None = None) -> list[Record]:
+def screen(
+    records: Sequence[Record], root: Path, rejects: Path | None = None, left_out: Sequence[tuple[str, str]] = ()
+) -> list[Record]:
     """The records whose files can all be read. The others are logged and, with `rejects`, listed in that CSV (`path,reason`; an
-    earlier list is taken away where there are none).
+    earlier list is taken away where there are none), before them what was `left_out`.
 
-    DataError if more than 5 % are rejected.
+    DataError if more than 5 % are rejected; what was left out does not count.
     """
     kept: list[Record] = []
     faults: list[tuple[str, str]] = []
     for record in records:
         try:
-            for name in files_of(record):
-                check_image(root / name)
+            check_files(record, root)
             kept.append(record)
         except DataError as error:
             faults.append((record.path, str(error)))
             log.warning("rejected %s", error)
-    if faults and rejects is not None:
-        _write(faults, rejects)
+    listed = [*left_out, *faults]
+    if listed and rejects is not None:
+        _write(listed, rejects)
     elif rejects is not None:
         rejects.unlink(missing_ok=True)
     if len(faults) > MOST_REJECTS * len(records):

@@ -100,7 +100,7 @@ def test_joined_images_are_read_as_they_are(train: Dataset, everywhere: Segmente
     both = joined(train, found.images, "covid")
     assert len(both) == len(train) + 4
     batch = both.batch([0, len(train)])
-    assert (batch.images[0] == train[0].image).all()
+    assert (batch.images[0] == train[0]["image"]).all()
     assert torch.allclose(batch.images[1], found.images[0].image, atol=1e-4)
     assert [is_synthetic(record) for record in batch.records] == [False, True]
     assert replace(batch.records[1], source="").label == "covid"

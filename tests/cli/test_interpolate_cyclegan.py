@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from gan_explain.cli import main
 from gan_explain.cli.exits import DATA, OK, USAGE
 from gan_explain.counterfactual import load_traversal
-from gan_explain.image import clip_percentile, prepare, read_image
+from gan_explain.data.prepare import prepare
+from gan_explain.image import clip_percentile, read_image
 from gan_explain.nets.load import load_cyclegan
 from gan_explain.pixels import quantize16
 

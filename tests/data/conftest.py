@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,9 +20,11 @@ class Layouts:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def picture(self, name: str, seed: int = 0, size: int = 24, mode: str = "L") -> Path:
-        """An image of noise."""
-        array = np.random.default_rng(seed).integers(0, 256, (size, size), dtype=np.uint8)
+    def picture(self, name: str, seed: int | None = None, size: int = 24, mode: str = "L") -> Path:
+        """An image of noise, by default one of its own."""
+        array = np.random.default_rng(zlib.crc32(name.encode()) if seed is None else seed).integers(
+            0, 256, (size, size), dtype=np.uint8
+        )
         return self._save(Image.fromarray(array).convert(mode), name)
 
     def disc(self, name: str, size: int = 24, mode: str = "L") -> Path:
@@ -52,7 +55,7 @@ class Layouts:
         """`count` images in each folder."""
         for folder in folders:
             for i in range(count):
-                self.picture(f"{folder}/{i}.png", i)
+                self.picture(f"{folder}/{i}.png")
 
     def _save(self, image: Image.Image, name: str) -> Path:
         path = self.root / name

@@ -24,7 +24,7 @@ def test_batch_is_the_samples_and_a_second_one_is_the_same(folder: Path) -> None
     data = open_dataset(folder, size=20)
     chosen = [7, 0, 12]
     batch = data.batch(chosen)
-    assert torch.equal(batch.images, torch.stack([data[i].image for i in chosen]))
+    assert torch.equal(batch.images, torch.stack([data[i]["image"] for i in chosen]))
     assert batch.records == tuple(data.records[i] for i in chosen)
     assert batch.labels == tuple(record.label for record in batch.records)
     assert len(batch) == 3
@@ -80,8 +80,15 @@ def test_fingerprint_changes_with_any_word_of_the_manifest(folder: Path) -> None
 
 def test_works_in_a_loader(folder: Path) -> None:
     data = open_dataset(folder, size=16)
-    loader = torch.utils.data.DataLoader(data, batch_size=5, collate_fn=lambda samples: torch.stack([s.image for s in samples]))
-    assert sum(len(images) for images in loader) == 20
+    for workers in (0, 2):
+        batches = list(torch.utils.data.DataLoader(data, batch_size=5, num_workers=workers))
+        assert sum(len(batch["image"]) for batch in batches) == 20
+        first = batches[0]
+        assert torch.equal(first["image"], data.batch(range(5)).images)
+        assert first["lungs"].shape == (5, 1, 16, 16)
+        assert (first["label"], first["path"][0]) == ([each.label for each in data.records[:5]], data.records[0].path)
+        assert not first["has_lungs"].any()
+        assert bool(first["severity"].isnan().all())
 
 
 def test_one_bad_file_in_many_is_rejected_with_its_reason(

@@ -41,7 +41,7 @@ def test_radiography_database_with_masks_of_another_size(tmp_path: Path, layouts
     top = "COVID-19_Radiography_Dataset"
     for name in ("COVID", "Normal", "Lung_Opacity", "Viral Pneumonia"):
         for i in range(3):
-            layouts.picture(f"{top}/{name}/images/{name}-{i}.png", i, size=30)
+            layouts.picture(f"{top}/{name}/images/{name}-{i}.png", size=30)
             layouts.disc(f"{top}/{name}/masks/{name}-{i}.png", mode="RGB")
     layouts.text(f"{top}/COVID.metadata.xlsx")
     data = open_dataset(tmp_path, size=20)
@@ -68,9 +68,9 @@ def test_qu_ex_prefers_the_lung_collection_and_reads_infection_masks(tmp_path: P
     assert bool(data.batch().has_lungs.all())
     other = open_dataset(tmp_path / "Infection Segmentation Data", size=16)
     covid = other.where(lambda record: record.label == "covid")[0]
-    assert covid.lesion is not None
-    assert float(covid.lesion.mean()) > 0.1
-    assert covid.lungs is None
+    assert covid["has_lesion"]
+    assert float(covid["lesion"].mean()) > 0.1
+    assert not covid["has_lungs"]
 
 
 def test_faults_name_the_folder_and_what_was_expected(tmp_path: Path, layouts: Any) -> None:
@@ -101,3 +101,26 @@ def test_images_of_any_mode_make_the_same_dataset(layouts: Any, mode: str) -> No
     assert float(images.min()) == 0
     assert float(images.max()) == 1
     assert float(images.mean()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_is_left_out_is_listed_and_what_is_folded_is_said(
+    tmp_path: Path, layouts: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for i, kind in enumerate(["png"] * 4 + ["gif"] * 3 + ["jpg"] * 2):
+        layouts.picture(f"set/non-COVID/{i}.{kind}")
+        layouts.picture(f"set/normal/{i}.{kind}")
+    (tmp_path / "set/normal/2.png").rename(tmp_path / "set/normal/2.PNG")
+    (tmp_path / "set/normal/8.jpg").rename(tmp_path / "set/normal/8.jfif")
+    for name in ("a.webp", "b.webp", "c.heic", ".hidden.webp", "notes"):
+        layouts.text(f"set/normal/{name}")
+    layouts.picture("set/normal/more/x.png")
+    data = open_dataset(tmp_path / "set", size=16, rejects=tmp_path / "rejects.csv")
+    assert len(data) == 18
+    assert data.remarks == (
+        "labels read as others: non-covid as other_pneumonia",
+        "5 files left out, not of a kind that is read: 1 folders, 2 .webp, 1 .heic, 1 no suffix",
+    )
+    assert all(caplog.text.count(remark) == 1 for remark in data.remarks)
+    lines = (tmp_path / "rejects.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == [f"normal/{x}" for x in ("more", "a.webp", "b.webp", "c.heic", "notes")]
+    assert data.split("train").remarks == data.remarks

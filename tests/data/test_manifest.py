@@ -25,9 +25,9 @@ def test_rows_become_records(tmp_path: Path, layouts: Any) -> None:
     first, second = data.records
     assert (first.mask, first.source, dict(first.extra)) == ("m.png", "nih", {"age": "71", "severity": ""})
     assert second.label == "covid"
-    assert data[0].lungs is not None
-    assert data[1].lungs is None
-    assert data[1].severity == 0.5
+    assert data[0]["has_lungs"]
+    assert not data[1]["has_lungs"]
+    assert data[1]["severity"] == 0.5
     batch = data.batch()
     assert batch.has_lungs.tolist() == [True, False]
     assert batch.severity is not None

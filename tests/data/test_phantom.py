@@ -130,7 +130,7 @@ def test_dataset_of_phantoms() -> None:
     assert torch.equal(batch.lesion.flatten(1).any(1), positive)
     assert not (batch.lesion * (1 - batch.lungs)).any()
     again = open_dataset("phantom:n=8", size=32, seed=7)
-    assert torch.equal(again[3].image, data[3].image)  # n does not matter
+    assert torch.equal(again[3]["image"], data[3]["image"])  # n does not matter
     assert open_dataset("phantom", size=32).fingerprint() != data.fingerprint()
     assert len(open_dataset("phantom", size=32)) == PhantomSpec().n
 

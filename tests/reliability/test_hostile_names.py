@@ -47,7 +47,7 @@ def write_data(root: Path) -> Path:
     rows = []
     for k, patient in enumerate(PATIENTS):
         for day in range(2 if k == 0 else 1):
-            pixels = phantoms[(k + day) % 8].image[0].numpy() * (0.5 + 0.5 * (k % 2))
+            pixels = phantoms[(k + day) % 8]["image"][0].numpy() * (0.5 + 0.5 * (k % 2))
             name = f"{'=<b>' if k % 3 else chr(0x202E)}{k}'\"&;\n{day}.png"
             Image.fromarray((pixels * 255).astype(np.uint8)).save(root / name)
             split = "train" if k == 18 else "test"

@@ -199,7 +199,7 @@ class World:
 
     def __init__(self, tmp: Path) -> None:
         self.root, self.out, self.done = pictures(tmp), tmp / "out", dict[str, Result]()
-        pixels = open_dataset("phantom:n=2", size=128)[0].image[0].numpy()
+        pixels = open_dataset("phantom:n=2", size=128)[0]["image"][0].numpy()
         self.places = {
             "data": self.root,
             "out": self.out,

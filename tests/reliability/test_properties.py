@@ -19,8 +19,9 @@ from scipy import stats as scipy_stats
 from gan_explain import stats
 from gan_explain.counterfactual.disentangle import disentangle, laid
 from gan_explain.counterfactual.respond import respond
+from gan_explain.data.prepare import prepare
 from gan_explain.data.splits import split_by_patient
-from gan_explain.image import FloatImage, prepare, read_image, trim_frame, write_png16
+from gan_explain.image import FloatImage, read_image, trim_box, write_png16
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
@@ -94,7 +95,7 @@ def test_a_frame_comes_off_whatever_its_colour(inside: FloatImage, width: int, l
     inside[0, 1::2], inside[-1, 1::2], inside[1::2, 0], inside[1::2, -1] = 1, 1, 1, 1
     framed = np.full((12 + 2 * width, 10 + 2 * width), level, np.float32)
     framed[width : 12 + width, width : 10 + width] = inside
-    assert np.array_equal(trim_frame(framed), trim_frame(inside))
+    assert np.array_equal(framed[trim_box(framed)], inside[trim_box(inside)])
 
 
 # -- splits -------------------------------------------------------------------------------------------------------------------
