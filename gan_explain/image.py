@@ -74,8 +74,8 @@ def _opened(path: Path, source: BinaryIO) -> Iterator[Image.Image]:
 def read_image(path: str | os.PathLike[str]) -> FloatImage:
     """Read one image file as (H, W) float32 in [0, 1], as it is meant to be seen; DICOM as `dicom.read_dicom` shows it.
 
-    Any depth, signed or not; gray, RGB, palette and CMYK; the first frame of many. EXIF orientation is followed, a TIFF whose 0 is
-    white is inverted, what is transparent is laid on black. Up to 16 bits 1 is the largest value that the type holds; wider
+    Any depth, signed or not; gray, RGB, palette and CMYK; the first frame of many. EXIF orientation is followed, a TIFF whose 0
+    is white is inverted, what is transparent is laid on black. Up to 16 bits 1 is the largest value that the type holds; wider
     integers and floats are stretched to their own range.
 
     Raises DataError, naming the file, when it does not exist, is no image, is truncated, or has more than 89 million pixels.

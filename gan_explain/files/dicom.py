@@ -32,6 +32,7 @@ SUFFIXES = frozenset({".dcm", ".dicom"})
 MOST_PIXELS = 2**30 // 12  # of one frame; 89 million, Pillow's own limit
 LARGE = 1 << 20  # pixels from which what is not compressed is judged by its header
 PLAIN, MOST_GROWTH = 1 << 24, 50  # pixels up to which any file may grow; beyond, how many may come from a byte
+LEAST_SHOWN = 0.05  # share of pixels, and of [0, 1], that a window must show
 MOST_HEADER = 4 << 20  # bytes that are read of what stands before the pixels
 PIXEL_DATA, UNDEFINED, DEFLATED = (0x7FE0, 0x0010), 0xFFFFFFFF, "1.2.840.10008.1.2.1.99"
 NUMBERS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel")
@@ -337,10 +338,11 @@ def _displayed(path: Path, stored: NDArray[Any], tags: Dataset) -> NDArray[np.fl
         shown = (table / (2.0**bits - 1)).clip(0, 1)
     elif center is not None and width is not None and width > 0:
         shown = windowed(values, center, width, str(tags.get("VOILUTFunction") or "LINEAR"))
+        if _leaves_nothing(shown, values):
+            _say(f"{path}: its DICOM window shows next to nothing of the image: the range of the pixels is shown")
+            shown = _ranged(values, stored, tags)
     else:
-        pixels = values[_unpadded(stored, tags)]
-        low, high = (pixels.min(), pixels.max()) if pixels.size else (0.0, 0.0)
-        shown = ((values - low) / max(high - low, 1e-12)).clip(0, 1)
+        shown = _ranged(values, stored, tags)
     inverse = str(tags.get("PresentationLUTShape") or "") == "INVERSE"
     if inverse and tags.PhotometricInterpretation == "MONOCHROME2":
         _say(f"{path}: PresentationLUTShape INVERSE contradicts PhotometricInterpretation MONOCHROME2: inverted")
@@ -349,6 +351,22 @@ def _displayed(path: Path, stored: NDArray[Any], tags: Dataset) -> NDArray[np.fl
     if not np.isfinite(shown).all():
         raise DataError(f"{path}: expected finite pixels by its DICOM rescaling and window, got others")
     return shown.astype(np.float32)
+
+
+def _ranged(values: NDArray[np.float64], stored: NDArray[Any], tags: Dataset) -> NDArray[np.float64]:
+    """Values on [0, 1] of the range of what is no padding."""
+    pixels = values[_unpadded(stored, tags)]
+    low, high = (pixels.min(), pixels.max()) if pixels.size else (0.0, 0.0)
+    shown: NDArray[np.float64] = ((values - low) / max(high - low, 1e-12)).clip(0, 1)
+    return shown
+
+
+def _leaves_nothing(shown: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
+    """Whether a window makes nearly all pixels of an image black or white, or all of them one gray, though they differ."""
+    between = (shown > 0.004) & (shown < 0.996)
+    return bool(
+        np.ptp(values) > 0 and len(np.unique(values)) > 2 and (between.mean() < LEAST_SHOWN or np.ptp(shown) < LEAST_SHOWN)
+    )
 
 
 def _first(value: Any) -> float | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from gan_explain.counterfactual import read_radiograph
 from gan_explain.counterfactual.doubts import doubts
 from gan_explain.types import DataError
 
@@ -46,8 +50,50 @@ def test_nothing_is_said_of_a_chest() -> None:
 def test_lungs_nowhere_or_everywhere() -> None:
     with pytest.raises(DataError, match=r"^x: expected a frontal chest radiograph, found lungs on 0.0% of it"):
         said(drawn(), torch.zeros_like)
-    assert "only one lung" in doubts("x", drawn(), torch.zeros_like(drawn()), dark, force=True)[0]
+    first, second = doubts("x", drawn(), torch.zeros_like(drawn()), dark, force=True)[:2]
+    assert first == "this is no frontal chest radiograph: found lungs on 0.0% of it"
+    assert "only one lung" in second
     assert "lungs were found on 100% of the image" in said(drawn(), torch.ones_like)[0]
+
+
+def page() -> Tensor:
+    """Print: dark letters of a few pixels in lines on white, (1, 1, 300, 240)."""
+    random = np.random.default_rng(0)
+    image = np.ones((300, 240), np.float32)
+    for top in range(20, 280, 12):
+        for left in range(20, 215, 6):
+            if random.random() < 0.85:
+                image[top : top + 8, left : left + 5][random.random((8, 5)) < 0.5] = 0.1
+    return torch.from_numpy(image)[None, None]
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (torch.rand(1, 1, H, W), "the grain of noise or print"),
+        ((0.5 + 0.15 * torch.randn(1, 1, 4 * H, 3 * W)).clamp(0, 1), "the grain of noise or print"),
+        (page(), "the grain of noise or print"),
+        (1 - page(), "the grain of noise or print"),
+        ((drawn() > 0.5).float(), "97% of it are black or white"),
+    ],
+)
+def test_noise_print_and_drawings_are_refused(image: Tensor, says: str) -> None:
+    lungs = torch.zeros_like(image)
+    height, width = image.shape[-2:]
+    lungs[..., height // 4 : -height // 4, width // 8 : -width // 8] = 1
+    with pytest.raises(DataError, match=rf"expected a frontal chest radiograph, .*{says} \(--force goes on\)"):
+        doubts("x", image, lungs, dark)
+    assert says in doubts("x", image, lungs, dark, force=True)[0]
+
+
+def test_a_heart_on_the_other_side() -> None:
+    film = drawn()
+    y, x = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
+    film += 0.5 * torch.exp(-(((y - 65) / 14.0) ** 2) - ((x - 80) / 10.0) ** 2)
+    lungs = dark(drawn())
+    assert said(film, lungs=lungs) == ()
+    (remark,) = said(film.flip(3), lungs=lungs.flip(3))
+    assert "may be mirrored" in remark
 
 
 def test_one_lung() -> None:
@@ -59,7 +105,7 @@ def test_one_lung() -> None:
 
 
 def test_lungs_as_bright_as_what_lies_between() -> None:
-    (remark,) = said(torch.full((1, 1, H, W), 0.5), lungs=dark(drawn()))
+    (remark,) = said(torch.linspace(0.45, 0.5, H)[:, None].expand(1, 1, H, W), lungs=dark(drawn()))
     assert "hardly darker" in remark
 
 
@@ -86,3 +132,14 @@ def test_sides() -> None:
 def test_a_film_that_is_turned_or_inverted(change: Callable[[Tensor], Tensor], says: str) -> None:
     assert says in said(change(drawn()), upright)[-1]
     assert not any("upright" in each for each in said(change(drawn())))
+
+
+def test_hardly_anything_is_said_of_real_radiographs(cxr: Path) -> None:
+    """Refused: none of 500; here of 30, with the shipped segmenter."""
+    with open(cxr / "manifest.csv", newline="") as file:
+        paths = [row["path"] for row in csv.DictReader(file)][::121]
+    read = [read_radiograph(cxr / path) for path in paths]
+    said = [remark for each in read for remark in each.remarks if "reach the border" not in remark]
+    assert len(said) <= 2, said
+    mirrored = sum("mirrored" in str(read_radiograph(each.image.flip(3)).remarks) for each in read)
+    assert mirrored > len(read) / 3

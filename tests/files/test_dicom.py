@@ -353,3 +353,21 @@ def test_masks_may_be_dicom_too(tmp_path: Path, save_dicom: Save) -> None:
     data = open_dataset(tmp_path, size=32, allow_single_class=True)
     assert data[0]["has_lungs"]
     assert 0.2 < float(data[0]["lungs"].mean()) < 0.8
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"WindowCenter": 1, "WindowWidth": 2},  # all but a few pixels are white
+        {"WindowCenter": 100000, "WindowWidth": 10},  # all black
+        {"WindowCenter": 2048, "WindowWidth": 1e9},  # all of one gray
+    ],
+)
+def test_a_window_that_shows_nothing_is_not_used(
+    tmp_path: Path, save_dicom: Save, window: dict[str, float], caplog: pytest.LogCaptureFixture
+) -> None:
+    values = ramp(4095).astype(np.uint16)
+    plain = read_image(save_dicom(tmp_path / "plain.dcm", values))
+    assert "next to nothing" not in caplog.text
+    assert np.array_equal(read_image(save_dicom(tmp_path / "x.dcm", values, **window)), plain)
+    assert "x.dcm: its DICOM window shows next to nothing" in caplog.text

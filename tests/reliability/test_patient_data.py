@@ -115,7 +115,7 @@ def pictures(tmp: Path) -> Path:
     for k, patient in enumerate(who):
         for day in range(3 if k < 2 else 1):
             label = "covid" if k % 2 else "normal"
-            pixels = phantoms[(positive if k % 2 else negative)[k + day]].image[0].numpy()
+            pixels = phantoms[(positive if k % 2 else negative)[k + day]]["image"][0].numpy()
             name = f"films_{BELOW}/{FILES[k % 2]}_{k}_{day}.png"
             save_png(root / name, pixels)
             split = "test" if k < 4 else "train" if k < 8 else "val"
