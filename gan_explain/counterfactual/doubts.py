@@ -86,8 +86,8 @@ def _heart(image: Tensor, lungs: Tensor) -> float:
     down, out, height, width = HEART
     rows, columns = ((torch.arange(n, device=left.device) + 0.5) / n for n in (ROWS, COLUMNS))
     heart = torch.exp(-((rows[:, None] - down) / height).square() - ((columns - out) / width).square())
-    pair = torch.stack([(right - left).flatten(), heart.flatten().to(left)])
-    return float(F.cosine_similarity(*(pair - pair.mean(1, keepdim=True)), dim=0))
+    difference = right - left
+    return float(F.cosine_similarity((difference - difference.mean()).flatten(), (heart - heart.mean()).flatten(), dim=0))
 
 
 def _darker(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
