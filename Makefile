@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 OUT ?= out/demo
+WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 METADATA := setup.cfg setup.py pyproject.toml $(CONSTRAINTS)
@@ -31,7 +32,7 @@ demo: venv ## Turn a synthetic patient COVID-positive and chart the CNN: film, c
 	$(BIN)/python interpolate.py --sample 1 --seed 39 --out $(OUT)
 
 test: $(VENV)/.installed-dev ## Run the tests (minutes, offline, CPU)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 test-slow: $(VENV)/.installed-dev ## Run the slow tests too (trained weights; real images where they are)
 	$(BIN)/python -m pytest -q -m "slow or not slow"
