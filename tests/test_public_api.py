@@ -108,14 +108,14 @@ def test_heat_of_a_method_made_without_options(world: Path) -> None:
 
 
 def test_only_what_is_declared_is_configuration() -> None:
-    target = gx.as_target(Mine(), size=32, channels=1, operating_point=0.4)
+    target = gx.as_target(Mine(), size=32, config=TargetConfig(channels=1, operating_point=0.4))
     assert (target.prepare.size, target.positive, target.operating_point) == (32, ("covid",), 0.4)
     assert target.prepared(torch.rand(2, 1, 40, 60)).shape == (2, 1, 32, 32)  # the whole image, squeezed
 
 
 def test_what_does_not_fit_together_is_said_in_one_line(world: Path) -> None:
-    with pytest.raises(ValueError, match="expected fit 'squeeze'"):
-        gx.as_target(Mine(), fit="crop")
+    with pytest.raises(TargetError, match="fit: Input should be 'squeeze', 'pad' or 'crop'"):
+        gx.as_target(Mine(), fit="stretch")  # type: ignore[arg-type]
     with pytest.raises(TargetError, match="expected a positive set within the classes"):
         gx.as_target(Mine(), positive="flu")
     with pytest.raises(TargetError, match="expected a target"):

@@ -101,8 +101,8 @@ def generator_facts(name: str, part: str = "generator") -> dict[str, Any]:
 
 
 def target_facts(spec: str, target: Target) -> dict[str, Any]:
-    """What run.json says of a target."""
-    from gan_explain.targets import weights_digest
+    """What run.json says of a target; `fit`: how an image that is not square reaches it."""
+    from gan_explain.targets import ModuleTarget, weights_digest
 
     return {
         "spec": spec,
@@ -110,6 +110,7 @@ def target_facts(spec: str, target: Target) -> dict[str, Any]:
         "classes": target.classes,
         "positive": target.positive,
         "operating_point": target.operating_point,
+        "fit": target.config.fit if isinstance(target, ModuleTarget) else None,
     }
 
 

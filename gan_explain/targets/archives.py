@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gan_explain.targets.module import ModuleTarget
 from gan_explain.targets.request import Request, described, in_batches, tried
+from gan_explain.targets.specs import scheme
 from gan_explain.types import TargetError
 
 DESCRIPTION = "target.json"  # an extra file in the archive: a `TargetConfig`
@@ -31,6 +32,7 @@ def trusted(request: Request, kind: str) -> Path:
     return path
 
 
+@scheme("ts:FILE")
 def torchscript_target(request: Request) -> ModuleTarget:
     """`ts:FILE`: a scripted or traced network. FILE.json or the extra file target.json describes it; unless they say otherwise it
     takes 224 pixels and the channels of its first convolution."""
@@ -46,6 +48,7 @@ def torchscript_target(request: Request) -> ModuleTarget:
     return tried(network, described(path, {"channels": channels}, _text(extra)), request)
 
 
+@scheme("pt2:FILE")
 def exported_target(request: Request) -> ModuleTarget:
     """`pt2:FILE`: a network saved by torch.export. Size, channels and a fixed batch are read from its input; FILE.json or the
     extra file target.json describes the rest."""

@@ -12,6 +12,9 @@ from gan_explain.types import TargetError
 
 Domain = Literal["image", "spectrum"]  # what a network is shown: the image, or the log-magnitude of its Fourier transform
 
+# How an image that is not square becomes one: whole and resized to it, whole between black margins, or its centre alone.
+Fit = Literal["squeeze", "pad", "crop"]
+
 
 class TargetConfig(Config):
     """What makes a network a target, as stored beside its weights (a checkpoint part, or FILE.json beside a file)."""
@@ -20,6 +23,7 @@ class TargetConfig(Config):
     classes: tuple[str, ...] = ()
     positive: tuple[str, ...] = ()
     size: int = 224  # side of the square input, in pixels
+    fit: Fit = "squeeze"
     channels: int = 3
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -28,7 +32,7 @@ class TargetConfig(Config):
     crop: float = 0.0  # side of the square round the lungs that is cut out, times their longer side; 0: the image as it is
     temperature: float = 1.0  # logits are divided by it (calibration)
     segmenter: str = ""  # checkpoint that reads the lungs where no mask is given
-    output: Literal["", "logits", "probabilities"] = ""  # "": told from what a network in a file answers, else logits
+    output: Literal["", "logits", "probabilities"] = ""  # "": not declared, told from what the network answers
     domain: Domain = "image"
     multi_label: bool = False  # outputs are findings, each with a sigmoid of its own, not classes of which one is right
 

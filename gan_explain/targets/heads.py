@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -30,32 +30,51 @@ def log_probabilities(out: Tensor) -> Tensor:
     return out.clamp(min=TINY).log()
 
 
-def are_probabilities(out: Tensor) -> bool:
-    """Whether outputs (N,) or (N, K) all lie in [0, 1], those of several classes with rows that sum to one."""
-    if not bool(torch.isfinite(out).all()) or float(out.min()) < -SLACK or float(out.max()) > 1 + SLACK:
-        return False
-    return out.ndim == 1 or out.shape[1] == 1 or float((out.sum(1) - 1).abs().max()) < SLACK
+def outputs(network: Callable[..., Any], x: Tensor) -> Tensor:
+    """What a network answers to x (N, C, H, W): its tensor, the `logits` of a dictionary or named tuple (Hugging Face), the first
+    entry of another tuple. TargetError for anything else."""
+    out = network(x)
+    if isinstance(out, Mapping):
+        out = out.get("logits", out)
+    elif isinstance(out, tuple | list) and out:
+        out = getattr(out, "logits", out[0])
+    if not isinstance(out, Tensor):
+        raise TargetError(f"expected a tensor of logits from the target's network, got {type(out).__name__}")
+    return out
 
 
-def told_output(network: nn.Module, x: Tensor, *, multi_label: bool = False) -> Output:
+def told_output(network: Callable[[Tensor], Any], x: Tensor, *, multi_label: bool = False) -> Output:
     """Whether a network gives logits or probabilities, told from what it answers to inputs x (N, C, H, W) and to 1000 x.
 
-    Logits grow with the input and leave [0, 1]; a sigmoid or softmax cannot. Raises TargetError for several sigmoids (rows that
-    do not sum to one) unless they are declared as `multi_label`.
+    Logits grow with the input and leave [0, 1]. Rows in [0, 1] that sum to one are a softmax; single values (or several that are
+    declared as `multi_label`) that 1000 x drives to 0 or 1 are sigmoids' . Raises TargetError, which names what must be declared,
+    for what stays in [0, 1] and is neither: sigmoids, or the logits of a network that does not see how large its input is.
     """
     with torch.no_grad():
-        calm, wild = network(x).float(), network(1000 * x).float()
-    if multi_label:
-        both = torch.cat([calm, wild]).flatten()
-        return "probabilities" if are_probabilities(both) else "logits"
-    if are_probabilities(calm) and are_probabilities(wild):
+        calm, wild = outputs(network, x).float(), outputs(network, 1000 * x).float()
+    if not bool(torch.isfinite(calm).all()) or not (_within(calm) and _within(wild)):
+        return "logits"
+    several = calm.ndim == 2 and calm.shape[1] > 1 and not multi_label
+    if several and sum_to_one(calm) and sum_to_one(wild):
         return "probabilities"
-    if calm.ndim == 2 and are_probabilities(torch.cat([calm, wild]).flatten()):
-        raise TargetError(
-            f"expected logits or probabilities that sum to one, got {calm.shape[1]} sigmoids: say "
-            '"multi_label": true beside the weights, and name one with --positive'
-        )
-    return "logits"
+    driven = float((wild - wild.round()).abs().max()) < SLACK and float((wild - calm).abs().max()) > CLOSE
+    if driven and not several:
+        return "probabilities"
+    or_findings = ' (or "multi_label": true, for sigmoids of findings)' if several else ""
+    raise TargetError(
+        f"outputs {tuple(calm.shape)} stay in [0, 1] whatever the network is shown: declare "
+        f'output="probabilities" or output="logits"{or_findings}'
+    )
+
+
+def _within(out: Tensor) -> bool:
+    low, high = (float(each) for each in out.nan_to_num(0.5).aminmax())
+    return low >= -SLACK and high <= 1 + SLACK
+
+
+def sum_to_one(rows: Tensor) -> bool:
+    """Whether rows (N, K) look like the output of a softmax."""
+    return _within(rows) and float((rows.sum(1) - 1).abs().max()) < SLACK
 
 
 class MultiLabel(nn.Module):
@@ -75,7 +94,7 @@ class MultiLabel(nn.Module):
         self.thresholds: Tensor | None
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.network(x)
+        out = outputs(self.network, x)
         if out.ndim != 2 or out.shape[1] <= max(self.chosen):
             raise TargetError(f"expected at least {max(self.chosen) + 1} findings (N, K), got {tuple(out.shape)}")
         z = out[:, self.chosen].float()  # (N, K) -> (N, k)

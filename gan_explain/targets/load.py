@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import ValidationError
 from torch import nn
 
-from gan_explain.targets.config import TargetConfig
+from gan_explain.targets.config import Fit, TargetConfig, brief
 from gan_explain.targets.module import ModuleTarget
 from gan_explain.targets.probe import probe
+from gan_explain.targets.request import Request, tried
 from gan_explain.targets.specs import resolve_target
-from gan_explain.types import Segmenter, Target
+from gan_explain.types import Segmenter, Target, TargetError
 
 
 def load_target(
@@ -29,28 +31,29 @@ def load_target(
 
 def as_target(
     network: nn.Module,
-    classes: Sequence[str] = ("normal", "covid"),
-    positive: str | Sequence[str] = "covid",
-    size: int = 224,
-    channels: int = 3,
-    mean: Sequence[float] = (0.0,),
-    std: Sequence[float] = (1.0,),
-    operating_point: float = 0.5,
-    fit: str = "squeeze",
+    classes: Sequence[str] | None = None,
+    positive: str | Sequence[str] | None = None,
+    size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    fit: Fit | None = None,
+    config: TargetConfig = TargetConfig(),  # noqa: B008 (immutable)
 ) -> ModuleTarget:
-    """Any network (N, channels, size, size) -> logits as a target, frozen; nothing is read from its attributes.
+    """Any network (N, channels, size, size) -> logits (N, K) as a target, frozen; nothing is read from its attributes.
 
-    It is shown (x - mean) / std of the whole image, resized to `size` whatever its aspect ratio (`fit="squeeze"`, the only one).
-    `positive` names the class, or classes, that count as positive. ValueError for another fit, TargetError where the parts do not
-    fit together.
+    It is shown (x - mean) / std of the whole image, resized to `size` (224) whatever its aspect ratio: `fit` "squeeze"; "pad"
+    puts it between black margins, "crop" keeps its centre. `positive` names the class, or classes, that count as positive.
+    `config` says the rest (channels, 3 by default, operating_point, output, temperature, ...) and whatever is not given here.
+    Raises TargetError where the parts do not fit together, the network breaks the contract (see `probe`), or it cannot be told
+    whether it ends in a softmax or sigmoid.
     """
-    if fit != "squeeze":
-        raise ValueError(f"expected fit 'squeeze' (the whole image, resized), got {fit!r}")
-    positive = (positive,) if isinstance(positive, str) else tuple(positive)
-    config = TargetConfig(
-        classes=tuple(classes), positive=positive, size=size, channels=channels, mean=tuple(mean), std=tuple(std),
-        operating_point=operating_point,
-    )  # fmt: skip
-    target = ModuleTarget(network, config)
+    classes = classes or config.classes or ("normal", "covid")
+    given = {"classes": classes, "positive": (positive,) if isinstance(positive, str) else positive, "size": size, "mean": mean}
+    declared = {key: value for key, value in (given | {"std": std, "fit": fit}).items() if value is not None}
+    try:
+        config = TargetConfig.model_validate(config.model_dump() | declared)
+    except ValidationError as error:
+        raise TargetError(brief(error)) from error
+    target = tried(network, config, Request(type(network).__name__, ""))
     probe(target)
     return target

@@ -8,19 +8,19 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan_explain import pixels
 from gan_explain.files.checkpoints import Part, check_fit, load_into
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.targets.config import TargetConfig, brief, check_positive
-from gan_explain.targets.crop import lung_square, put_back
-from gan_explain.targets.heads import log_probabilities
+from gan_explain.targets.heads import log_probabilities, outputs
 from gan_explain.targets.preparation import Preparation
 from gan_explain.types import CheckpointError, Segmenter, Target, TargetError
 
 logger = logging.getLogger(__name__)
+ROUNDING = 1e-5  # how far a pixel may be out of [0, 1]: what a resizing may add
 
 
 class ModuleTarget(nn.Module):
@@ -46,8 +46,10 @@ class ModuleTarget(nn.Module):
         self.uses_lungs, self.differentiable = config.lungs_only or config.crop > 0, differentiable
         half = any(p.dtype in (torch.float16, torch.bfloat16) for p in network.parameters())
         self.network = network.float() if half else network
-        self.prepare = Preparation(config)
-        self.segmenter = segmenter
+        with torch.inference_mode(False):
+            self.prepare = Preparation(config).to(device_of(network))
+        self.segmenter, self._said = segmenter, False
+        self.told = ""  # what was used of what the user declared, for the log
         self.requires_grad_(False)
         self.eval()
 
@@ -58,16 +60,17 @@ class ModuleTarget(nn.Module):
 
     def prepared(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
         """What the network is given: images (N, 1, H, W) in [0, 1] at any size -> (N, C, size, size); differentiable."""
+        unseen = self.prepare.unseen(*images.shape[-2:])
+        if unseen and not self._said:
+            self._said = True
+            logger.warning("the target sees the centre of an image: %.0f %% of this one is cut off (fit crop)", 100 * unseen)
         x: Tensor = self.prepare(images, self._lungs(images, lungs))
         return x
 
     def laid_over(self, maps: Tensor, images: Tensor, lungs: Tensor | None = None) -> Tensor:
         """Maps (N, C, h, w) over the network's input -> (N, C, H, W) over the images, 0 where the network does not see them."""
         height, width = images.shape[-2:]
-        mask = self._lungs(images, lungs)
-        if self.prepare.crop and mask is not None:
-            return put_back(maps, lung_square(mask, self.prepare.crop), height, width)
-        return F.interpolate(maps, (height, width), mode="bilinear", align_corners=False)
+        return self.prepare.laid_over(maps, height, width, self._lungs(images, lungs))
 
     @torch.no_grad()
     def _lungs(self, images: Tensor, lungs: Tensor | None) -> Tensor | None:
@@ -79,11 +82,18 @@ class ModuleTarget(nn.Module):
         return lungs
 
     def logits(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
-        """(N, 1, H, W) in [0, 1] at any size -> (N, K), divided by the temperature; differentiable."""
+        """(N, 1, H, W) in [0, 1] at any size -> (N, K), divided by the temperature; differentiable.
+
+        Raises ValueError for images of another shape or range, or that are not finite or lie on another device; TargetError where
+        the network does not give what it should.
+        """
+        if images.device != device_of(self):
+            raise ValueError(f"expected images on {device_of(self)}, where the target is, got {images.device}")
+        pixels.check_images(images.float() if images.dtype == torch.float64 else images, ROUNDING)
+        if self.network.training:  # put there by whoever holds it too
+            self.eval()
         x = self.prepared(images, lungs)
-        out = self.network(x.to(next((p.dtype for p in self.network.parameters() if p.dtype == torch.float64), x.dtype)))
-        if not isinstance(out, Tensor):
-            raise TargetError(f"expected a tensor of logits from the target's network, got {type(out).__name__}")
+        out = outputs(self.network, x.to(dtype_of(self.network, x.dtype)))
         out = out.to(torch.float64 if images.dtype == torch.float64 else torch.float32)
         if self.config.output == "probabilities":
             out = log_probabilities(out)
@@ -116,6 +126,17 @@ def device_of(part: object) -> torch.device:
         return torch.device("cpu")
     tensors = [*part.parameters(), *part.buffers()]
     return tensors[0].device if tensors else torch.device("cpu")
+
+
+def dtype_of(network: nn.Module, given: torch.dtype) -> torch.dtype:
+    """The precision that a network takes inputs of precision `given` in."""
+    return next((p.dtype for p in network.parameters() if p.dtype == torch.float64), given)
+
+
+def noise(network: nn.Module, config: TargetConfig) -> Tensor:
+    """Four inputs (4, C, size, size) of even noise for a network, where and as it takes them."""
+    shape, drawn = (4, config.channels, config.size, config.size), torch.Generator().manual_seed(0)
+    return torch.rand(shape, generator=drawn, dtype=torch.float32).to(device_of(network), dtype_of(network, torch.float32))
 
 
 def masks_for(target: Target, lungs: Tensor | None) -> Tensor | None:
@@ -163,4 +184,5 @@ def target_from_part(part: Part, segmenter: Segmenter | None = None) -> ModuleTa
     except ValueError as error:
         raise CheckpointError(f"checkpoint {part.checkpoint}: unusable target configuration: {brief(error)}") from error
     load_into(network, part)
+    config = config.model_copy(update={"output": config.output or "logits"})  # as all these architectures end
     return ModuleTarget(network, config, segmenter or named_segmenter(config))

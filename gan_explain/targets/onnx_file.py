@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.targets.module import ModuleTarget
+from gan_explain.targets.onnx_data import digest, external_files
 from gan_explain.targets.request import Request, described, in_batches, tried
+from gan_explain.targets.specs import scheme
 from gan_explain.types import TargetError
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ class OnnxNetwork(nn.Module):
     """A model file as a function (N, C, H, W) -> (N, K) float32, without gradients, on the CPU whatever the device of x.
 
     A model of a fixed batch is asked that many at a time; half precision is asked one at a time, so that no image's rounding
-    depends on its neighbours. Raises TargetError when the file is no model of one image input.
+    depends on its neighbours. Raises TargetError when the file is no model of one image input, or names files beyond its
+    folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,6 +49,7 @@ class OnnxNetwork(nn.Module):
             import onnxruntime
         except ImportError as error:
             raise TargetError(f"{path}: onnx:FILE needs onnxruntime ({error}): pip install 'gan_explain[onnx]'") from error
+        external = external_files(path)  # before anything is opened that it names
         options = onnxruntime.SessionOptions()
         options.log_severity_level = FATAL
         options.intra_op_num_threads = torch.get_num_threads()
@@ -59,8 +62,7 @@ class OnnxNetwork(nn.Module):
         self.layout = _layout(path, session.get_inputs())
         self.output = _output(path, session.get_outputs())
         self.description: str | None = session.get_modelmeta().custom_metadata_map.get("target")
-        with path.open("rb") as file:
-            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self.sha256 = digest(path, external)
         self._session = session
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,6 +105,7 @@ def _output(path: Path, outputs: list[Any]) -> str:
     return str(floating[0])
 
 
+@scheme("onnx:FILE")
 def onnx_target(request: Request) -> ModuleTarget:
     """`onnx:FILE`. Size and channels are the model's; the rest is described by FILE.json or by the model's metadata entry
     `target` (a `TargetConfig`): by default 224 pixels where the model takes any, 3 channels, pixels in [0, 1] as they are.

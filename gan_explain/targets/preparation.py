@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_explain import pixels, spectrum
 from gan_explain.targets.config import TargetConfig
-from gan_explain.targets.crop import cut, lung_square
+from gan_explain.targets.crop import cut, lung_square, put_back
 from gan_explain.types import TargetError
 
 LUNG_EPSILON = 1e-4  # added to the variance inside the lungs: a standard deviation of 0.01
@@ -16,10 +17,12 @@ LUNG_EPSILON = 1e-4  # added to the variance inside the lungs: a standard deviat
 class Preparation(nn.Module):
     """Images of the toolkit -> the network's input, differentiable: resized, standardised, repeated to its channels.
 
-    With a `crop`, the square round the lungs is cut out first (`targets.crop`; the whole image where the mask is empty).
-    Whole images: (x - mean) / std. Lungs only: zero mean and unit variance over each image's own lung pixels, 0 outside; an
-    empty mask gives zeros. In the domain "spectrum" what is shown is the log-magnitude of that picture's Fourier transform, zero
-    frequency in the middle, with zero mean and unit variance over each plane (`gan_explain.spectrum`).
+    An image that is not square is brought to one as `fit` says: "squeeze" resizes the whole of it, "pad" puts it between black
+    margins, "crop" keeps the square in its centre. With a `crop`, the square round the lungs is cut out (`targets.crop`; the
+    whole image where the mask is empty). Whole images: (x - mean) / std. Lungs only: zero mean and unit variance over each
+    image's own lung pixels, 0 outside; an empty mask gives zeros. In the domain "spectrum" what is shown is the log-magnitude of
+    that picture's Fourier transform, zero frequency in the middle, with zero mean and unit variance over each plane
+    (`gan_explain.spectrum`).
     """
 
     def __init__(self, config: TargetConfig) -> None:
@@ -33,7 +36,7 @@ class Preparation(nn.Module):
         if config.crop < 0:
             raise TargetError(f"expected a crop of 0 (none) or more, got {config.crop}")
         self.size, self.channels = config.size, config.channels
-        self.lungs_only, self.domain, self.crop = config.lungs_only, config.domain, config.crop
+        self.lungs_only, self.domain, self.crop, self.fit = config.lungs_only, config.domain, config.crop, config.fit
         self.register_buffer("mean", torch.tensor(config.mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(config.std, dtype=torch.float32).view(1, -1, 1, 1))
         self.mean: Tensor
@@ -47,6 +50,8 @@ class Preparation(nn.Module):
         if (self.lungs_only or self.crop) and (lungs is None or len(lungs) != len(images)):
             came = "none" if lungs is None else tuple(lungs.shape)
             raise ValueError(f"expected lungs ({len(images)}, 1, H, W) for a target that reads them, got {came}")
+        margins = self.margins(*images.shape[-2:])
+        images, lungs = F.pad(images, margins), None if lungs is None else F.pad(lungs, margins)
         if self.crop and lungs is not None:
             square = lung_square(lungs, scale * self.crop)
             side = max(self.size, images.shape[-1])
@@ -56,6 +61,30 @@ class Preparation(nn.Module):
         if self.domain == "spectrum":
             x = spectrum.standardised(spectrum.log_magnitude(x))
         return x.expand(-1, self.channels, -1, -1)
+
+    def margins(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """What `fit` adds on the left, right, top and bottom of an image, in pixels; negative where it is cut."""
+        if self.fit == "squeeze":
+            return 0, 0, 0, 0
+        side = max(height, width) if self.fit == "pad" else min(height, width)
+        left, top = (side - width) // 2, (side - height) // 2
+        return left, side - width - left, top, side - height - top
+
+    def unseen(self, height: int, width: int) -> float:
+        """The share of an image of that size that `fit` cuts off."""
+        left, right, top, bottom = self.margins(height, width)
+        return 1 - min(1, (width + left + right) / width) * min(1, (height + top + bottom) / height)
+
+    def laid_over(self, maps: Tensor, height: int, width: int, lungs: Tensor | None = None) -> Tensor:
+        """Maps (N, C, h, w) over the network's input -> (N, C, height, width) over the image, 0 where the network does not see
+        it."""
+        left, right, top, bottom = margins = self.margins(height, width)
+        wide, high = width + left + right, height + top + bottom
+        if self.crop and lungs is not None:
+            maps = put_back(maps, lung_square(F.pad(lungs, margins), self.crop), high, wide)
+        else:
+            maps = F.interpolate(maps, (high, wide), mode="bilinear", align_corners=False)
+        return F.pad(maps, [-each for each in margins])
 
     def _inside(self, x: Tensor, lungs: Tensor) -> Tensor:
         """Resized images with zero mean and unit variance inside the lungs, 0 outside."""

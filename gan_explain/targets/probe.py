@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan_explain.targets.config import check_positive
+from gan_explain.targets.heads import sum_to_one, told_output
+from gan_explain.targets.module import ModuleTarget, device_of, noise
 from gan_explain.types import DataError, Target, TargetError
 
+logger = logging.getLogger(__name__)
 
+
+@torch.inference_mode(False)
 def probe(target: Target, size: int = 64, tolerance: float = 1e-5) -> None:
     """Check a target's contract on four made images before any work is done.
 
@@ -40,6 +47,10 @@ def probe(target: Target, size: int = 64, tolerance: float = 1e-5) -> None:
         raise TargetError(f"expected logits {(n, k)}, got {tuple(logits.shape)}")
     if not bool(torch.isfinite(logits).all()):
         raise TargetError("expected finite logits, got NaN or infinity")
+    if isinstance(target, ModuleTarget):
+        _probe_output(target)
+    elif sum_to_one(logits):
+        raise TargetError("expected logits, got values in [0, 1] that sum to one: return their log")
     if not torch.equal(logits, again):
         raise TargetError("expected the same logits in a second call, got others: is the network in eval mode?")
     worst = float((logits - alone).abs().max() / logits.abs().max().clamp(min=1))
@@ -52,6 +63,16 @@ def probe(target: Target, size: int = 64, tolerance: float = 1e-5) -> None:
         raise TargetError(f"expected probabilities ({n},) in [0, 1], got values from {low:.3g} to {high:.3g}")
     if target.differentiable:
         _probe_gradient(target, images, lungs)
+    if isinstance(target, ModuleTarget) and target.told:
+        logger.info(target.told)
+
+
+def _probe_output(target: ModuleTarget) -> None:
+    """TargetError for probabilities, or what may be some, that were not declared: a second softmax would be laid over them."""
+    if not target.config.output:
+        told = told_output(target.network, noise(target.network, target.config))
+        if told == "probabilities":
+            raise TargetError('the network ends in a softmax or sigmoid: declare output "probabilities"')
 
 
 def _probe_gradient(target: Target, images: Tensor, lungs: Tensor) -> None:
@@ -72,9 +93,9 @@ def _probe_gradient(target: Target, images: Tensor, lungs: Tensor) -> None:
 
 def _probe_images(target: Target, size: int) -> tuple[Tensor, Tensor]:
     """Four smooth images with noise (4, 1, size, size) and two ellipses as their lungs, on the target's device."""
-    device = next(iter(target.buffers()), torch.empty(0)).device if isinstance(target, nn.Module) else torch.device("cpu")
-    y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
+    device, line = device_of(target), torch.linspace(-1, 1, size, dtype=torch.float32)
+    y, x = torch.meshgrid(line, line, indexing="ij")
     waves = torch.stack([0.5 + 0.35 * torch.sin((1 + i) * x + 2 * y * i) for i in range(4)])[:, None]
-    noise = torch.rand((4, 1, size, size), generator=torch.Generator().manual_seed(0))
+    grain = torch.rand((4, 1, size, size), generator=torch.Generator().manual_seed(0), dtype=torch.float32)
     lungs = (((x.abs() - 0.45) / 0.35).square() + (y / 0.7).square() < 1).float().expand(4, 1, size, size)
-    return (0.8 * waves + 0.2 * noise).clamp(0, 1).to(device), lungs.to(device)
+    return (0.8 * waves + 0.2 * grain).clamp(0, 1).to(device), lungs.to(device)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from gan_explain.labels import canonical
 from gan_explain.targets.config import TargetConfig, brief
-from gan_explain.targets.heads import MultiLabel, told_output
-from gan_explain.targets.module import ModuleTarget, named_segmenter
+from gan_explain.targets.heads import MultiLabel, outputs, told_output
+from gan_explain.targets.module import ModuleTarget, named_segmenter, noise
 from gan_explain.types import CheckpointError, DataError, Segmenter, TargetError
 
 logger = logging.getLogger(__name__)
@@ -119,47 +119,49 @@ def assemble_findings(
     return ModuleTarget(head, config.model_copy(update=changed), segmenter, differentiable=differentiable)
 
 
+@torch.inference_mode(False)
 def tried(network: nn.Module, config: TargetConfig, request: Request, *, forward_only: bool = False) -> ModuleTarget:
-    """The target of a network that came in a file: it is run once, on noise, to see how many outputs it has, whether they are
-    logits or probabilities (where the configuration does not say) and whether gradients pass.
+    """The target of a network that was given or came in a file: it is run once, on noise, to see how many outputs it has, whether
+    they are logits or probabilities (where the configuration does not say) and whether gradients pass. What is used is logged.
 
     Raises TargetError, naming the spec, when it fails or its outputs are not those that the configuration names.
     """
+    if any(p.dtype in (torch.float16, torch.bfloat16) for p in network.parameters()):
+        network.float()
     network.eval()
-    noise = torch.rand((4, config.channels, config.size, config.size), generator=torch.Generator().manual_seed(0))
+    x = noise(network, config)
     try:
         with torch.no_grad():
-            out: Tensor = network(noise)
-        count = _outputs(out)
-        output = config.output or told_output(network, noise, multi_label=config.multi_label)
-        differentiable = not forward_only and _passes_gradients(network, noise[:1])
+            count = _count(outputs(network, x))
+        output = config.output or told_output(network, x, multi_label=config.multi_label)
+        differentiable = not forward_only and _passes_gradients(network, x[:1])
     except (TargetError, DataError) as error:
         raise TargetError(f"target {request.spec}: {error}") from error
     except Exception as error:  # the user's own network may raise anything
         reason = " ".join(str(error).split())[:300]
-        raise TargetError(f"target {request.spec}: failed on {tuple(noise.shape)}: {type(error).__name__}: {reason}") from error
+        raise TargetError(f"target {request.spec}: failed on {tuple(x.shape)}: {type(error).__name__}: {reason}") from error
     config = named(config.model_copy(update={"output": output}), request)
     classes = len(config.classes) or (2 if count == 1 else 0)
     if not classes:
         raise TargetError(f"target {request.spec}: name its {count} outputs in order (--classes A,B,... or FILE.json)")
     if count != classes and not (count == 1 and classes == 2 and not config.multi_label):
-        raise TargetError(f"target {request.spec}: expected {classes} outputs ({', '.join(config.classes)}), got {count}")
+        of = f"expected outputs (4, {classes}), one for each of {', '.join(config.classes)}"
+        raise TargetError(f"target {request.spec}: {of}, got (4, {count})")
     target = assemble(network, config, request, differentiable=differentiable)
-    if output == "probabilities":
-        logger.info("target %s: its outputs are probabilities; their log is taken", request.spec)
+    used = config.model_dump(exclude_defaults=True) | {"size": config.size, "fit": config.fit, "channels": config.channels}
+    target.told = f"target {request.spec}: " + ", ".join(f"{key} {value}" for key, value in used.items())
     return target
 
 
-def _outputs(out: object) -> int:
-    if not isinstance(out, Tensor) or out.ndim not in (1, 2) or len(out) != 4:
-        came = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise TargetError(f"expected outputs (4, K) for four images, got {came}")
+def _count(out: Tensor) -> int:
+    if out.ndim not in (1, 2) or len(out) != 4:
+        raise TargetError(f"expected outputs (4, K) for four images, got {tuple(out.shape)}")
     return 1 if out.ndim == 1 else out.shape[1]
 
 
-def _passes_gradients(network: Callable[[Tensor], Tensor], x: Tensor) -> bool:
+def _passes_gradients(network: nn.Module, x: Tensor) -> bool:
     with torch.enable_grad():
-        return network(x.clone().requires_grad_()).requires_grad
+        return outputs(network, x.clone().requires_grad_()).requires_grad
 
 
 def in_batches(network: Callable[[Tensor], Tensor], x: Tensor, size: int | None) -> Tensor:

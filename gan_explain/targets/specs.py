@@ -1,4 +1,4 @@
-"""The specs users name targets by: one function for each scheme, in one table."""
+"""The specs users name targets by: one function for each scheme, which enters itself in one table."""
 
 from __future__ import annotations
 
@@ -6,32 +6,55 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors
-from pydantic import ValidationError
 from torch import nn
 
 from gan_explain.files.checkpoints import load_part
-from gan_explain.targets.archives import exported_target, torchscript_target
-from gan_explain.targets.config import TargetConfig, brief
+from gan_explain.targets.config import TargetConfig
 from gan_explain.targets.module import ModuleTarget, target_from_part
-from gan_explain.targets.onnx_file import onnx_target
-from gan_explain.targets.request import Request, assemble, described, named, target_errors
+from gan_explain.targets.request import Request, assemble, described, named, target_errors, tried
 from gan_explain.targets.weights import load_torchvision_weights
-from gan_explain.targets.xrv import xrv_target
 from gan_explain.types import Segmenter, Target, TargetError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TORCHVISION_SIZES = {"inception_v3": 299}  # all others take 224
+FACTORY = "package.module:factory"
 
 
+@dataclass(frozen=True)
+class Scheme:
+    """A kind of spec: how it is written ("onnx:FILE"), and what makes the target."""
+
+    form: str
+    make: Callable[[Request], Target]
+
+
+SCHEMES: dict[str, Scheme] = {}  # by what stands before the colon
+Make = TypeVar("Make", bound=Callable[[Request], Target])
+
+
+def scheme(form: str) -> Callable[[Make], Make]:
+    """Decorator of a function of a `Request`: specs that are written like `form` are its to resolve."""
+
+    def register(make: Make) -> Make:
+        SCHEMES[form.partition(":")[0]] = Scheme(form, make)
+        return make
+
+    return register
+
+
+@scheme("checkpoint:NAME[#PART]")
 def checkpoint_target(request: Request) -> ModuleTarget:
     """`checkpoint:NAME[#PART]`: a part of kind "target", "target" by default. CheckpointError when it is missing or damaged."""
     name, _, part = request.rest.partition("#")
     return target_from_part(load_part(name, part or "target"), request.segmenter)
 
 
+@scheme("torchvision:ARCH#WEIGHTS")
 def torchvision_target(request: Request) -> ModuleTarget:
     """`torchvision:ARCH#WEIGHTS`: the number of classes is the file's; the rest is ImageNet's convention unless FILE.json or the
     entry `target` of the safetensors metadata (a `TargetConfig`) says otherwise."""
@@ -53,11 +76,10 @@ def _metadata(file: Path) -> str | None:
 
 
 def factory_target(request: Request) -> Target:
-    """`package.module:factory`: import the module (the working directory counts) and call `factory()`, which returns a Target or
-    an nn.Module.
+    """`package.module:factory`: import the module (the working directory counts) and call `factory()`, which returns a Target, a
+    pair (nn.Module, TargetConfig), or an nn.Module that takes what `TargetConfig` has as defaults.
 
-    A module's attributes named like the fields of `TargetConfig` (classes, positive, size, channels, mean, std, ...) are read
-    where it has them; `TargetConfig` gives the defaults: 224 pixels, 3 channels, pixels in [0, 1] as they are.
+    A module's attributes say nothing: what its author calls `mean` or `size` need not be what is meant here.
     """
     module_name, _, name = request.spec.partition(":")
     with _working_directory_importable():
@@ -67,15 +89,11 @@ def factory_target(request: Request) -> Target:
             raise TargetError(f"target {request.spec}: {type(error).__name__}: {error}") from error
     if isinstance(made, Target):
         return made
-    if not isinstance(made, nn.Module):
-        came = type(made).__name__
-        raise TargetError(f"target {request.spec}: expected the factory to return an nn.Module or a Target, got {came}")
-    found = {key: getattr(made, key) for key in TargetConfig.model_fields if key != "arch" and hasattr(made, key)}
-    try:
-        config = TargetConfig.model_validate(found)
-    except ValidationError as error:
-        raise TargetError(f"target {request.spec}: {brief(error)}") from error
-    return assemble(made, named(config, request), request)
+    network, config = made if isinstance(made, tuple) and len(made) == 2 else (made, TargetConfig())
+    if not isinstance(network, nn.Module) or not isinstance(config, TargetConfig):
+        came = f"({type(network).__name__}, {type(config).__name__})" if made is not network else type(made).__name__
+        raise TargetError(f"target {request.spec}: expected a Target, an nn.Module or (nn.Module, TargetConfig), got {came}")
+    return tried(network, config, request)
 
 
 @contextmanager
@@ -86,19 +104,6 @@ def _working_directory_importable() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(here)
-
-
-SCHEMES: dict[str, Callable[[Request], Target]] = {
-    "checkpoint": checkpoint_target,
-    "torchvision": torchvision_target,
-    "xrv": xrv_target,
-    "onnx": onnx_target,
-    "ts": torchscript_target,
-    "pt2": exported_target,
-}
-SPECS = (
-    "checkpoint:NAME[#PART], torchvision:ARCH#WEIGHTS, xrv:NAME[#WEIGHTS], onnx:FILE, ts:FILE, pt2:FILE or package.module:factory"
-)
 
 
 def resolve_target(
@@ -116,14 +121,15 @@ def resolve_target(
     run code as they are loaded. Raises TargetError for an unknown form, an unusable file or parts that do not fit together,
     CheckpointError for a missing or damaged checkpoint.
     """
-    scheme, colon, rest = spec.partition(":")
+    kind, colon, rest = spec.partition(":")
     request = Request(spec, rest, tuple(positive or ()), tuple(classes or ()), segmenter, trust_code)
-    if scheme in SCHEMES and rest:
-        target = SCHEMES[scheme](request)
-    elif colon and scheme not in SCHEMES and rest.isidentifier() and all(piece.isidentifier() for piece in scheme.split(".")):
+    if kind in SCHEMES and rest:
+        target = SCHEMES[kind].make(request)
+    elif colon and kind not in SCHEMES and rest.isidentifier() and all(piece.isidentifier() for piece in kind.split(".")):
         target = factory_target(request)
     else:
-        raise TargetError(f"expected a target {SPECS}, got {spec!r}")
+        forms = ", ".join(sorted(each.form for each in SCHEMES.values()))
+        raise TargetError(f"expected a target {forms} or {FACTORY}, got {spec!r}")
     if positive and set(positive) != set(target.positive):
         if not isinstance(target, ModuleTarget):
             raise TargetError(f"target {spec}: its positive set is {'+'.join(target.positive)}, not {'+'.join(positive)}")

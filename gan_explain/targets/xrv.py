@@ -19,6 +19,7 @@ from torchvision import models
 
 from gan_explain.targets.module import ModuleTarget
 from gan_explain.targets.request import Request, assemble, assemble_findings, described, named, target_errors
+from gan_explain.targets.specs import scheme
 from gan_explain.targets.weights import read_weights
 from gan_explain.types import TargetError
 
@@ -80,6 +81,7 @@ def _network(name: str, state: Mapping[str, Tensor], file: Path, library: Any) -
     return network, outputs
 
 
+@scheme("xrv:NAME[#WEIGHTS]")
 def xrv_target(request: Request) -> ModuleTarget:
     """`xrv:NAME#WEIGHTS`: NAME is one of the library's weights (densenet121-res224-all, resnet50-res512-all, ...) or an
     architecture (densenet121, resnet50), WEIGHTS a file of its state or module; without it the library's cache is looked into.

@@ -23,29 +23,46 @@ from gan_explain.targets import TargetConfig
 SIZE = 64
 BRIGHTNESS = '''
 import torch
+from gan_explain.targets import TargetConfig
 
-class Brightness(torch.nn.Module):
+CONFIG = TargetConfig(classes=("normal", "pneumonia", "covid"), positive=("covid", "pneumonia"), size=64, channels=1)
+
+class Bright(torch.nn.Module):
     """p(covid or pneumonia) is a sigmoid of the mean brightness: 0.5 at 0.6."""
-    classes, positive, size, channels = ("normal", "pneumonia", "covid"), ("covid", "pneumonia"), 64, 1
     def forward(self, x):
         z = 20 * (x.mean((1, 2, 3)) - 0.6)
         return torch.stack([-z, 0 * z - 0.7, 0 * z - 0.7], 1)
 
-class WrongShape(Brightness):
+class Two(Bright):
     def forward(self, x):
         return super().forward(x)[:, :2]
 
-class NotANumber(Brightness):
+class Nan(Bright):
     def forward(self, x):
         return super().forward(x) * float("nan")
 
-class Raises(Brightness):
+class Fails(Bright):
     def forward(self, x):
         raise RuntimeError("my own trouble")
 
-class Batchwise(Brightness):
+class Centred(Bright):
     def forward(self, x):
         return super().forward(x) - super().forward(x).mean(0)
+
+def Brightness():
+    return Bright(), CONFIG
+
+def WrongShape():
+    return Two(), CONFIG
+
+def NotANumber():
+    return Nan(), CONFIG
+
+def Raises():
+    return Fails(), CONFIG
+
+def Batchwise():
+    return Centred(), CONFIG
 
 def no_network():
     return 42

@@ -44,7 +44,7 @@ def test_two_classes_are_called_at_the_operating_point(invoke: Invoke, world: Pa
 def test_labels_that_the_cnn_does_not_know_are_left_out_and_counted(invoke: Invoke, world: Path) -> None:
     source = (world / "brightness_target.py").read_text()
     (world / "odd.py").write_text(
-        source.replace('"pneumonia", "covid"), ("covid", "pneumonia")', '"effusion", "covid"), ("covid",)')
+        source.replace('"pneumonia", "covid"), positive=("covid", "pneumonia")', '"effusion", "covid"), positive=("covid",)')
     )
     spec = ("--target", "odd:Brightness")
     data = "phantom:n=60,covid=0.4,pneumonia=0.3"

@@ -45,12 +45,11 @@ COMMANDS: dict[str, tuple[object, ...]] = {
 }  # fmt: skip
 STAGES = {"generator": ("reader", "layers")}  # of a command that trains in stages: their folders
 FORWARD_ONLY = """
-from brightness_target import Brightness
-from gan_explain.targets import ModuleTarget, TargetConfig
+from brightness_target import CONFIG, Bright
+from gan_explain.targets import ModuleTarget
 
 def make():
-    config = TargetConfig(classes=Brightness.classes, positive=Brightness.positive, size=64, channels=1)
-    target = ModuleTarget(Brightness(), config)
+    target = ModuleTarget(Bright(), CONFIG)
     target.differentiable = False
     return target
 """

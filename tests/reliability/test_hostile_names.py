@@ -30,12 +30,15 @@ SOURCES = (IMAGE, "=1+1", "here\u202e")
 CLASSES = ("normal", IMAGE, "=2+2")
 TARGET = f"""
 import torch
+from gan_explain.targets import TargetConfig
 
-class Hostile(torch.nn.Module):
-    classes, positive, size, channels = {CLASSES!r}, ({IMAGE!r},), 64, 1
+class Net(torch.nn.Module):
     def forward(self, x):
         z = 20 * (x.mean((1, 2, 3)) - 0.5)
         return torch.stack([-z, z, 0 * z - 5], 1)
+
+def Hostile():
+    return Net(), TargetConfig(classes={CLASSES!r}, positive=({IMAGE!r},), size=64, channels=1)
 """
 MODELS = ("--generator", "phantom64", "--segmenter", "phantom64", "--target", "hostile_target:Hostile")
 

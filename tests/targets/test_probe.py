@@ -183,6 +183,9 @@ def test_our_architectures_keep_the_contract(arch: str, lungs_only: bool) -> Non
     network = build(ClassifierConfig(arch=arch, classes=3, channels=channels))
     probe(
         ModuleTarget(
-            network, TargetConfig(classes=CLASSES, positive=("covid",), size=64, channels=channels, lungs_only=lungs_only)
+            network,
+            TargetConfig(
+                classes=CLASSES, positive=("covid",), size=64, channels=channels, lungs_only=lungs_only, output="logits"
+            ),
         )
     )

@@ -14,13 +14,14 @@ from torchvision import models
 from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.unet import UNet, UNetConfig
-from gan_explain.targets import ModuleTarget, probe, resolve_target
+from gan_explain.targets import ModuleTarget, TargetConfig, probe, resolve_target
 from gan_explain.targets.specs import SCHEMES
 from gan_explain.types import CheckpointError, TargetError
 
 FACTORIES = """
 import torch
 from torch import nn
+from gan_explain.targets import TargetConfig
 
 class Net(nn.Module):
     def __init__(self, classes):
@@ -36,15 +37,20 @@ def single():
     return Net(1)
 
 def described():
+    return Net(3), TargetConfig(
+        classes=("normal", "flu", "covid"), positive=("flu",), size=32, mean=(0.5,), operating_point=0.25, fit="pad"
+    )
+
+def stranger():
     net = Net(3)
-    net.classes, net.positive, net.size, net.mean = ["normal", "flu", "covid"], ["flu"], 32, [0.5]
-    net.operating_point = 0.25
+    net.classes, net.positive, net.size, net.temperature, net.operating_point = ["x"], "covid", "XL", 0.01, 2
+    net.output, net.fit = nn.Linear(1, 1), True
+    net.register_buffer("mean", torch.ones(3))
+    net.register_buffer("std", torch.zeros(3))
     return net
 
-def wrong():
-    net = Net(3)
-    net.positive = "covid"
-    return net
+def pair():
+    return Net(3), {"size": 32}
 
 class Own:
     classes, positive, operating_point, uses_lungs, differentiable = ("normal", "covid"), ("covid",), 0.5, False, True
@@ -86,12 +92,24 @@ def test_a_factory_s_single_logit_needs_no_class_names(factories: str) -> None:
     assert resolve_target(f"{factories}:single", positive=("opacity",)).classes == ("negative", "opacity")
 
 
-def test_a_factory_s_attributes_are_read_and_options_win(factories: str) -> None:
+def test_a_factory_s_configuration_is_taken_and_options_win(factories: str) -> None:
     target = resolve_target(f"{factories}:described")
     assert isinstance(target, ModuleTarget)
     assert (target.positive, target.operating_point, target.prepare.size) == (("flu",), 0.25, 32)
+    assert (target.config.fit, target.config.mean) == ("pad", (0.5,))
     other = resolve_target(f"{factories}:described", positive=("covid",))
     assert (other.positive, other.operating_point) == (("covid",), 0.5)
+
+
+def test_a_stranger_s_attributes_are_no_settings(factories: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    target = resolve_target(f"{factories}:stranger", classes=("normal", "flu", "covid"))
+    assert isinstance(target, ModuleTarget)
+    settings = {"classes": ("normal", "flu", "covid"), "positive": ("covid",), "output": "logits"}
+    assert target.config == TargetConfig(**settings)  # type: ignore[arg-type]
+    probe(target)
+    assert "size 224" in caplog.text  # what is used is said
+    assert "fit squeeze" in caplog.text
 
 
 def test_a_target_of_the_user_s_own_is_taken_as_it_is(factories: str) -> None:
@@ -105,11 +123,11 @@ def test_a_target_of_the_user_s_own_is_taken_as_it_is(factories: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("number", "nn.Module or a Target, got int"),
+        ("number", r"a Target, an nn.Module or \(nn.Module, TargetConfig\), got int"),
+        ("pair", r"got \(Net, dict\)"),
         ("broken", "OSError: weights.pt not found"),
         ("absent", "AttributeError.*absent"),
         ("plain", "positive set within the classes"),
-        ("wrong", "positive: Input should be a valid tuple"),
     ],
 )
 def test_a_factory_that_does_not_deliver_is_named(factories: str, name: str, message: str) -> None:
@@ -117,9 +135,11 @@ def test_a_factory_that_does_not_deliver_is_named(factories: str, name: str, mes
         resolve_target(f"{factories}:{name}", positive=("tb",) if name == "plain" else None, classes=("a", "b", "c"))
 
 
-def test_the_wrong_number_of_logits_is_found_by_the_probe(factories: str) -> None:
-    with pytest.raises(TargetError, match=r"expected logits \(4, 2\), got \(4, 3\)"):
-        probe(resolve_target(f"{factories}:plain"))
+def test_the_wrong_number_of_logits_is_found_at_once(factories: str) -> None:
+    with pytest.raises(TargetError, match="name its 3 outputs in order"):
+        resolve_target(f"{factories}:plain")
+    with pytest.raises(TargetError, match=r"expected outputs \(4, 2\), one for each of normal, covid, got \(4, 3\)"):
+        resolve_target(f"{factories}:plain", classes=("normal", "covid"))
 
 
 @pytest.mark.parametrize(
