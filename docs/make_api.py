@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import ast
 import importlib
 import inspect
 from collections.abc import Iterator
@@ -48,33 +48,49 @@ def function(name: str) -> str:
 
 
 def methods() -> str:
-    rows = [f"| `{name}` | {first_line(method)} |" for name, method in gan_explain.METHODS.items()]
+    rows = [f"| `{name}` | {first_line(type(maker()))} |" for name, maker in gan_explain.METHODS.items()]
     head = "### `gx.METHODS`\n\nHeat maps by name. `gx.METHODS[name]().attribute(images, target)` gives a map (N, 1, H, W)."
     return "\n".join([head, "", "| name | map |", "|---|---|", *rows])
 
 
 def of_class(cls: type, name: str) -> str:
     lines = [f"### `{name}`", text(cls)]
-    fields = [f"- `{field}`: `{kind}`" for field, kind in annotated(cls)]
-    if fields:
-        lines.append("\n".join(fields))
+    lines.append("\n".join(fields(cls)))
     lines += [f"**`{inner}`** {text(made)}" for inner, made in members(cls)]
     return "\n\n".join(line for line in lines if line)
 
 
-def annotated(cls: type) -> Iterator[tuple[str, str]]:
-    """The fields that a user fills or reads: of dataclasses, configurations and protocols."""
-    if dataclasses.is_dataclass(cls):
-        yield from ((field.name, kind(field.type)) for field in dataclasses.fields(cls) if not field.name.startswith("_"))
-        return
+def fields(cls: type) -> Iterator[str]:
+    """A line for each field that a user fills or reads: of dataclasses, configurations and protocols."""
     for base in reversed(cls.__mro__):
         if base.__module__.startswith("gan_explain"):
-            names = inspect.get_annotations(base)
-            yield from ((field, kind(value)) for field, value in names.items() if not field.startswith("_"))
+            for name, annotation in inspect.get_annotations(base).items():
+                if not name.startswith("_"):
+                    form, words = kind(annotation), described(annotation)
+                    yield f"- `{name}`: `{form}`" + (f". {words}" if words else "")
 
 
 def kind(annotation: object) -> str:
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    """A type as it is written in the source, without what `Annotated` adds."""
+    if not isinstance(annotation, str):
+        return getattr(annotation, "__name__", str(annotation))
+    inside = arguments(annotation)
+    return ast.unparse(inside[0]) if inside else annotation
+
+
+def described(annotation: object) -> str:
+    """The description of `Annotated[..., Field(description="...")]`, else nothing."""
+    calls = [call for call in arguments(annotation)[1:] if isinstance(call, ast.Call)] if isinstance(annotation, str) else []
+    found = [word.value for call in calls for word in call.keywords if word.arg == "description"]
+    return "".join(str(ast.literal_eval(value)) for value in found)
+
+
+def arguments(annotation: str) -> list[ast.expr]:
+    """What stands in the brackets of `Annotated[...]`; nothing for another type."""
+    tree = ast.parse(annotation, mode="eval").body
+    if isinstance(tree, ast.Subscript) and ast.unparse(tree.value) == "Annotated" and isinstance(tree.slice, ast.Tuple):
+        return tree.slice.elts
+    return []
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
