@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,6 @@ from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig
 from gan_explain.train.loop import run
 from gan_explain.train.objective import TargetObjective, Task
-from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
 from gan_explain.train.target import WHOLE_MEAN, WHOLE_STD
 from gan_explain.train.training import Training
@@ -58,13 +57,6 @@ def shares(synthetic: float) -> dict[str, float]:
     return {"negative": 0.5, "real": 0.5 * (1 - synthetic), "synthetic": 0.5 * synthetic}
 
 
-def weighted(keys: Sequence[str], weights: Mapping[str, float], seed: int) -> BalancedSampler:
-    """A sampler that draws the cells named by `keys` in the proportion of `weights`."""
-    sampler = BalancedSampler(keys, seed)
-    sampler.weights = torch.tensor([weights[name] for name in sorted(set(keys))])
-    return sampler
-
-
 def classifier(train: Dataset, arch: str, config: SupervisedTraining, weights: Mapping[str, float] | None) -> ModuleTarget:
     """A classifier from scratch, its operating point 0.5. With `weights` the cells are drawn in that proportion; without, the
     images as they come."""
@@ -74,11 +66,8 @@ def classifier(train: Dataset, arch: str, config: SupervisedTraining, weights: M
         arch=arch, classes=CLASSES, positive=POSITIVE, size=train.size, channels=channels, mean=(WHOLE_MEAN,), std=(WHOLE_STD,)
     )  # fmt: skip
     objective = TargetObjective(network, Preparation(stored), Task(CLASSES, smoothing=0.05))
-    cells = [cell(record) for record in train.records]
-    trainer = SupervisedTrainer(objective, train, cells, config)
-    trainer.sampler = (
-        BalancedSampler([""] * len(cells), config.seed) if weights is None else weighted(cells, weights, config.seed)
-    )
+    cells = [cell(record) if weights else "" for record in train.records]
+    trainer = SupervisedTrainer(objective, train, cells, config, shares=weights)
     with tempfile.TemporaryDirectory() as folder:
         run(trainer, quiet(config), Path(folder))
     return ModuleTarget(trainer.averaged().cpu(), stored)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from gan_explain.files.checkpoints import CONFIG, WEIGHTS, settle
@@ -22,6 +21,7 @@ from gan_explain.files.signals import heard, next_is_fatal
 from gan_explain.files.temporaries import check_places, write_bytes
 from gan_explain.targets.weights import load_tensors
 from gan_explain.train.distributed import any_rank, is_main
+from gan_explain.train.trainer import Trainer
 from gan_explain.train.training import Training
 from gan_explain.train.update import check_finite, check_state, check_weights
 from gan_explain.types import CheckpointError, TrainingDiverged
@@ -32,35 +32,6 @@ STATE, STATS = "state.pt", "stats.jsonl"
 
 class Interrupted(RuntimeError):
     """A signal asked for a stop; a resumable state was written (exit code 75)."""
-
-
-class Trainer(Protocol):
-    """An objective with its networks, optimisers and sampler: all that resuming to the bit needs."""
-
-    def step(self, step: int) -> dict[str, Tensor]:
-        """One update of every network; returns the named loss terms, detached."""
-        ...
-
-    def state(self) -> dict[str, Any]: ...
-
-    def restore(self, state: Mapping[str, Any]) -> None: ...
-
-    def networks(self) -> Mapping[str, nn.Module]: ...
-
-    def sheet(self, path: Path) -> None:
-        """Write a sample sheet (PNG)."""
-        ...
-
-
-class Stopper(Protocol):
-    """Says when there has been enough training; what it knows is part of its trainer's state."""
-
-    @property
-    def done(self) -> bool: ...
-
-    def check(self, step: int) -> None:
-        """Look at the weights after `step` steps; a second look at the same step says nothing new."""
-        ...
 
 
 class Stop:
@@ -91,88 +62,86 @@ class Stop:
                 self._at_once = False
 
 
-class Ema:
-    """Exponential moving average of a network's weights and floating-point buffers; counters are copied."""
+class Run:
+    """One run of a trainer in a folder: what is done between its updates."""
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.shadow = {k: v.detach().clone() for k, v in network.state_dict().items()}
+    def __init__(self, trainer: Trainer, training: Training, out: Path, first: int) -> None:
+        self.trainer, self.training, self.out, self.first = trainer, training, out, first
+        self.stop, self._started = Stop(), time.monotonic()
+        self.stop.done = first
+        self._board: Any = None
+        if is_main():
+            out.mkdir(parents=True, exist_ok=True)
+            check_places(out, (STATE, STATS, WEIGHTS, CONFIG))  # now, not after three days
+            settle(out)
+            _forget(out / STATS, first)
+            self._board = _tensorboard(out)
+        self.bar = tqdm(
+            range(first, training.steps), initial=first, total=training.steps, file=sys.stderr, mininterval=5,
+            disable=not is_main(),
+        )  # fmt: skip
 
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))  # short memory while the network is young
-        for key, value in network.state_dict().items():
-            shadow = self.shadow[key]
-            if value.dtype.is_floating_point:
-                shadow.lerp_(value.detach(), 1 - decay)
-            else:
-                shadow.copy_(value)
+    def update(self, step: int) -> dict[str, Tensor]:
+        """One step of the trainer. TrainingDiverged where a loss or a weight is not finite."""
+        try:
+            terms = self.trainer.step(step)
+            check_finite(terms)
+            check_weights(self.trainer.networks())
+        except TrainingDiverged as error:
+            raise TrainingDiverged(f"step {step + 1}: {error}; the last good state is kept") from error
+        self.stop.done = step + 1
+        return terms
+
+    def log(self, done: int, terms: Mapping[str, Tensor]) -> None:
+        if not is_main() or not self.training.due(done, self.training.log_every):
+            return
+        numbers = {k: float(v) for k, v in terms.items()}
+        _append(self.out / STATS, {"step": done, "seconds": round(time.monotonic() - self._started, 2), **numbers})
+        self.bar.set_postfix({k: f"{v:.3g}" for k, v in numbers.items()}, refresh=False)
+        for name, value in numbers.items() if self._board is not None else ():
+            self._board.add_scalar(name, value, done)
+
+    def check(self, done: int) -> None:
+        """Let the trainer look at its weights, where that is due."""
+        if self.training.due(done, self.training.save_every):
+            with self.stop.aside():
+                self.trainer.check(done)
+
+    def save(self, done: int) -> None:
+        """Look, write state and sheet where they are due; Interrupted, with a state, where a signal came."""
+        try:
+            if any_rank(self.stop.asked) and done < self.training.steps:
+                raise self.stop.interrupted()
+            self.check(done)
+            if is_main() and self.training.due(done, self.training.save_every):
+                save_state(self.trainer, self.out / STATE, done)
+                with self.stop.aside():
+                    self.trainer.sheet(self.out / f"sheet_{done:06d}.png")
+        except Interrupted:
+            if is_main():
+                save_state(self.trainer, self.out / STATE, done)
+            raise
 
 
-def cosine(step: int, steps: int, warmup: int = 50) -> float:
-    """Learning-rate factor in (0, 1]: linear warm-up, then half a cosine down to 0.02."""
-    rise = min(1.0, (step + 1) / max(warmup, 1))
-    return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(steps, 1)))))
+def run(trainer: Trainer, training: Training, out: Path, *, resume: bool = False) -> None:
+    """Train until `training.steps`, or until the trainer is done, writing stats.jsonl, sheets and a resumable state.pt to `out`.
 
-
-def run(trainer: Trainer, training: Training, out: Path, *, resume: bool = False, stopper: Stopper | None = None) -> None:
-    """Train until `training.steps`, writing stats.jsonl, sheets and a resumable state.pt to `out`.
-
-    A `stopper` is asked every `save_every` steps, before the state is written, and ends the training when it is done. What a
-    killed run left half written in `out` is taken away first.
+    The trainer looks at its weights every `save_every` steps, before the state is written. What a killed run left half written
+    in `out` is taken away first.
     Raises TrainingDiverged when a loss, a weight or (by `update.descend`) a gradient is not finite: the last good state is kept;
     Interrupted after a signal; OSError when something cannot be written.
     """
     first = load_state(trainer, out / STATE) if resume else 0
-    if is_main():
-        out.mkdir(parents=True, exist_ok=True)
-        check_places(out, (STATE, STATS, WEIGHTS, CONFIG))  # now, not after three days
-        settle(out)
-        _forget(out / STATS, first)
-    board = _tensorboard(out) if is_main() else None
-    bar = tqdm(
-        range(first, training.steps), initial=first, total=training.steps, file=sys.stderr, mininterval=5, disable=not is_main()
-    )
-    started, stop = time.monotonic(), Stop()
-    stop.done = first
-    with heard(stop.hear):
-        if stopper is not None and training.due(first, training.save_every):
-            with stop.aside():  # a run that was stopped before it looked
-                stopper.check(first)
-        for step in bar:
-            if stopper is not None and stopper.done:
+    this = Run(trainer, training, out, first)
+    with heard(this.stop.hear):
+        this.check(first)  # a run that was stopped before it looked
+        for step in this.bar:
+            if trainer.done:
                 logger.info("stopped early after step %d", step)
                 break
-            try:
-                terms = trainer.step(step)
-                check_finite(terms)
-                check_weights(trainer.networks())
-            except TrainingDiverged as error:
-                raise TrainingDiverged(f"step {step + 1}: {error}; the last good state is kept") from error
-            stop.done = done = step + 1
-            if is_main() and training.due(done, training.log_every):
-                numbers = {k: float(v) for k, v in terms.items()}
-                _append(out / STATS, {"step": done, "seconds": round(time.monotonic() - started, 2), **numbers})
-                bar.set_postfix({k: f"{v:.3g}" for k, v in numbers.items()}, refresh=False)
-                if board is not None:
-                    for name, value in numbers.items():
-                        board.add_scalar(name, value, done)
-            try:
-                if any_rank(stop.asked) and done < training.steps:
-                    raise stop.interrupted()
-                if training.due(done, training.save_every):
-                    if stopper is not None:
-                        with stop.aside():
-                            stopper.check(done)
-                    if is_main():
-                        save_state(trainer, out / STATE, done)
-                if is_main() and training.due(done, training.save_every):
-                    with stop.aside():
-                        trainer.sheet(out / f"sheet_{done:06d}.png")
-            except Interrupted:
-                if is_main():
-                    save_state(trainer, out / STATE, done)
-                raise
+            terms = this.update(step)
+            this.log(step + 1, terms)
+            this.save(step + 1)
 
 
 def save_state(trainer: Trainer, path: Path, step: int) -> None:

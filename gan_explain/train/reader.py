@@ -12,6 +12,8 @@ Terms, each a mean over the lungs of the distance of two layers on a logarithmic
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,14 +31,13 @@ from gan_explain.lungs import enlarge, lung_coordinates, shrink
 from gan_explain.nets.generator import Disentangler, removable
 from gan_explain.nets.reader import PretrainedEncoder, Reader
 from gan_explain.optics import compose, opacity, take_off
-from gan_explain.render.sheet import write_sheet
-from gan_explain.train.distributed import is_main, rank, wrap
-from gan_explain.train.loop import Ema, cosine, run
+from gan_explain.train.distributed import is_main
+from gan_explain.train.loop import run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
-from gan_explain.train.state import OneNetwork
+from gan_explain.train.schedule import Freezing
+from gan_explain.train.trainer import Objective, OneNetworkTrainer
 from gan_explain.train.training import Training
-from gan_explain.train.update import descend
 from gan_explain.types import DataError
 
 MARGIN, SCALE = 0.1, 0.05  # of the order of loads, in thickness
@@ -62,27 +63,29 @@ class ReaderTraining(Training):
     opacities: Opacities = field(default_factory=Opacities)
 
 
-class ReaderObjective(nn.Module):
+class ReaderObjective(Objective):
     """forward(images, lungs, tau, fine, healthy, source, share) -> named losses.
 
     images, lungs (N, 1, R, R); tau (N, 1, g, g) the layer laid on each, fine (N, 1, R, R) the same with its texture; healthy (N,)
     bool; source (N,) numbers; share (N, 1, 1, 1) of what is read that is taken off."""
 
+    network: Reader
+
     def __init__(self, reader: Reader, config: ReaderTraining) -> None:
-        super().__init__()
-        self.reader, self.config = reader, config
+        super().__init__(reader)
+        self.config = config
 
     def forward(
         self, images: Tensor, lungs: Tensor, tau: Tensor, fine: Tensor, healthy: Tensor, source: Tensor, share: Tensor
     ) -> dict[str, Tensor]:
-        config, grid, size = self.config, self.reader.grid, (images.shape[-2], images.shape[-1])
+        config, grid, size = self.config, self.network.grid, (images.shape[-2], images.shape[-1])
         inside = shrink(lungs, grid)
-        first = self.reader(images, lungs).float()  # (N, 1, g, g)
+        first = self.network(images, lungs).float()  # (N, 1, g, g)
         there = removable(enlarge(first, size), images, lungs)  # (N, 1, R, R): what can lie on the image
         known, ill = shrink(there.detach(), grid), ~healthy
         off = share[ill] * there[ill].detach()
         shown = torch.cat([compose(images, fine), take_off(images[ill], off)])
-        second, third = self.reader(shown, torch.cat([lungs, lungs[ill]])).float().split([len(images), len(off)])
+        second, third = self.network(shown, torch.cat([lungs, lungs[ill]])).float().split([len(images), len(off)])
         left = (known[ill] - shrink(off, grid)).clamp(min=0)
         return {
             "rendered": config.rendered * _distance(second, tau, inside, healthy),
@@ -122,85 +125,67 @@ def _distance(a: Tensor, b: Tensor, inside: Tensor, chosen: Tensor) -> Tensor:
     return (each * chosen).sum() / chosen.sum().clamp(min=1)
 
 
-class ReaderTrainer(OneNetwork):
-    """Trains the reader of a `Disentangler` on radiographs and the segmenter's masks. Fulfils train.loop.Trainer."""
+class ReaderTrainer(OneNetworkTrainer):
+    """Trains the reader of a `Disentangler` on radiographs and the segmenter's masks."""
 
-    def __init__(self, dataset: Batches, network: Disentangler, config: ReaderTraining) -> None:
+    config: ReaderTraining
+    network: Reader
+    clip = 1.0
+
+    def __init__(self, dataset: Batches, whole: Disentangler, config: ReaderTraining) -> None:
         healthy = [canonical(record.label) == NORMAL for record in dataset.records]
         if not any(healthy):
             raise DataError("expected radiographs labelled normal to lay rendered disease on, got none")
-        self.dataset, self.config, self.whole = dataset, config, network
-        self.device = torch.device(config.device)
-        self.network: Reader = network.reader.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.tuned: list[nn.Parameter] = []
-        if isinstance(self.network.encoder, PretrainedEncoder):
-            self.network.encoder.requires_grad_(False)
-            if config.encoder_rate and config.tuned:
-                self.tuned = list(self.network.encoder.levels[-config.tuned :].parameters())
-        groups = [{"params": [p for p in self.network.parameters() if p.requires_grad], "top": config.learning_rate}]
-        groups += [{"params": self.tuned, "top": config.encoder_rate}] if self.tuned else []
-        self.optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
+        self.dataset, self.whole = dataset, whole
+        learning, tuned = self._groups(whole.reader, config)
+        freezing = Freezing(tuned, [], math.ceil(config.frozen * config.steps))
+        super().__init__(config, "reader", ReaderObjective(whole.reader, config), freezing)
+        groups = [{"params": learning, "lr": config.learning_rate}]
+        groups += [{"params": tuned, "lr": config.encoder_rate}] if tuned else []
+        self.optimize("reader", torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay))
         self.sources = sorted({record.source for record in dataset.records})
         keys = [f"{record.source} {yes}" for record, yes in zip(dataset.records, healthy, strict=True)]
-        self.sampler = BalancedSampler(keys, config.seed + 1000 * rank(), floor=SCARCE)
-        self.objective: Any = None
-        self._begin(tuning=config.frozen <= 0)
-        self.ema = Ema(self.network, config.ema)  # of weights that are the same in every process by now
+        self.sampler = BalancedSampler(keys, self.stream("sampler"), floor=SCARCE)
 
-    def step(self, step: int) -> dict[str, Tensor]:
-        config, network = self.config, self.network
-        network.train()
-        self._begin(tuning=step >= config.frozen * config.steps)
+    @staticmethod
+    def _groups(reader: Reader, config: ReaderTraining) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Parameters that learn from the start, and the deepest pretrained levels, which join in later."""
+        if not isinstance(reader.encoder, PretrainedEncoder):
+            return list(reader.parameters()), []
+        reader.encoder.requires_grad_(False)
+        learning = [p for p in reader.parameters() if p.requires_grad]
+        if not config.encoder_rate or not config.tuned:
+            return learning, []
+        return learning, list(reader.encoder.levels[-config.tuned :].requires_grad_(True).parameters())
+
+    def draw(self) -> tuple[Tensor, ...]:
+        """As `ReaderObjective` takes it."""
+        config, grid = self.config, self.network.grid
         batch = self.dataset.batch(self.sampler.draw(config.batch_size))
         seed = int(torch.randint(2**31, (), generator=self.sampler.generator))
         random = torch.Generator(self.device).manual_seed(seed)
         images, lungs = move(batch.images.to(self.device), batch.lungs.to(self.device), random)
         images = draw_tones(images, random)
-        tau = draw_opacities(lungs, network.grid, random, config.opacities)
+        tau = draw_opacities(lungs, grid, random, config.opacities)
         fine = textured(tau, (images.shape[-2], images.shape[-1]), random, config.opacities)
         share = torch.rand((len(images), 1, 1, 1), generator=random, device=self.device)
         share = torch.where(share < 0.5, torch.ones_like(share), 2 * (share - 0.5))
         healthy = torch.tensor([canonical(label) == NORMAL for label in batch.labels], device=self.device)
         source = torch.tensor([self.sources.index(name) for name in batch.sources], device=self.device)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["top"] * cosine(step, config.steps)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.amp):
-            terms: dict[str, Tensor] = self.objective(images, lungs, tau, fine, healthy, source, share)
-        descend("reader", network, self.optimizer, terms, clip=1.0)
-        self.ema.update(network, step)
-        return {name: value.detach() for name, value in terms.items()}
+        return images, lungs, tau, fine, healthy, source, share
 
-    def _begin(self, tuning: bool) -> None:
-        """Let the deepest pretrained levels learn, or hold them still; follows from the step alone.
-
-        The objective is wrapped when a phase begins: DDP counts on the parameters that need gradients then."""
-        if self.objective is not None and (not self.tuned or self.tuned[0].requires_grad == tuning):
-            return
-        for parameter in self.tuned:
-            parameter.requires_grad_(tuning)
-            parameter.grad = None
-        self.objective = wrap(ReaderObjective(self.network, self.config), self.device)
-
-    def networks(self) -> Mapping[str, nn.Module]:
-        return {"reader": self.network}
-
-    @torch.no_grad()
     def averaged(self) -> Disentangler:
-        """The generator with the reader's averaged weights, in eval mode."""
-        self.network.load_state_dict(self.ema.shadow)
-        return self.whole.eval()
+        """A copy of the generator with the reader's averaged weights, in eval mode."""
+        whole = copy.deepcopy(self.whole)
+        whole.reader = self.copy_of(self.network)
+        return whole.eval()
 
-    @torch.no_grad()
-    def sheet(self, path: Path) -> None:
+    def samples(self) -> dict[str, Tensor]:
         """Radiographs of every source and kind, what is read on them, and the structure under it."""
         batch = self.dataset.batch([int(cell[len(cell) // 2]) for cell in self.sampler.cells])
         images, lungs = batch.images.to(self.device), batch.lungs.to(self.device)
-        kept = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.network.load_state_dict(self.ema.shadow)
-        tau = self.whole.to(self.device).read(images, lungs)
-        self.network.load_state_dict(kept)
-        rows = [images, opacity(tau), take_off(images, tau)]
-        write_sheet([list(row.float().cpu()) for row in rows], path)
+        tau = self.averaged().to(self.device).read(images, lungs)
+        return {"radiographs": images, "what is read": opacity(tau), "structure under it": take_off(images, tau)}
 
 
 def train_reader(

@@ -1,10 +1,9 @@
-"""What supervised trainers share: one network, AdamW with a cosine, EMA, a balanced sampler, augmentation, resumable state."""
+"""Supervised trainers: one network, AdamW with a cosine, a balanced sampler, augmentation, early stopping where asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -13,16 +12,14 @@ from torch import Tensor, nn
 
 from gan_explain.data import Batch
 from gan_explain.data.augment import Ranges, draw
-from gan_explain.render.sheet import write_sheet
-from gan_explain.train.distributed import rank, wrap
 from gan_explain.train.early import EarlyStopping
-from gan_explain.train.loop import Ema
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
-from gan_explain.train.schedule import Freezing, rate_factor
-from gan_explain.train.state import OneNetwork
+from gan_explain.train.schedule import Freezing, twice_warm
+from gan_explain.train.trainer import OneNetworkTrainer
 from gan_explain.train.training import Training
-from gan_explain.train.update import descend
+
+SCARCE = 100  # images below which a cell is drawn less often
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,67 +39,55 @@ class SupervisedTraining(Training):
         return Ranges(*(self.augment * half for half in astuple(self.ranges)))
 
 
-class SupervisedTrainer(OneNetwork):
+class SupervisedTrainer(OneNetworkTrainer):
     """Trains `objective`, a module whose forward(images, masks, batch) returns named losses, around `objective.network`.
 
-    `keys` (one a record) names the cells that are drawn equally often. `head` names the layer that learns alone for the first
-    `config.freeze_steps` steps. With `early` the trainer is a `train.loop.Stopper`, and the best averaged weights are its result.
+    `keys` (one a record) names the cells that are drawn equally often, or in the proportion of `shares`. `head` names the layer
+    that learns alone for the first `config.freeze_steps` steps. With `early` validation ends the training, and the best averaged
+    weights are its result.
     """
+
+    config: SupervisedTraining
 
     def __init__(
         self,
         objective: nn.Module,
         dataset: Batches,
-        keys: list[str],
+        keys: Sequence[str],
         config: SupervisedTraining,
         *,
         head: str = "",
         early: EarlyStopping | None = None,
+        shares: Mapping[str, float] | None = None,
     ) -> None:
-        self.config, self.dataset, self.early = config, dataset, early
-        self.device = torch.device(config.device)
-        self.objective = objective.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network: nn.Module = self.objective.network
-        trained = [p for p in self.network.parameters() if p.requires_grad]
-        self.freezing = Freezing(self.network, head, config.freeze_steps)
-        self.loss: Any = None if config.freeze_steps else wrap(self.objective, self.device)
-        self.optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
-        self.sampler = BalancedSampler(keys, config.seed + 1000 * rank(), floor=100)
-        self.ema = Ema(self.network, config.ema)
+        network: nn.Module = objective.network  # type: ignore[assignment]
+        super().__init__(config, "network", objective, Freezing.but_head(network, head, config.freeze_steps))
+        self.dataset, self.early = dataset, early
+        trained = [p for p in network.parameters() if p.requires_grad]
+        self.optimize("network", torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay))
+        self.sampler = BalancedSampler(keys, self.stream("sampler"), floor=SCARCE, shares=shares)
 
-    def step(self, step: int) -> dict[str, Tensor]:
-        self.network.train()
-        if self.freezing.apply(step) or self.loss is None:
-            self.loss = wrap(self.objective, self.device)  # DDP counts on the parameters that need gradients when it wraps
+    def rate(self, step: int) -> float:
+        return twice_warm(step, self.config.steps, self.config.freeze_steps)
+
+    def draw(self) -> tuple[Tensor, Tensor, Batch]:
         batch = self.dataset.batch(self.sampler.draw(self.config.batch_size))
-        augmentation = draw(len(batch.images), self.sampler.generator, self.config.transforms)
-        images, masks = augmentation(batch.images, batch.lungs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * rate_factor(step, self.config.steps, self.config.freeze_steps)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.amp):
-            terms: dict[str, Tensor] = self.loss(images.to(self.device), masks.to(self.device), batch)
-        descend("network", self.network, self.optimizer, terms)
-        self.ema.update(self.network, step)
-        return {name: value.detach() for name, value in terms.items()}
+        images, masks = draw(len(batch.images), self.sampler.generator, self.config.transforms)(batch.images, batch.lungs)
+        return images.to(self.device), masks.to(self.device), batch
 
-    def state(self) -> dict[str, Any]:
-        return super().state() | ({"early": self.early.state()} if self.early else {})
+    def samples(self) -> dict[str, Tensor]:
+        """The first training images, as augmented: what the network sees."""
+        batch = self.dataset.batch(list(range(min(8, len(self.dataset)))))
+        random = torch.Generator().manual_seed(0)
+        images, masks = draw(len(batch.images), random, self.config.transforms)(batch.images, batch.lungs)
+        return {"training images": images, "their masks": masks}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        super().restore(state)
+    def kept(self) -> dict[str, Any]:
+        return {"early": self.early.state()} if self.early else {}
+
+    def keep(self, state: Mapping[str, Any]) -> None:
         if self.early and "early" in state:  # a run may begin to look at validation images when it is resumed
             self.early.restore(state["early"])
-
-    def networks(self) -> Mapping[str, nn.Module]:
-        return {"network": self.network}
-
-    def sheet(self, path: Path) -> None:
-        """The first training images, as augmented: what the network sees."""
-        batch: Batch = self.dataset.batch(list(range(min(8, len(self.dataset)))))
-        images, masks = draw(len(batch.images), torch.Generator().manual_seed(0), self.config.transforms)(
-            batch.images, batch.lungs
-        )
-        write_sheet([list(images), list(masks)], path)
 
     @property
     def done(self) -> bool:
@@ -115,6 +100,5 @@ class SupervisedTrainer(OneNetwork):
             self.early.check(step, self.ema.shadow)
 
     def averaged(self) -> nn.Module:
-        """The network with its EMA weights (the best of those that early stopping saw), in eval mode."""
-        self.network.load_state_dict((self.early and self.early.weights) or self.ema.shadow)
-        return self.network.eval()
+        """The network with its averaged weights (the best of those that early stopping saw), in eval mode."""
+        return self.copy_of(self.network, self.early.weights if self.early else None)

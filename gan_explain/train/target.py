@@ -76,7 +76,7 @@ def train_target(
     trainer = SupervisedTrainer(
         objective, material.train, material.keys, training, head=head_name(objective.network), early=early
     )
-    run(trainer, training, out, resume=resume, stopper=trainer)
+    run(trainer, training, out, resume=resume)
     trained = trainer.averaged().cpu()
 
     origin = made_with(options, training, early)

@@ -14,11 +14,12 @@ import torch
 from gan_explain.augment.synthesise import Synthetic
 from gan_explain.bench.augment import ARMS, Case, Given, Settings, append, hold, mixed, read_rows, rows
 from gan_explain.bench.augment_table import auroc_of, entries, markdown, patient_weights
-from gan_explain.bench.few import few_positives, shares, stream, weighted
+from gan_explain.bench.few import few_positives, shares, stream
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.stats import auroc
+from gan_explain.train.sampling import BalancedSampler
 from gan_explain.types import DataError, Record
 
 
@@ -49,12 +50,13 @@ def test_patients_come_whole() -> None:
 
 def test_draws_come_in_the_given_shares() -> None:
     keys = ["negative"] * 50 + ["real"] * 3 + ["synthetic"] * 20
-    drawn = Counter(keys[i] for i in weighted(keys, shares(0.25), 0).draw(8000))
+    random = torch.Generator().manual_seed(0)
+    drawn = Counter(keys[i] for i in BalancedSampler(keys, random, shares=shares(0.25)).draw(8000))
     assert {name: n / 8000 for name, n in drawn.items()} == pytest.approx(
         {"negative": 0.5, "real": 0.375, "synthetic": 0.125}, abs=0.02
     )
     assert sum(shares(0.3).values()) == pytest.approx(1)
-    alone = weighted(["negative", "real"], shares(0), 0)
+    alone = BalancedSampler(["negative", "real"], random, shares=shares(0))
     assert alone.weights.tolist() == [0.5, 0.5]
 
 

@@ -30,7 +30,6 @@ from gan_explain.train.gan.free import FreeTrainer, FreeTraining
 from gan_explain.train.gan.layers import LayersTrainer, LayersTraining, read_layers
 from gan_explain.train.gan.structure import StructureTrainer, StructureTraining, stored
 from gan_explain.train.gan.synthesis import SynthesisTrainer, SynthesisTraining, structures
-from gan_explain.train.loop import Trainer
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.objective import TargetObjective, Task
 from gan_explain.train.reader import ReaderTrainer, ReaderTraining
@@ -38,6 +37,7 @@ from gan_explain.train.segmenter import SegmenterObjective
 from gan_explain.train.spectral import SpectralOptions
 from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
 from gan_explain.train.target import val_measure
+from gan_explain.train.trainer import Trainer
 from gan_explain.train.unet import MultiObjective
 
 SIDE, STEPS, RATE = 32, 6, 0.02

@@ -46,8 +46,7 @@ def test_two_processes_and_then_one(start: Start, tmp_path: Path) -> None:
             return real(index)
 
         trainer.step = step  # type: ignore[method-assign]
-        stopper = trainer if getattr(trainer, "early", None) else None
-        run(trainer, Training(steps=4), tmp_path / name / "rank0", resume=True, stopper=stopper)  # type: ignore[arg-type]
+        run(trainer, Training(steps=4), tmp_path / name / "rank0", resume=True)
         assert first.pop("step") == 2
         assert [key for key, value in one[name].items() if not torch.equal(value, first[key])] == []
         assert torch.load(tmp_path / name / "rank0" / STATE, weights_only=True)["step"] == 4

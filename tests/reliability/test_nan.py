@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from gan_explain.cli.exits import DIVERGED, exit_code
 from gan_explain.train.early import EarlyStopping
-from gan_explain.train.loop import STATE, Trainer, load_state, run
+from gan_explain.train.loop import STATE, load_state, run
+from gan_explain.train.trainer import Trainer
 from gan_explain.train.training import Training
 from gan_explain.train.update import check_state, descend
 from gan_explain.types import TrainingDiverged
@@ -107,7 +108,7 @@ def test_a_gradient_is_named_where_the_losses_are_finite() -> None:
         descend("net", network, torch.optim.SGD(network.parameters(), 1.0), {"loss": network(torch.ones(3, 2)).sum()})
 
 
-@pytest.mark.parametrize("place", ["ema", "optimizer"])
+@pytest.mark.parametrize("place", ["ema", "optimizers"])
 def test_a_state_is_looked_at_in_every_corner_before_it_is_written(tmp_path: Path, place: str) -> None:
     """An average, or a moment of an optimiser, that is not finite never replaces the last good state."""
     trainer = TRAINERS["segmenter"]()
@@ -116,7 +117,7 @@ def test_a_state_is_looked_at_in_every_corner_before_it_is_written(tmp_path: Pat
     if place == "ema":
         next(iter(trainer.ema.shadow.values())).fill_(math.nan)  # type: ignore[attr-defined]
     else:
-        next(iter(trainer.optimizer.state.values()))["exp_avg_sq"].fill_(math.inf)  # type: ignore[attr-defined]
+        next(iter(trainer.optimizers["network"].state.values()))["exp_avg_sq"].fill_(math.inf)  # type: ignore[attr-defined]
     with pytest.raises(TrainingDiverged, match=rf"state '{place}\..+' is (nan|inf)"):
         check_state(trainer.state())
     trainer.restore = lambda state: None  # type: ignore[method-assign]

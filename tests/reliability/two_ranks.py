@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.train.distributed import process_group, wrap
-from gan_explain.train.gan.cyclegan import CycleGanTraining, Judges, TranslationObjective
-from gan_explain.train.loop import Trainer, run
+from gan_explain.train.gan.cyclegan import CycleGanTraining, Discriminators, TranslationObjective
+from gan_explain.train.loop import run
 from gan_explain.train.segmenter import SegmenterObjective
+from gan_explain.train.trainer import Trainer
 from gan_explain.train.training import Training
 
 CPU, HALF = torch.device("cpu"), 4
@@ -52,8 +53,8 @@ def gradient_error(name: str, rank: int) -> float:
     if name == "segmenter":
         objective: nn.Module = SegmenterObjective(UNet(UNetConfig(resolution=SIDE, widths=(4, 8)))).eval()
     else:
-        judges = Judges(TRANSLATOR).requires_grad_(False)
-        objective = TranslationObjective(CycleGan(TRANSLATOR), judges, CycleGanTraining())
+        discriminators = Discriminators(TRANSLATOR).requires_grad_(False)
+        objective = TranslationObjective(CycleGan(TRANSLATOR), discriminators, CycleGanTraining())
     alone = gradient(name, copy.deepcopy(objective), slice(0, 2 * HALF))
     together = gradient(name, wrap(objective, CPU), slice(rank * HALF, (rank + 1) * HALF))
     return float((together - alone).abs().max() / alone.abs().max())
@@ -64,8 +65,7 @@ def main(out: Path, rank: int) -> None:
     for name in ("segmenter", "transfer", "translation"):
         torch.manual_seed(rank)  # other initial weights in each process: they must be made the same
         trainer = TRAINERS[name]()
-        stopper = trainer if getattr(trainer, "early", None) else None
-        run(trainer, Training(steps=2), out / name / f"rank{rank}", stopper=stopper)  # type: ignore[arg-type]
+        run(trainer, Training(steps=2), out / name / f"rank{rank}")
         found[name] = weights(trainer)
     found["gradients"] = {name: gradient_error(name, rank) for name in ("segmenter", "translation")}
     torch.save(found, out / f"found{rank}.pt")

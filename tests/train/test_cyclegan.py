@@ -16,11 +16,10 @@ from gan_explain.nets.load import load_cyclegan
 from gan_explain.train.gan.cyclegan import (
     CycleGanTrainer,
     CycleGanTraining,
+    Discriminators,
     ImagePool,
-    Judges,
     TranslationObjective,
     crop,
-    linear_decay,
     soft_dice,
     train_cyclegan,
 )
@@ -55,32 +54,32 @@ class Mean(nn.Module):
 
 
 def test_the_terms_of_known_translations() -> None:
-    network, judges = CycleGan(NETWORK), Judges(NETWORK)
+    network, discriminators = CycleGan(NETWORK), Discriminators(NETWORK)
     network.adder, network.remover = Shift(0.3), Shift(-0.1)  # type: ignore[assignment]
-    judges.negative, judges.positive = Mean(), Mean()  # type: ignore[assignment]
+    discriminators.negative, discriminators.positive = Mean(), Mean()  # type: ignore[assignment]
     negatives, positives = torch.full((2, 1, 8, 8), 0.2), torch.full((2, 1, 8, 8), 0.6)
-    losses, fakes = TranslationObjective(network, judges, CycleGanTraining(cycle=10, identity=5))(negatives, positives)
+    losses, fakes = TranslationObjective(network, discriminators, CycleGanTraining(cycle=10, identity=5))(negatives, positives)
     expected = {
         "adversarial_positive": (0.5 - 1) ** 2, "adversarial_negative": (0.5 - 1) ** 2, "cycle_negative": 10 * 0.2,
         "cycle_positive": 10 * 0.2, "identity_negative": 5 * 0.1, "identity_positive": 5 * 0.3,
     }  # fmt: skip
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(expected, abs=1e-5)
-    half = TranslationObjective(network, judges, CycleGanTraining(cycle=10, identity=5))(negatives, positives, 0.5)[0]
+    half = TranslationObjective(network, discriminators, CycleGanTraining(cycle=10, identity=5))(negatives, positives, 0.5)[0]
     assert half["cycle_negative"].item() == pytest.approx(1, abs=1e-5)
     assert half["identity_positive"].item() == pytest.approx(0.75, abs=1e-5)
     assert half["adversarial_positive"] == losses["adversarial_positive"]
     torch.testing.assert_close(fakes["positive"], negatives + 0.3)
     torch.testing.assert_close(fakes["negative"], positives - 0.1)
-    judged = judges({"negative": negatives, "positive": positives}, fakes)
-    assert judged["judge_positive"].item() == pytest.approx(0.5 * ((0.6 - 1) ** 2 + 0.5**2), abs=1e-5)
-    assert judged["judge_negative"].item() == pytest.approx(0.5 * ((0.2 - 1) ** 2 + 0.5**2), abs=1e-5)
+    judged = discriminators({"negative": negatives, "positive": positives}, fakes)
+    assert judged["discriminator_positive"].item() == pytest.approx(0.5 * ((0.6 - 1) ** 2 + 0.5**2), abs=1e-5)
+    assert judged["discriminator_negative"].item() == pytest.approx(0.5 * ((0.2 - 1) ** 2 + 0.5**2), abs=1e-5)
 
 
 def test_lungs_of_negatives_are_held_where_they_are() -> None:
-    network, judges = CycleGan(NETWORK), Judges(NETWORK)
+    network, discriminators = CycleGan(NETWORK), Discriminators(NETWORK)
     shift = Shift(0.3)
     network.adder, network.remover = shift, Shift(-0.3)  # type: ignore[assignment]
-    judges.negative, judges.positive = Mean(), Mean()  # type: ignore[assignment]
+    discriminators.negative, discriminators.positive = Mean(), Mean()  # type: ignore[assignment]
     left = torch.zeros(2, 1, 8, 8)
     left[..., :4] = 0.4
 
@@ -89,12 +88,12 @@ def test_lungs_of_negatives_are_held_where_they_are() -> None:
         return 1 - images
 
     config = CycleGanTraining(anatomy=2)
-    losses, _ = TranslationObjective(network, judges, config, dark)(left, left)
+    losses, _ = TranslationObjective(network, discriminators, config, dark)(left, left)
     assert losses["anatomy"].item() == pytest.approx(2 * (1 - soft_dice(1 - left - 0.3, 1 - left)[0].item()), abs=1e-5)
     losses["anatomy"].backward()
     assert shift.by.grad is not None
     assert shift.by.grad > 0  # brighter is further from the lungs that were there
-    assert "anatomy" not in TranslationObjective(network, judges, CycleGanTraining(), dark)(left, left)[0]
+    assert "anatomy" not in TranslationObjective(network, discriminators, CycleGanTraining(), dark)(left, left)[0]
 
 
 def test_soft_dice_of_masks() -> None:
@@ -117,10 +116,6 @@ def test_least_squares_is_zero_where_it_should_be() -> None:
     assert least_squares(torch.ones(2, 1, 3, 3), True) == 0
     assert least_squares(torch.zeros(4), False) == 0
     assert least_squares(torch.tensor([0.0, 2.0]), True) == 1
-
-
-def test_the_rate_is_constant_and_then_falls_to_zero() -> None:
-    assert [linear_decay(step, 8) for step in (0, 3, 4, 6, 8, 99)] == [1, 1, 1, 0.5, 0, 0]
 
 
 def test_a_pool_hands_back_older_images_and_never_grows() -> None:
@@ -181,7 +176,7 @@ def test_every_network_moves_and_every_term_is_told(phantoms: Dataset) -> None:
     before = {name: {k: v.clone() for k, v in net.state_dict().items()} for name, net in trainer.networks().items()}
     terms = trainer.step(0)
     assert terms.keys() == {
-        *(f"{term}_{each}" for term in ("adversarial", "cycle", "identity", "judge") for each in ("negative", "positive"))
+        *(f"{term}_{each}" for term in ("adversarial", "cycle", "identity", "discriminator") for each in ("negative", "positive"))
     }
     moved = {
         f"{name}.{key.split('.')[0]}"
@@ -190,7 +185,7 @@ def test_every_network_moves_and_every_term_is_told(phantoms: Dataset) -> None:
         if not torch.equal(value, before[name][key])
     }
     assert moved == {"generators.adder", "generators.remover", "discriminators.negative", "discriminators.positive"}
-    assert all(parameter.requires_grad for parameter in trainer.judges.parameters())
+    assert all(parameter.requires_grad for parameter in trainer.discriminators.parameters())
 
 
 @pytest.mark.parametrize(("few", "count"), [("positive", 0), ("positive", 1), ("negative", 1)])

@@ -17,9 +17,7 @@ from torch import Tensor, nn
 from gan_explain.train.loop import (
     STATE,
     STATS,
-    Ema,
     Interrupted,
-    cosine,
     load_state,
     run,
 )
@@ -53,6 +51,11 @@ class Line:
 
     def networks(self) -> Mapping[str, nn.Module]:
         return {"line": self.network}
+
+    done = False
+
+    def check(self, step: int) -> None:
+        pass
 
     def sheet(self, path: Path) -> None:
         self.drawing()
@@ -235,31 +238,3 @@ def test_checks_name_what_they_found() -> None:
     network[1].running_var[0] = math.nan  # type: ignore[index]
     with pytest.raises(TrainingDiverged, match=r"net\.1\.running_var"):
         check_weights({"net": network})
-
-
-# -- schedule and average -----------------------------------------------------------------------------------------------------
-
-
-def test_cosine_warms_up_and_comes_down() -> None:
-    factors = [cosine(step, 1000, warmup=50) for step in range(1001)]
-    assert factors[0] == pytest.approx(1 / 50, rel=1e-3)
-    assert factors[24] == pytest.approx(0.5, abs=0.01)
-    assert max(factors) == pytest.approx(1, abs=0.01)
-    assert factors[500] == pytest.approx(0.51, abs=0.001)
-    assert factors[1000] == pytest.approx(0.02)
-    assert factors[:50] == sorted(factors[:50])
-    assert factors[50:] == sorted(factors[50:], reverse=True)
-
-
-def test_average_by_hand() -> None:
-    network = nn.BatchNorm1d(1)
-    ema = Ema(network, decay=0.9)
-    with torch.no_grad():
-        network.weight.fill_(2.0)
-    network.num_batches_tracked.fill_(5)  # type: ignore[union-attr, operator]
-    ema.update(network, step=0)  # young: the decay is 1 / 10
-    assert ema.shadow["weight"].item() == pytest.approx(0.1 * 1 + 0.9 * 2)
-    assert ema.shadow["num_batches_tracked"].item() == 5
-    ema.update(network, step=10_000)
-    assert ema.shadow["weight"].item() == pytest.approx(0.9 * 1.9 + 0.1 * 2)
-    assert network.weight.item() == 2.0

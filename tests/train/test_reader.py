@@ -248,7 +248,7 @@ def test_a_step_trains_the_reader_alone(masked: MaskedDataset) -> None:
 def test_the_deepest_pretrained_levels_learn_in_the_later_steps(masked: MaskedDataset) -> None:
     network = Disentangler(NETWORK.model_copy(update={"backbone": "efficientnet_lite0"}))
     made = ReaderTrainer(masked, network, ReaderTraining(steps=4, batch_size=2, encoder_rate=1e-4, tuned=1, frozen=0.5))
-    assert [group["top"] for group in made.optimizer.param_groups] == [2e-3, 1e-4]
+    assert [group["lr"] for group in made.optimizers["reader"].param_groups] == [2e-3, 1e-4]
     levels = [{k: v.clone() for k, v in level.state_dict().items()} for level in network.reader.encoder.levels]
 
     def moved() -> list[bool]:
@@ -266,7 +266,7 @@ def test_the_deepest_pretrained_levels_learn_in_the_later_steps(masked: MaskedDa
 def test_without_a_rate_the_pretrained_half_stays_as_it_is(masked: MaskedDataset) -> None:
     network = Disentangler(NETWORK.model_copy(update={"backbone": "efficientnet_lite0"}))
     made = ReaderTrainer(masked, network, ReaderTraining(encoder_rate=0.0))
-    assert len(made.optimizer.param_groups) == 1
+    assert len(made.optimizers["reader"].param_groups) == 1
     assert not any(p.requires_grad for p in network.reader.encoder.parameters())
 
 

@@ -1,4 +1,4 @@
-"""A backbone that is frozen at first: what moves when, and the learning rate."""
+"""Learning rates over the steps, and a backbone that is frozen at first: what moves when."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_explain.train.loop import cosine
-from gan_explain.train.schedule import WARMUP, Freezing, rate_factor
+from gan_explain.train.schedule import WARMUP, Freezing, cosine, level, linear_decay, twice_warm
 
 
 def network() -> nn.Sequential:
@@ -16,7 +15,7 @@ def network() -> nn.Sequential:
 
 def test_the_head_alone_learns_and_then_everything() -> None:
     net = network()
-    freezing = Freezing(net, "4", 2)
+    freezing = Freezing.but_head(net, "4", 2)
     net.train()
     assert freezing.apply(0)
     assert [name for name, p in net.named_parameters() if p.requires_grad] == ["4.weight", "4.bias"]
@@ -38,7 +37,7 @@ def test_the_head_alone_learns_and_then_everything() -> None:
 def test_what_never_needed_a_gradient_never_gets_one() -> None:
     net = network()
     net[0].requires_grad_(False)
-    freezing = Freezing(net, "4", 1)
+    freezing = Freezing.but_head(net, "4", 1)
     freezing.apply(0)
     freezing.apply(1)
     assert not net[0].weight.requires_grad
@@ -47,13 +46,35 @@ def test_what_never_needed_a_gradient_never_gets_one() -> None:
 
 def test_no_frozen_steps_change_nothing() -> None:
     net = network()
-    assert not Freezing(net, "4", 0).apply(0)
+    assert not Freezing.but_head(net, "4", 0).apply(0)
     assert all(p.requires_grad for p in net.parameters())
-    assert [rate_factor(step, 300) for step in range(300)] == pytest.approx([cosine(step, 300) for step in range(300)], rel=1e-12)
+    assert [twice_warm(step, 300) for step in range(300)] == pytest.approx([cosine(step, 300) for step in range(300)], rel=1e-12)
 
 
 def test_the_rate_rises_again_when_the_backbone_joins() -> None:
-    rates = [rate_factor(step, 400, 100) for step in range(400)]
+    rates = [twice_warm(step, 400, 100) for step in range(400)]
     assert rates[:100] == pytest.approx([cosine(step, 400) for step in range(100)])
     assert rates[100] == pytest.approx(cosine(100, 400) / WARMUP)
     assert rates[100 + WARMUP :] == pytest.approx([cosine(step, 400) for step in range(100 + WARMUP, 400)])
+
+
+def test_cosine_warms_up_and_comes_down() -> None:
+    factors = [cosine(step, 1000, warmup=50) for step in range(1001)]
+    assert factors[0] == pytest.approx(1 / 50, rel=1e-3)
+    assert factors[24] == pytest.approx(0.5, abs=0.01)
+    assert max(factors) == pytest.approx(1, abs=0.01)
+    assert factors[500] == pytest.approx(0.51, abs=0.001)
+    assert factors[1000] == pytest.approx(0.02)
+    assert factors[:50] == sorted(factors[:50])
+    assert factors[50:] == sorted(factors[50:], reverse=True)
+
+
+def test_a_level_rate_rises_stays_and_falls() -> None:
+    assert level(0, 0, 0.5) == pytest.approx(0.01)
+    assert level(0.1, 200, 0.5) == level(0.5, 500, 0.5) == 1
+    assert 0.02 < level(0.75, 700, 0.5) < 1
+    assert level(1, 1000, 0.5) == pytest.approx(0.02)
+
+
+def test_a_linear_decay_is_constant_and_then_falls_to_zero() -> None:
+    assert [linear_decay(step, 8) for step in (0, 3, 4, 6, 8, 99)] == [1, 1, 1, 0.5, 0, 0]

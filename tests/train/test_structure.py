@@ -13,16 +13,15 @@ from torch import Tensor, nn
 
 from gan_explain.nets.load import load_structure
 from gan_explain.nets.structure import StructureConfig
+from gan_explain.train.gan.losses import hinge
 from gan_explain.train.gan.structure import (
     PRESETS,
+    CodeBank,
     StructureTrainer,
     StructureTraining,
-    TimeUp,
     divergence,
     feature_distance,
-    judge_loss,
     pixel_distance,
-    rate,
     train_structure,
 )
 from gan_explain.train.loop import load_state, save_state
@@ -30,7 +29,8 @@ from gan_explain.types import DataError
 
 NETWORK = StructureConfig(resolution=32, z_dim=6, width=4, max_width=16, first_width=8, encoder_width=8)
 BRIEF = StructureTraining(steps=4, batch_size=4, samples=3, start=0.0, discriminator_width=8, bank=16)
-RECONSTRUCTION, ADVERSARY = {"pixels", "perceptual", "kl"}, {"adversarial_again", "adversarial_drawn", "judge_real", "judge_fake"}
+RECONSTRUCTION = {"pixels", "perceptual", "kl"}
+ADVERSARY = {"adversarial_again", "adversarial_drawn", "discriminator_real", "discriminator_fake"}
 
 
 class Features(nn.Module):
@@ -68,7 +68,7 @@ def test_a_step_trains_both_networks_and_names_its_terms(features: Features) -> 
     assert all(torch.isfinite(value) for value in terms.values())
     for name, net in trainer.networks().items():
         changed = {k.split(".")[0] for k, v in net.state_dict().items() if not torch.equal(v, before[name][k])}
-        assert changed == {"generator": {"encoder", "decoder"}, "judge": {"heads"}}[name]
+        assert changed == {"generator": {"encoder", "decoder"}, "discriminator": {"heads"}}[name]
 
 
 def test_the_discriminator_joins_in_late(features: Features) -> None:
@@ -77,14 +77,14 @@ def test_the_discriminator_joins_in_late(features: Features) -> None:
     assert found == [RECONSTRUCTION] * 2 + [RECONSTRUCTION | ADVERSARY] * 2
 
 
-def test_what_is_drawn_in_training_has_the_mean_and_covariance_of_late_codes(features: Features) -> None:
-    trainer = StructureTrainer(radiographs(), features, NETWORK, replace(BRIEF, bank=64))
+def test_what_is_drawn_in_training_has_the_mean_and_covariance_of_late_codes() -> None:
+    bank = CodeBank(torch.zeros(64, 6))
     codes = torch.randn(80, 6) @ torch.randn(6, 6) + 2
     for some in codes.split(16):
-        trainer._remember(some)
-    drawn, late = trainer._prior(40000), codes[16:]
-    assert trainer.banked == 64
-    torch.testing.assert_close(trainer.bank.sort(0).values, late.sort(0).values)
+        bank.remember(some)
+    drawn, late = bank.sample(40000, torch.Generator().manual_seed(0)), codes[16:]
+    assert bank.filled == 64
+    torch.testing.assert_close(bank.codes.sort(0).values, late.sort(0).values)
     torch.testing.assert_close(drawn.mean(0), late.mean(0), atol=0.1, rtol=0)
     torch.testing.assert_close(torch.cov(drawn.T), torch.cov(late.T), atol=0.3, rtol=0.1)
 
@@ -103,7 +103,7 @@ def test_others_are_in_neither_prior_nor_judgement(features: Features) -> None:
     trainer.step(1)
     negatives = 3  # of 4, a quarter are others
     assert [len(images) for images in seen] == [4, 4, negatives + BRIEF.samples, negatives]  # wanted, again, fakes, reals
-    assert trainer.banked == 2 * negatives
+    assert trainer.bank.filled == 2 * negatives
 
 
 def test_terms_on_paper() -> None:
@@ -119,35 +119,27 @@ def test_terms_on_paper() -> None:
     assert feature_distance([one], [5 * one]).item() == pytest.approx(0)  # directions are compared
     assert feature_distance([one, one], [two, one]).item() == pytest.approx(1)
     assert feature_distance([one], [-two]).item() == pytest.approx(2)
-    terms = judge_loss(torch.full((2, 4), 0.5), torch.full((2, 4), -3.0), torch.full((5, 4), 1.0))
-    assert terms["judge_real"].item() == pytest.approx(0.5)
-    assert terms["judge_fake"].item() == pytest.approx((0 + 2) / 2)
-
-
-def test_the_rate_rises_stays_and_falls() -> None:
-    assert rate(0, 0, 0.5) == pytest.approx(0.01)
-    assert rate(0.1, 200, 0.5) == rate(0.5, 500, 0.5) == 1
-    assert 0.02 < rate(0.75, 700, 0.5) < 1
-    assert rate(1, 1000, 0.5) == pytest.approx(0.02)
+    terms = hinge(torch.full((2, 4), 0.5), torch.full((2, 4), -3.0), torch.full((5, 4), 1.0))
+    assert terms["discriminator_real"].item() == pytest.approx(0.5)
+    assert terms["discriminator_fake"].item() == pytest.approx((0 + 2) / 2)
 
 
 def test_minutes_end_a_training_and_count_as_progress(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("gan_explain.train.gan.structure.time.monotonic", lambda: now[0])
     trainer = StructureTrainer(radiographs(), features, NETWORK, replace(BRIEF, steps=1000, minutes=1))
-    stopper = TimeUp(trainer)
     now[0] += 30
     assert trainer.progress(10) == 0.5
     assert trainer.progress(900) == 0.9
-    assert not stopper.done
+    assert not trainer.done
     state = trainer.state()
     now[0] += 1000  # between the two, nothing was trained
     other = StructureTrainer(radiographs(), features, NETWORK, trainer.config)
     other.restore(state)
     assert other.progress(0) == 0.5
     now[0] += 30
-    assert TimeUp(other).done
-    assert not TimeUp(StructureTrainer(radiographs(), features, NETWORK, BRIEF)).done
+    assert other.done
+    assert not StructureTrainer(radiographs(), features, NETWORK, BRIEF).done
 
 
 def test_resuming_to_the_bit(features: Features, tmp_path: Path) -> None:

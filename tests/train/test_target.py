@@ -141,10 +141,10 @@ def scripted(trainer_of: Dataset, found: list[tuple[float, float]]) -> Supervise
 
 def test_training_ends_and_the_best_weights_are_the_result(phantoms: Dataset, tmp_path: Path) -> None:
     trainer = scripted(phantoms, [(0.6, 1.0), (0.9, 1.0), (0.7, 1.0), (0.7, 1.0)])
-    run(trainer, EACH, tmp_path / "t", stopper=trainer)
+    run(trainer, EACH, tmp_path / "t")
     assert torch.load(tmp_path / "t" / STATE, weights_only=True)["step"] == 4
     two = scripted(phantoms, [(0.6, 1.0), (0.9, 1.0)])
-    run(two, replace(EACH, steps=2), tmp_path / "u", stopper=two)
+    run(two, replace(EACH, steps=2), tmp_path / "u")
     expected = two.ema.shadow
     found = trainer.averaged().state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -154,16 +154,16 @@ def test_training_ends_and_the_best_weights_are_the_result(phantoms: Dataset, tm
 def test_a_resumed_run_stops_where_the_straight_one_does(phantoms: Dataset, tmp_path: Path) -> None:
     script = [(0.6, 1.0), (0.9, 1.0), (0.7, 1.0), (0.7, 1.0)]
     whole = scripted(phantoms, script)
-    run(whole, EACH, tmp_path / "whole", stopper=whole)
+    run(whole, EACH, tmp_path / "whole")
     half, rest = scripted(phantoms, script[:3]), scripted(phantoms, script[3:])
-    run(half, replace(EACH, steps=3), tmp_path / "parts", stopper=half)
-    run(rest, EACH, tmp_path / "parts", resume=True, stopper=rest)
+    run(half, replace(EACH, steps=3), tmp_path / "parts")
+    run(rest, EACH, tmp_path / "parts", resume=True)
     assert rest.early is not None
     assert whole.early is not None
     assert rest.early.summary() == whole.early.summary()
     assert all(torch.equal(value, rest.averaged().state_dict()[name]) for name, value in whole.averaged().state_dict().items())
     again = scripted(phantoms, [])  # a run that has ended is not trained any further
-    run(again, EACH, tmp_path / "parts", resume=True, stopper=again)
+    run(again, EACH, tmp_path / "parts", resume=True)
     assert torch.load(tmp_path / "parts" / STATE, weights_only=True)["step"] == 4
 
 

@@ -28,11 +28,12 @@ from gan_explain.train.gan.free import FreeTrainer, FreeTraining, train_free
 from gan_explain.train.gan.layers import LayersTrainer, LayersTraining, read_layers
 from gan_explain.train.gan.structure import StructureTrainer, StructureTraining, stored
 from gan_explain.train.gan.synthesis import SynthesisTrainer, SynthesisTraining, structures
-from gan_explain.train.loop import Trainer, run
+from gan_explain.train.loop import run
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.reader import ReaderTrainer, ReaderTraining
 from gan_explain.train.segmenter import SegmenterObjective
 from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
+from gan_explain.train.trainer import Trainer
 from gan_explain.train.training import Training
 
 SIDE = 32
@@ -120,7 +121,7 @@ def main(out: Path) -> None:
         resumed = make()
         run(resumed, Training(steps=4), out / name / "rank0", resume=True)
         state = resumed.state()
-        streams = state["samplers"][0] if "samplers" in state else state["sampler" if "sampler" in state else "generator"]
+        streams = next(iter(state["streams"].values()))
         found[name] = {"first": weights(first), "resumed": weights(resumed), "stream": {"": streams}}
     trained = train_free(MaskedDataset(DATA, None), TARGET, out / "part" / f"rank{rank()}", NETWORK, replace(FREE, steps=2))
     found["part"] = {"trained": dict(trained.state_dict())}

@@ -31,15 +31,17 @@ from torch import Tensor, nn
 from gan_explain.data import Dataset
 from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, PatchDiscriminator
-from gan_explain.render.sheet import write_sheet
-from gan_explain.train.distributed import is_main, rank, wrap
+from gan_explain.train.distributed import is_main
 from gan_explain.train.gan.losses import least_squares
-from gan_explain.train.loop import Ema, run
+from gan_explain.train.gan.trainer import AdversarialTrainer
+from gan_explain.train.loop import run
+from gan_explain.train.schedule import linear_decay
+from gan_explain.train.trainer import Objective
 from gan_explain.train.training import Training
-from gan_explain.train.update import descend
 from gan_explain.types import DataError
 
 SIDES = ("negative", "positive")
+BySide = dict[str, Tensor]  # images (N, 1, H, W) of each of SIDES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +67,6 @@ PRESETS: Mapping[str, tuple[CycleGanConfig, CycleGanTraining]] = {
     ),
     "gpu": (CycleGanConfig(width=128, blocks=9, judge_width=64), CycleGanTraining(steps=60000, batch_size=8)),
 }
-
-
-def linear_decay(step: int, steps: int) -> float:
-    """Learning-rate factor: 1 over the first half, then linearly towards 0."""
-    half = steps / 2
-    return 1.0 if step < half else max(0.0, (steps - step) / (steps - half))
 
 
 def crop(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
@@ -111,9 +107,6 @@ class ImagePool:
             out.append(image)
         return torch.stack(out)
 
-    def state(self) -> list[Tensor]:
-        return [image.cpu() for image in self.images]
-
 
 SoftSegmenter = Callable[[Tensor], Tensor]  # (N, 1, H, W) -> probability of lung, the same shape; differentiable
 
@@ -124,19 +117,24 @@ def soft_dice(a: Tensor, b: Tensor) -> Tensor:
     return (2 * (a * b).sum(1) + 1) / (a.square().sum(1) + b.square().sum(1) + 1)
 
 
-class TranslationObjective(nn.Module):
+class TranslationObjective(Objective):
     """forward(negatives, positives, hold) -> named losses of both generators, and the fakes of each side (detached); `hold` in
     [0, 1] is the share of their weights that the cycle and identity terms have."""
 
-    def __init__(
-        self, network: CycleGan, judges: Judges, config: CycleGanTraining, segmenter: SoftSegmenter | None = None
-    ) -> None:
-        super().__init__()
-        self.network, self.config, self.segmenter = network, config, segmenter
-        self._judges = [judges]  # not a submodule: this objective does not train it
+    network: CycleGan
 
-    def forward(self, negatives: Tensor, positives: Tensor, hold: float = 1.0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        config, judges, n = self.config, self._judges[0], len(negatives)
+    def __init__(
+        self,
+        network: CycleGan,
+        discriminators: Discriminators,
+        config: CycleGanTraining,
+        segmenter: SoftSegmenter | None = None,
+    ) -> None:
+        super().__init__(network, discriminators=discriminators, segmenter=segmenter)
+        self.config = config
+
+    def forward(self, negatives: Tensor, positives: Tensor, hold: float = 1.0) -> tuple[dict[str, Tensor], BySide]:
+        config, judges, n = self.config, self.asked.discriminators, len(negatives)
         made, kept = self.network.adder(torch.cat([negatives, positives])).split([n, len(positives)])
         healed, left = self.network.remover(torch.cat([positives, negatives])).split([len(positives), n])
         cycle, identity = hold * config.cycle, hold * config.identity
@@ -149,33 +147,35 @@ class TranslationObjective(nn.Module):
             "identity_negative": identity * F.l1_loss(left, negatives),
             "identity_positive": identity * F.l1_loss(kept, positives),
         }
-        if self.segmenter is not None and config.anatomy > 0:
+        if self.asked.segmenter is not None and config.anatomy > 0:
             with torch.no_grad():
-                lungs = self.segmenter(negatives)
-            losses["anatomy"] = config.anatomy * (1 - soft_dice(self.segmenter(made.float()), lungs)).mean()
+                lungs = self.asked.segmenter(negatives)
+            losses["anatomy"] = config.anatomy * (1 - soft_dice(self.asked.segmenter(made.float()), lungs)).mean()
         return losses, {"negative": healed.detach(), "positive": made.detach()}
 
 
-class Judges(nn.Module):
+class Discriminators(nn.Module):
     """A patch discriminator a side; forward(real and fake images by side) -> their losses."""
 
     def __init__(self, config: CycleGanConfig) -> None:
         super().__init__()
         self.negative, self.positive = PatchDiscriminator(config), PatchDiscriminator(config)
 
-    def forward(self, real: dict[str, Tensor], fake: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, real: BySide, fake: BySide) -> dict[str, Tensor]:
         losses = {}
         for side, judge in (("negative", self.negative), ("positive", self.positive)):
             true, false = judge(torch.cat([real[side], fake[side]])).float().split([len(real[side]), len(fake[side])])
-            losses[f"judge_{side}"] = 0.5 * (least_squares(true, True) + least_squares(false, False))
+            losses[f"discriminator_{side}"] = 0.5 * (least_squares(true, True) + least_squares(false, False))
         return losses
 
 
-class CycleGanTrainer:
+class CycleGanTrainer(AdversarialTrainer[BySide, BySide]):
     """Trains both directions on real images of each side, read on demand.
 
     Raises DataError for a side of fewer than two images, ValueError for images of another size than the network's.
     """
+
+    config: CycleGanTraining
 
     def __init__(
         self,
@@ -187,96 +187,71 @@ class CycleGanTrainer:
     ) -> None:
         if config.anatomy > 0 and segmenter is None:
             raise ValueError("expected a lung segmenter for the anatomy term, got none")
-        self.config, self.sides = config, dict(zip(SIDES, (negatives, positives), strict=True))
+        self.sides = dict(zip(SIDES, (negatives, positives), strict=True))
         for side, dataset in self.sides.items():
             if len(dataset) < 2:
                 raise DataError(f"{dataset.root}: expected at least two {side} images to train a CycleGAN, got {len(dataset)}")
             if dataset.size != network.resolution:
                 raise ValueError(f"expected images of {network.resolution} px a side, got {dataset.size}")
-        self.device = torch.device(config.device)
-        self.network, self.judges = CycleGan(network), Judges(network)
-        for module in (self.network, self.judges):
-            module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.objective = wrap(TranslationObjective(self.network, self.judges, config, segmenter), self.device)
-        self.judging = wrap(self.judges, self.device)
-        self.optimizers = {
-            name: torch.optim.Adam(module.parameters(), config.learning_rate, betas=(0.5, 0.999))
-            for name, module in self.networks().items()
-        }
+        self.network, self.discriminators = CycleGan(network), Discriminators(network)
+        super().__init__(config, {"generators": self.network, "discriminators": self.discriminators}, self.network)
+        self.objective = self.wrap(TranslationObjective(self.network, self.discriminators, config, segmenter))
+        self.judging = self.wrap(self.discriminators)
+        for name, module in self.networks().items():
+            self.adam(name, module, config.learning_rate, (0.5, 0.999))
         self.pools = {side: ImagePool(config.pool) for side in SIDES}
-        self.generator = torch.Generator().manual_seed(config.seed + 1000 * rank())
-        self.ema = Ema(self.network, config.ema)
+        self.generator = self.stream("draws")
+        self.hold = 0.0  # share of their weights that cycle and identity have at this step
 
-    def step(self, step: int) -> dict[str, Tensor]:
-        config, kind = self.config, self.device.type
-        rate = config.learning_rate * linear_decay(step, config.steps)
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-        real = {side: self._draw(dataset) for side, dataset in self.sides.items()}
+    def begin(self, step: int) -> None:
+        self.hold = min(1.0, (step + 1) / max(self.config.ramp, 1))
 
-        # both generators
-        self.judges.requires_grad_(False)
-        with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
-            losses, fakes = self.objective(real["negative"], real["positive"], min(1.0, (step + 1) / max(config.ramp, 1)))
-        descend("generators", self.network, self.optimizers["generators"], losses)
-        self.judges.requires_grad_(True)
+    def rate(self, step: int) -> float:
+        return linear_decay(step, self.config.steps)
 
-        # both discriminators
-        pooled = {side: self.pools[side](fakes[side].float(), self.generator) for side in SIDES}
-        with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
-            terms = self.judging(real, pooled)
-        descend("discriminators", self.judges, self.optimizers["discriminators"], terms)
+    def update(self, step: int) -> dict[str, Tensor]:
+        return self.alternate({side: self._draw(each) for side, each in self.sides.items()}, "generators", "discriminators")
 
-        self.ema.update(self.network, step)
-        return {name: value.detach() for name, value in {**losses, **terms}.items()}
+    def generate(self, drawn: BySide) -> tuple[dict[str, Tensor], BySide]:
+        with self.autocast():
+            losses, fakes = self.objective(drawn["negative"], drawn["positive"], self.hold)
+        return losses, fakes
+
+    def discriminate(self, drawn: BySide, made: BySide) -> dict[str, Tensor]:
+        pooled = {side: self.pools[side](made[side].float(), self.generator) for side in SIDES}
+        with self.autocast():
+            terms: dict[str, Tensor] = self.judging(drawn, pooled)
+        return terms
 
     def _draw(self, dataset: Dataset) -> Tensor:
         index = torch.randint(len(dataset), (self.config.batch_size,), generator=self.generator).tolist()
         return crop(dataset.batch(index).images, self.config.crop, self.generator).to(self.device)
 
-    def state(self) -> dict[str, Any]:
-        return {
-            **{name: module.state_dict() for name, module in self.networks().items()},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "pools": {side: pool.state() for side, pool in self.pools.items()},
-            "ema": self.ema.shadow,
-            "generator": self.generator.get_state(),
-        }
+    def kept(self) -> dict[str, Any]:
+        return {"pools": {side: [image.cpu() for image in pool.images] for side, pool in self.pools.items()}}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        for name, module in self.networks().items():
-            module.load_state_dict(state[name])
-            self.optimizers[name].load_state_dict(state["optimizers"][name])
-        self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
-        if is_main():  # stream and pools saved are the first process's; others keep their own
-            self.generator.set_state(state["generator"].cpu())
+    def keep(self, state: Mapping[str, Any]) -> None:
+        if is_main():  # the pools saved are the first process's; others keep their own
             for side, pool in self.pools.items():
                 pool.images = [image.to(self.device) for image in state["pools"][side]]
 
-    def networks(self) -> Mapping[str, nn.Module]:
-        return {"generators": self.network, "discriminators": self.judges}
-
     def averaged(self) -> CycleGan:
-        """A copy of both generators with their EMA weights, frozen, in eval mode."""
-        copy = CycleGan(self.network.config).to(self.device)
-        copy.load_state_dict(self.ema.shadow)
-        return copy.requires_grad_(False).eval()
+        """A copy of both generators with their averaged weights, frozen, in eval mode."""
+        return self.copy_of(self.network)
 
-    @torch.no_grad()
-    def sheet(self, path: Path) -> None:
+    def samples(self) -> dict[str, Tensor]:
         """Negatives, made positive, and back; positives, healed, and back."""
-        network, rows = self.averaged(), []
-        for side, there, back in (
-            ("negative", network.to_positive, network.to_negative),
-            ("positive", network.to_negative, network.to_positive),
-        ):
-            dataset = self.sides[side]
-            images = dataset.batch(range(min(8, len(dataset)))).images.to(self.device)
-            translated = there(images)
-            rows += [images, translated, back(translated)]
-        names = ("negatives", "made positive", "and back", "positives", "healed", "and back")
-        write_sheet([list(row.cpu()) for row in rows], path, rows=names)
+        network = self.averaged()
+        first = [each.batch(range(min(8, len(each)))).images.to(self.device) for each in self.sides.values()]
+        made, healed = network.to_positive(first[0]), network.to_negative(first[1])
+        return {
+            "negatives": first[0],
+            "made positive": made,
+            "and back": network.to_negative(made),
+            "positives": first[1],
+            "healed": healed,
+            "and back again": network.to_positive(healed),
+        }
 
 
 def train_cyclegan(

@@ -4,7 +4,7 @@ For negatives x, x' = compose(x, tau(x)) and e(x') = logit p(x') - logit p*, wit
 
     target softplus(margin - e(x'))  +  size mean |tau|  +  smoothness mean |grad tau|^2  +  adversarial softplus(-D(x'))
 
-against a discriminator D of real positives and x', with an R1 penalty (train/adversarial.py). After VA-GAN (Baumgartner et al.,
+against a discriminator D of real positives and x', with an R1 penalty (train/gan/losses.py). After VA-GAN (Baumgartner et al.,
 CVPR 2018, arXiv 1711.08998); the term of the target makes it an adversary of that target, as a generator of perturbations is
 (Poursaeed et al., CVPR 2018, arXiv 1712.02328).
 """
@@ -27,14 +27,14 @@ from gan_explain.labels import belongs
 from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
 from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.optics import compose, opacity
-from gan_explain.render.sheet import write_sheet
-from gan_explain.train.distributed import is_main, rank, wrap
+from gan_explain.train.distributed import is_main
 from gan_explain.train.gan.losses import discriminator_loss, generator_loss, r1_penalty
-from gan_explain.train.loop import Ema, cosine, run
+from gan_explain.train.gan.trainer import AdversarialTrainer
+from gan_explain.train.loop import run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
+from gan_explain.train.trainer import Objective
 from gan_explain.train.training import Training
-from gan_explain.train.update import descend
 from gan_explain.types import DataError, Target, TargetError
 
 AUGMENT = Ranges(rotate=4, scale=0.05, shift=0.03, gamma=0.15, contrast=0.1, blur=0, noise=0)
@@ -74,33 +74,32 @@ def roughness(tau: Tensor) -> Tensor:
     return down.square().mean() + across.square().mean()
 
 
-class FreeObjective(nn.Module):
+class FreeObjective(Objective):
     """forward(negatives, lungs), (N, 1, H, W) each -> named losses, and the counterfactuals (N, 1, H, W), detached."""
 
-    def __init__(self, network: FreeMap, target: Target, judge: nn.Module, config: FreeTraining) -> None:
-        super().__init__()
-        self.network, self.config = network, config
-        self._frozen: tuple[Target, nn.Module] = (target, judge)  # not submodules: this objective does not train them
+    def __init__(self, network: FreeMap, target: Target, discriminator: nn.Module, config: FreeTraining) -> None:
+        super().__init__(network, target=target, discriminator=discriminator)
+        self.config = config
 
     def forward(self, negatives: Tensor, lungs: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        config, (target, judge) = self.config, self._frozen
+        config = self.config
         tau = self.network(negatives)
         changed = compose(negatives, tau)
         losses = {
-            "target": config.target * F.softplus(config.margin - evidence(target, changed, lungs)).mean(),
+            "target": config.target * F.softplus(config.margin - evidence(self.asked.target, changed, lungs)).mean(),
             "size": config.size * tau.abs().mean(),
             "smoothness": config.smoothness * roughness(tau),
-            "adversarial": config.adversarial * generator_loss(judge(changed).float()),
+            "adversarial": config.adversarial * generator_loss(self.asked.discriminator(changed).float()),
         }
         return losses, changed.detach()
 
 
-class JudgeObjective(nn.Module):
+class DiscriminatorObjective(Objective):
     """forward(real, fake), (N, 1, H, W) each -> named losses of the discriminator."""
 
     def __init__(self, network: Discriminator, config: FreeTraining) -> None:
-        super().__init__()
-        self.network, self.config = network, config
+        super().__init__(network)
+        self.config = config
 
     def forward(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         real = real.detach().requires_grad_(True)
@@ -108,11 +107,23 @@ class JudgeObjective(nn.Module):
         return {"discriminator": discriminator_loss(true, false), "r1": self.config.r1 * r1_penalty(true, real)}
 
 
-class FreeTrainer:
+@dataclass(frozen=True)
+class Drawn:
+    """Negatives, their lungs and positives, (N, 1, H, W) each."""
+
+    negatives: Tensor
+    lungs: Tensor
+    positives: Tensor
+
+
+class FreeTrainer(AdversarialTrainer[Drawn, Tensor]):
     """Alternates one step of the map on negatives and one of the discriminator, which sees positives beside.
 
     Images come at the map's resolution. Raises TargetError for a target without gradients, DataError for data of one side.
     """
+
+    config: FreeTraining
+    clip = 5.0
 
     def __init__(self, dataset: Batches, target: Target, network: FreeConfig, config: FreeTraining) -> None:
         check_gradients(target)
@@ -120,85 +131,49 @@ class FreeTrainer:
         if all(side) or not any(side):
             names = "+".join(target.positive)
             raise DataError(f"expected negatives and positives ({names}) in the training split, got one side only")
-        self.dataset, self.config, self.device = dataset, config, torch.device(config.device)
+        self.dataset = dataset
         self.sides = [[i for i, positive in enumerate(side) if positive == wanted] for wanted in (False, True)]
         self.network = FreeMap(network)
-        self.judge = Discriminator(DiscriminatorConfig(resolution=network.resolution, width=config.width))
-        for module in (self.network, self.judge):
-            module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.mapping = wrap(FreeObjective(self.network, target, self.judge, config), self.device)
-        self.judging = wrap(JudgeObjective(self.judge, config), self.device)
-        self.optimizers = {
-            name: torch.optim.Adam(module.parameters(), config.learning_rate, betas=(0.5, 0.99))
-            for name, module in self.networks().items()
-        }
-        seed, records = config.seed + 1000 * rank(), dataset.records
-        self.samplers = [BalancedSampler([records[i].source for i in of], seed + i, floor=100) for i, of in enumerate(self.sides)]
-        self.generator = torch.Generator().manual_seed(seed + 2)
-        self.ema = Ema(self.network, config.ema)
+        self.discriminator = Discriminator(DiscriminatorConfig(resolution=network.resolution, width=config.width))
+        super().__init__(config, {"map": self.network, "discriminator": self.discriminator}, self.network)
+        self.mapping = self.wrap(FreeObjective(self.network, target, self.discriminator, config))
+        self.judging = self.wrap(DiscriminatorObjective(self.discriminator, config))
+        for name, module in self.networks().items():
+            self.adam(name, module, config.learning_rate, (0.5, 0.99))
+        sources = [[dataset.records[i].source for i in of] for of in self.sides]
+        streams = [self.stream(name, offset) for offset, name in enumerate(("negatives", "positives"))]
+        self.samplers = [BalancedSampler(of, stream, floor=100) for of, stream in zip(sources, streams, strict=True)]
+        self.generator = self.stream("transforms", 2)
 
-    def step(self, step: int) -> dict[str, Tensor]:
-        config, half = self.config, self.config.batch_size // 2
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * cosine(step, config.steps)
+    def update(self, step: int) -> dict[str, Tensor]:
+        half = self.config.batch_size // 2
         index = [of[i] for of, sampler in zip(self.sides, self.samplers, strict=True) for i in sampler.draw(half)]
         batch = self.dataset.batch(index)
         images, lungs = draw(len(index), self.generator, AUGMENT)(batch.images, batch.lungs)
-        (negatives, positives), lungs = images.to(self.device).split(half), lungs[:half].to(self.device)
-        amp = torch.autocast(self.device.type, torch.bfloat16, enabled=config.amp)
+        negatives, positives = images.to(self.device).split(half)
+        return self.alternate(Drawn(negatives, lungs[:half].to(self.device), positives), "map", "discriminator")
 
-        # map
-        self.judge.requires_grad_(False)
-        with amp:
-            losses, changed = self.mapping(negatives, lungs)
-        descend("map", self.network, self.optimizers["map"], losses, clip=5.0)
-        self.judge.requires_grad_(True)
+    def generate(self, drawn: Drawn) -> tuple[dict[str, Tensor], Tensor]:
+        with self.autocast():
+            losses, changed = self.mapping(drawn.negatives, drawn.lungs)
+        return losses, changed
 
-        # discriminator
-        with amp:
-            terms = self.judging(positives, changed)
-        descend("discriminator", self.judge, self.optimizers["discriminator"], terms)
-        self.ema.update(self.network, step)
-        return {name: value.detach() for name, value in {**losses, **terms}.items()}
-
-    def state(self) -> dict[str, Any]:
-        return {
-            **{name: module.state_dict() for name, module in self.networks().items()},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "ema": self.ema.shadow,
-            "samplers": [sampler.state() for sampler in self.samplers],
-            "generator": self.generator.get_state(),
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        for name, module in self.networks().items():
-            module.load_state_dict(state[name])
-            self.optimizers[name].load_state_dict(state["optimizers"][name])
-        self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
-        if is_main():  # the streams saved are the first process's; others keep their own
-            for sampler, value in zip(self.samplers, state["samplers"], strict=True):
-                sampler.restore(value.cpu())
-            self.generator.set_state(state["generator"].cpu())
-
-    def networks(self) -> Mapping[str, nn.Module]:
-        return {"map": self.network, "discriminator": self.judge}
+    def discriminate(self, drawn: Drawn, made: Tensor) -> dict[str, Tensor]:
+        with self.autocast():
+            terms: dict[str, Tensor] = self.judging(drawn.positives, made)
+        return terms
 
     def averaged(self) -> FreeMap:
-        """A copy of the map with its EMA weights, frozen, in eval mode."""
-        copy = FreeMap(self.network.config).to(self.device)
-        copy.load_state_dict(self.ema.shadow)
-        return copy.requires_grad_(False).eval()
+        """A copy of the map with its averaged weights, frozen, in eval mode."""
+        return self.copy_of(self.network)
 
-    @torch.no_grad()
-    def sheet(self, path: Path) -> None:
+    def samples(self) -> dict[str, Tensor]:
         """Negatives, the same under their map, and how strong it is."""
         negative = self.sides[0]
         count = min(8, len(negative))
         images = self.dataset.batch(negative[:: len(negative) // count][:count]).images.to(self.device)
         tau = self.averaged().layer(images)
-        rows = [images, compose(images, tau), opacity(tau).abs()]
-        write_sheet([list(row.cpu()) for row in rows], path, rows=("negatives", "under their map", "strength of the map"))
+        return {"negatives": images, "under their map": compose(images, tau), "strength of the map": opacity(tau).abs()}
 
 
 def train_free(

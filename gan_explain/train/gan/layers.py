@@ -9,6 +9,7 @@ VAE-GAN (Larsen et al., ICML 2016, arXiv 1512.09300) with codes on a sphere. Ter
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +26,14 @@ from gan_explain.lungs import COLUMNS, ROWS, LungFrame
 from gan_explain.nets.generator import Disentangler
 from gan_explain.nets.layers import LayerDiscriminator, unit_strength
 from gan_explain.optics import opacity
-from gan_explain.render.sheet import write_sheet
-from gan_explain.train.distributed import is_main, rank, wrap
+from gan_explain.train.distributed import is_main
 from gan_explain.train.gan.losses import discriminator_loss, generator_loss, pick, r1_penalty
-from gan_explain.train.loop import Ema, cosine, run
+from gan_explain.train.gan.trainer import AdversarialTrainer
+from gan_explain.train.loop import run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
+from gan_explain.train.trainer import Objective
 from gan_explain.train.training import Training
-from gan_explain.train.update import descend
 from gan_explain.types import DataError
 
 FEWEST = 8  # layers that a label needs for a prior of its own
@@ -52,22 +53,23 @@ class LayersTraining(Training):
     r1: Annotated[float, Field(ge=0, description="Weight of the discriminator's gradient penalty.")] = 1.0
 
 
-class LayersObjective(nn.Module):
+class LayersObjective(Objective):
     """forward(maps, drawn, cells, disturbance) -> named losses, layers decoded from the drawn codes, codes of the maps.
 
     maps (N, 2, ROWS, COLUMNS) that were read; drawn (M, d) codes; cells (M,) their labels; disturbance (N, d)."""
 
-    def __init__(self, autoencoder: nn.ModuleDict, judge: LayerDiscriminator, config: LayersTraining) -> None:
-        super().__init__()
-        self.autoencoder, self.config = autoencoder, config
-        self._judge = (judge,)  # not a submodule: this objective does not train it
+    network: nn.ModuleDict
+
+    def __init__(self, autoencoder: nn.ModuleDict, discriminator: LayerDiscriminator, config: LayersTraining) -> None:
+        super().__init__(autoencoder, discriminator=discriminator)
+        self.config = config
 
     def forward(
         self, maps: Tensor, drawn: Tensor, cells: Tensor, disturbance: Tensor
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         config = self.config
-        codes = self.autoencoder["encoder"](maps)
-        made = self.autoencoder["decoder"](torch.cat([unit_strength(codes + disturbance), drawn]))
+        codes = self.network["encoder"](maps)
+        made = self.network["decoder"](torch.cat([unit_strength(codes + disturbance), drawn]))
         again, fake = made[: len(maps)], made[len(maps) :]
         a, b = torch.log1p(4 * again), torch.log1p(4 * maps)
         centred = codes - codes.mean(0)
@@ -77,119 +79,104 @@ class LayersObjective(nn.Module):
             "again": config.again * F.l1_loss(a, b),
             "edges": config.edges * sum(F.l1_loss(a.diff(dim=d), b.diff(dim=d)) for d in (2, 3)),
             "moments": config.moments * shape,
-            "adversarial": config.adversarial * generator_loss(pick(self._judge[0](fake), cells)),
+            "adversarial": config.adversarial * generator_loss(pick(self.asked.discriminator(fake), cells)),
         }
         return losses, fake.detach(), codes.detach()
 
 
-class LayersTrainer:
-    """Trains encoder and decoder of a `Disentangler` whose reader is trained. Fulfils train.loop.Trainer."""
+@dataclass(frozen=True)
+class Drawn:
+    """Layers (N, 2, ROWS, COLUMNS), their places among all, and their labels as numbers (N,)."""
 
-    def __init__(self, maps: Tensor, labels: list[str], network: Disentangler, config: LayersTraining) -> None:
-        known = network.config.labels
+    maps: Tensor
+    places: Tensor
+    cells: Tensor
+
+
+class LayersTrainer(AdversarialTrainer[Drawn, Tensor]):
+    """Trains encoder and decoder of a `Disentangler` whose reader is trained."""
+
+    config: LayersTraining
+    channels_last = False
+
+    def __init__(self, maps: Tensor, labels: list[str], whole: Disentangler, config: LayersTraining) -> None:
+        known = whole.config.labels
         if min((labels.count(name) for name in known), default=0) < FEWEST:
             few = next((name for name in known if labels.count(name) < FEWEST), "a label")
             raise DataError(f"expected at least {FEWEST} radiographs of {few} to learn layers from, got {labels.count(few)}")
-        self.config, self.whole, self.device = config, network, torch.device(config.device)
-        self.maps = maps.to(self.device)
-        self.cells = torch.tensor([known.index(name) for name in labels])
-        self.network = nn.ModuleDict({"encoder": network.encoder, "decoder": network.decoder}).to(self.device)
-        self.judge = LayerDiscriminator(len(known), network.config.layer_width).to(self.device)
-        self.objective = wrap(LayersObjective(self.network, self.judge, config), self.device)
-        self.judging = wrap(self.judge, self.device)
-        self.g_optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, betas=(0.0, 0.99))
-        self.d_optimizer = torch.optim.Adam(self.judge.parameters(), config.discriminator_rate, betas=(0.0, 0.99))
-        self.sampler = BalancedSampler(labels, config.seed + 1000 * rank())
-        self.ema = Ema(self.network, config.ema)
-        self.codes = torch.zeros(len(maps), network.code_dim, device=self.device)  # as they were seen last
+        self.whole = whole
+        self.network = nn.ModuleDict({"encoder": whole.encoder, "decoder": whole.decoder})
+        self.discriminator = LayerDiscriminator(len(known), whole.config.layer_width)
+        super().__init__(config, {"layers": self.network, "discriminator": self.discriminator}, self.network)
+        self.maps, self.cells = maps.to(self.device), torch.tensor([known.index(name) for name in labels])
+        self.objective = self.wrap(LayersObjective(self.network, self.discriminator, config))
+        self.judging = self.wrap(self.discriminator)
+        self.adam("layers", self.network, config.learning_rate, (0.0, 0.99))
+        self.adam("discriminator", self.discriminator, config.discriminator_rate, (0.0, 0.99))
+        self.sampler = BalancedSampler(labels, self.stream("sampler"))
+        self.codes = torch.zeros(len(maps), whole.code_dim, device=self.device)  # as they were seen last
 
-    def step(self, step: int) -> dict[str, Tensor]:
-        config, random = self.config, self.sampler.generator
+    def begin(self, step: int) -> None:
         if step == 0:
             with torch.no_grad():
                 self.codes.copy_(self.network["encoder"](self.maps))
-        places = torch.tensor(self.sampler.draw(config.batch_size))
-        maps, cells = self.maps[places], self.cells[places]
-        for optimizer, top in ((self.g_optimizer, config.learning_rate), (self.d_optimizer, config.discriminator_rate)):
-            for group in optimizer.param_groups:
-                group["lr"] = top * cosine(step, config.steps)
-        # generator
-        drawn = self._drawn(cells, random)
-        noise = torch.randn(len(maps), self.codes.shape[1], generator=random)
-        disturbance = config.disturbed * torch.rand(len(maps), 1, generator=random) * noise
-        self.judge.requires_grad_(False)
-        losses, fake, codes = self.objective(maps, drawn, cells.to(self.device), disturbance.to(self.device))
-        descend("layers", self.network, self.g_optimizer, losses)
-        self.judge.requires_grad_(True)
-        self.codes[places.to(self.device)] = codes
 
-        # discriminator
-        real = maps.clone().requires_grad_(True)
-        at = cells.to(self.device)
-        true, false = pick(self.judging(real), at), pick(self.judging(fake), at)
-        terms = {"judge": discriminator_loss(true, false), "r1": config.r1 * r1_penalty(true, real)}
-        descend("judge", self.judge, self.d_optimizer, terms)
-        self.ema.update(self.network, step)
-        return {name: value.detach() for name, value in {**losses, **terms}.items()}
+    def update(self, step: int) -> dict[str, Tensor]:
+        places = torch.tensor(self.sampler.draw(self.config.batch_size))
+        return self.alternate(Drawn(self.maps[places], places, self.cells[places]), "layers", "discriminator")
 
-    def _drawn(self, cells: Tensor, random: torch.Generator) -> Tensor:
+    def generate(self, drawn: Drawn) -> tuple[dict[str, Tensor], Tensor]:
+        random, count = self.sampler.generator, len(drawn.maps)
+        codes = self._prior(drawn.cells, random)
+        noise = torch.randn(count, self.codes.shape[1], generator=random)
+        disturbance = self.config.disturbed * torch.rand(count, 1, generator=random) * noise
+        at, away = drawn.cells.to(self.device), disturbance.to(self.device)
+        losses, fake, seen = self.objective(drawn.maps, codes, at, away)
+        self.codes[drawn.places.to(self.device)] = seen
+        return losses, fake
+
+    def discriminate(self, drawn: Drawn, made: Tensor) -> dict[str, Tensor]:
+        real, at = drawn.maps.clone().requires_grad_(True), drawn.cells.to(self.device)
+        true, false = pick(self.judging(real), at), pick(self.judging(made), at)
+        return {"discriminator": discriminator_loss(true, false), "r1": self.config.r1 * r1_penalty(true, real)}
+
+    def _prior(self, cells: Tensor, random: torch.Generator) -> Tensor:
         """Codes drawn as those of each label are distributed now: (N,) -> (N, d)."""
-        self._fit()
+        self._fit(self.whole, self.codes)
         noise = torch.randn(len(cells), self.codes.shape[1], generator=random).to(self.device)
         labels = self.whole.config.labels
         return torch.stack([self.whole.from_noise(z[None], labels[c])[0] for z, c in zip(noise, cells.tolist(), strict=True)])
 
-    def _fit(self) -> None:
-        for i, label in enumerate(self.whole.config.labels):
-            self.whole.fit_prior(label, self.codes[(self.cells == i).to(self.device)])
+    def _fit(self, whole: Disentangler, codes: Tensor) -> None:
+        for i, label in enumerate(whole.config.labels):
+            whole.fit_prior(label, codes[(self.cells == i).to(self.device)])
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "judge": self.judge.state_dict(),
-            "g_optimizer": self.g_optimizer.state_dict(),
-            "d_optimizer": self.d_optimizer.state_dict(),
-            "ema": self.ema.shadow,
-            "codes": self.codes,
-            "sampler": self.sampler.state(),
-        }
+    def kept(self) -> dict[str, Any]:
+        return {"codes": self.codes}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.judge.load_state_dict(state["judge"])
-        self.g_optimizer.load_state_dict(state["g_optimizer"])
-        self.d_optimizer.load_state_dict(state["d_optimizer"])
-        self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
+    def keep(self, state: Mapping[str, Any]) -> None:
         self.codes.copy_(state["codes"])
-        if is_main():  # the stream saved is the first process's; others keep their own
-            self.sampler.restore(state["sampler"].cpu())
-
-    def networks(self) -> Mapping[str, nn.Module]:
-        return {"layers": self.network, "judge": self.judge}
 
     @torch.no_grad()
     def averaged(self) -> Disentangler:
-        """The generator with averaged weights and the priors of their codes, in eval mode."""
-        self.network.load_state_dict(self.ema.shadow)
-        self.codes.copy_(torch.cat([self.network["encoder"](part) for part in self.maps.split(256)]))
-        self._fit()
-        return self.whole.eval()
+        """A copy of the generator with averaged weights and the priors of their codes, in eval mode."""
+        whole, network = copy.deepcopy(self.whole), self.copy_of(self.network)
+        whole.encoder.load_state_dict(network["encoder"].state_dict())
+        whole.decoder.load_state_dict(network["decoder"].state_dict())
+        self._fit(whole, torch.cat([whole.encoder(part) for part in self.maps.split(256)]))
+        return whole.eval()
 
-    @torch.no_grad()
-    def sheet(self, path: Path) -> None:
+    def samples(self) -> dict[str, Tensor]:
         """Layers that were read, the same from their codes, and drawn ones: both lungs side by side, for each label."""
-        kept = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.network.load_state_dict(self.ema.shadow)
-        random = torch.Generator().manual_seed(0)
-        rows: list[list[Tensor]] = []
-        for i, label in enumerate(self.whole.config.labels):
+        whole, random = self.averaged(), torch.Generator().manual_seed(0)
+        rows: dict[str, Tensor] = {}
+        for i, label in enumerate(whole.config.labels):
             some = self.maps[(self.cells == i).to(self.device)]
             some = some[:: max(1, len(some) // 8)][:8]
-            drawn = self.network["decoder"](self.whole.prior(len(some), random, label).to(self.device))
-            for maps in (some, self.network["decoder"](self.network["encoder"](some)), drawn):
-                rows.append(list(opacity(side_by_side(maps)).cpu()))
-        self.network.load_state_dict(kept)
-        write_sheet(rows, path)
+            drawn = whole.decoder(whole.prior(len(some), random, label).to(self.device))
+            shown = {"read": some, "from their codes": whole.decoder(whole.encoder(some)), "drawn": drawn}
+            rows |= {f"{label}: {name}": opacity(side_by_side(maps)) for name, maps in shown.items()}
+        return rows
 
 
 def side_by_side(maps: Tensor) -> Tensor:

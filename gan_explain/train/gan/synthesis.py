@@ -19,12 +19,12 @@ from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
 from gan_explain.nets.synthesis import LOW, StructureGenerator, SynthesisConfig
 from gan_explain.optics import take_off
 from gan_explain.pixels import resize
-from gan_explain.render.sheet import write_sheet
-from gan_explain.train.distributed import is_main, rank, wrap
+from gan_explain.train.distributed import is_main
 from gan_explain.train.gan.losses import discriminator_loss, generator_loss, r1_penalty
-from gan_explain.train.loop import Ema, cosine, run
+from gan_explain.train.gan.trainer import AdversarialTrainer
+from gan_explain.train.loop import run
+from gan_explain.train.trainer import Objective
 from gan_explain.train.training import Training
-from gan_explain.train.update import descend
 from gan_explain.types import DataError, Generator, Segmenter
 
 AUGMENT = Ranges(rotate=4, scale=0.08, shift=0.06, gamma=0.15, contrast=0.15, blur=0, noise=0)
@@ -49,80 +49,46 @@ class SynthesisTraining(Training):
     ema: Annotated[float, Field(ge=0, lt=1, description="Decay of the averaged weights, which are the result.")] = 0.998
 
 
-class StageObjective(nn.Module):
-    """forward(inputs, real) -> named losses of one stage: `pixels` holds the first len(real) outputs to `real` in L1; the
-    adversary judges all, augmented (Zhao et al., "Differentiable Augmentation", NeurIPS 2020, arXiv 2006.10738)."""
+class StageObjective(Objective):
+    """forward(inputs, held, seed) -> named losses of one stage, and its images, detached: `pixels` holds the first outputs to
+    `held` in L1; the adversary judges all, augmented (Zhao et al., "Differentiable Augmentation", NeurIPS 2020, arXiv
+    2006.10738)."""
 
-    def __init__(self, network: nn.Module, judge: nn.Module, name: str, pixels: float, adversarial: float) -> None:
-        super().__init__()
-        self.network, self.name, self.pixels, self.adversarial = network, name, pixels, adversarial
-        self._judge = [judge]  # not a submodule: this objective does not train it
+    def __init__(self, network: nn.Module, discriminator: nn.Module, name: str, pixels: float, adversarial: float) -> None:
+        super().__init__(network, discriminator=discriminator)
+        self.name, self.pixels, self.adversarial = name, pixels, adversarial
 
-    def forward(self, inputs: Tensor, real: Tensor, seed: int) -> tuple[dict[str, Tensor], Tensor]:
+    def forward(self, inputs: Tensor, held: Tensor, seed: int) -> tuple[dict[str, Tensor], Tensor]:
         raw = self.network(inputs)
         fake = raw.clamp(0, 1)
-        shown = _augment(fake, seed)
-        logits = self._judge[0](shown)
+        logits = self.asked.discriminator(_augment(fake, seed))
         losses = {
             f"{self.name}_adversarial": self.adversarial * generator_loss(logits),
-            f"{self.name}_pixels": self.pixels * F.l1_loss(raw[: len(real)], real),
+            f"{self.name}_pixels": self.pixels * F.l1_loss(raw[: len(held)], held),
             f"{self.name}_range": 10 * (raw - fake).square().mean(),
         }
         return losses, fake.detach()
 
 
+@dataclass
 class Stage:
-    """One generator against one discriminator, each with its optimiser."""
+    """One generator against one discriminator, as all processes call them; `updates` are counted: R1 is not of every one."""
 
-    def __init__(self, network: nn.Module, judge: Discriminator, objective: StageObjective, config: SynthesisTraining) -> None:
-        device = torch.device(config.device)
-        for module in (network, judge):
-            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network, self.judge, self.config, self.name = network, judge, config, objective.name
-        self.objective, self.judging = wrap(objective, device), wrap(judge, device)
-        self.g_optimizer = torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.5, 0.99))
-        self.d_optimizer = torch.optim.Adam(judge.parameters(), config.discriminator_rate, betas=(0.5, 0.99))
-        self.updates = 0
+    name: str
+    objective: Any
+    judging: Any
+    updates: int = 0
 
-    def update(self, inputs: Tensor, held: Tensor, real: Tensor, seed: int, rate: float) -> dict[str, Tensor]:
-        """One update of each. `inputs` go through the generator, whose first outputs are held to `held`; `real` are the reals."""
-        config, kind = self.config, real.device.type
-        for optimizer, top in ((self.g_optimizer, config.learning_rate), (self.d_optimizer, config.discriminator_rate)):
-            for group in optimizer.param_groups:
-                group["lr"] = top * rate
-        # generator
-        self.judge.requires_grad_(False)
-        with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
-            losses, fake = self.objective(inputs, held, seed)
-        descend(f"{self.name}_generator", self.network, self.g_optimizer, losses)
-        self.judge.requires_grad_(True)
 
-        # discriminator
-        shown, false = _augment(real, seed + 1), _augment(fake, seed + 2)
-        penalise = self.updates % config.r1_every == 0
-        shown.requires_grad_(penalise)
-        with torch.autocast(kind, torch.bfloat16, enabled=config.amp):
-            logits = self.judging(torch.cat([shown, false])).float()
-        terms = {f"{self.name}_discriminator": discriminator_loss(logits[: len(real)], logits[len(real) :])}
-        if penalise:
-            terms[f"{self.name}_r1"] = config.r1 * r1_penalty(logits[: len(real)], shown)
-        descend(f"{self.name}_discriminator", self.judge, self.d_optimizer, terms)
-        self.updates += 1
-        return {name: value.detach() for name, value in {**losses, **terms}.items()}
+@dataclass(frozen=True)
+class Drawn:
+    """Inputs of a stage's generator, whose first outputs are held to `held`; reals (N, 1, H, W); a seed of transforms."""
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "judge": self.judge.state_dict(),
-            "g_optimizer": self.g_optimizer.state_dict(),
-            "d_optimizer": self.d_optimizer.state_dict(),
-            "updates": self.updates,
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.judge.load_state_dict(state["judge"])
-        self.g_optimizer.load_state_dict(state["g_optimizer"])
-        self.d_optimizer.load_state_dict(state["d_optimizer"])
-        self.updates = int(state["updates"])
+    stage: Stage
+    inputs: Tensor
+    held: Tensor
+    real: Tensor
+    seed: int
 
 
 def _augment(images: Tensor, seed: int) -> Tensor:
@@ -131,84 +97,99 @@ def _augment(images: Tensor, seed: int) -> Tensor:
     return augmented
 
 
-class SynthesisTrainer:
+class SynthesisTrainer(AdversarialTrainer[Drawn, Tensor]):
     """Trains both stages on real (N, 1, H, W), held in memory. The detail stage sees small real images, never the first's."""
+
+    config: SynthesisTraining
 
     def __init__(self, real: Tensor, network: SynthesisConfig, config: SynthesisTraining) -> None:
         if len(real) <= network.z_dim:
             raise DataError(f"expected more than {network.z_dim} negatives to train the structure generator, got {len(real)}")
-        self.config, self.real, self.small = config, real, resize(real, LOW).clamp(0, 1)
-        self.device = torch.device(config.device)
+        self.real, self.small = real, resize(real, LOW).clamp(0, 1)
         self.network = StructureGenerator(network)
         self.network.anatomy.start_from(self.small)
-        self.network.to(self.device)
-        self.stages = [
-            self._stage(self.network.anatomy, "anatomy", LOW, 1, config.linear, 1.0),
-            self._stage(self.network.detail, "detail", network.resolution, 2, config.pixels, config.adversarial),
-        ]
-        self.generator = torch.Generator().manual_seed(config.seed + 1000 * rank())
-        self.ema = Ema(self.network, config.ema)
+        networks: dict[str, nn.Module] = {"anatomy": self.network.anatomy, "detail": self.network.detail}
+        for name, side, fold in (("anatomy", LOW, 1), ("detail", network.resolution, 2)):
+            judge = Discriminator(DiscriminatorConfig(resolution=side, width=config.width, fold=fold))
+            networks[f"{name}_discriminator"] = judge
+        super().__init__(config, networks, self.network)
+        weights = {"anatomy": (config.linear, 1.0), "detail": (config.pixels, config.adversarial)}
+        self.stages = {name: self._stage(name, *each) for name, each in weights.items()}
+        for name, module in networks.items():
+            rate = config.learning_rate if name in self.stages else config.discriminator_rate
+            self.adam(name, module, rate, (0.5, 0.99))
+        self.generator = self.stream("draws")
 
-    def _stage(self, network: nn.Module, name: str, side: int, fold: int, pixels: float, adversarial: float) -> Stage:
-        judge = Discriminator(DiscriminatorConfig(resolution=side, width=self.config.width, fold=fold))
-        return Stage(network, judge, StageObjective(network, judge, name, pixels, adversarial), self.config)
+    def _stage(self, name: str, pixels: float, adversarial: float) -> Stage:
+        network, judge = self.networks()[name], self.networks()[f"{name}_discriminator"]
+        return Stage(name, self.wrap(StageObjective(network, judge, name, pixels, adversarial)), self.wrap(judge))
 
-    def step(self, step: int) -> dict[str, Tensor]:
-        config, terms = self.config, {}
-        rate = cosine(step, config.steps)
-        for _ in range(config.low_steps):
-            index, seed = self._draw(config.low_batch)
-            small = self.small[index].to(self.device)
-            coded = small[: config.low_batch // 4]  # a quarter are codes of real images, the rest is drawn from the prior
-            prior = torch.randn(config.low_batch - len(coded), self.network.config.z_dim, generator=self.generator)
-            z = torch.cat([self.network.anatomy.encode(coded), prior.to(self.device)])
-            terms.update(self.stages[0].update(z, coded, small, seed, rate))
-        index, seed = self._draw(config.batch_size)
+    def update(self, step: int) -> dict[str, Tensor]:
+        terms: dict[str, Tensor] = {}
+        for _ in range(self.config.low_steps):
+            terms |= self.alternate(self._small_ones(), "anatomy", "anatomy_discriminator")
+        return terms | self.alternate(self._large_ones(), "detail", "detail_discriminator")
+
+    def _small_ones(self) -> Drawn:
+        index, seed = self._draw(self.config.low_batch)
+        small = self.small[index].to(self.device)
+        coded = small[: self.config.low_batch // 4]  # a quarter are codes of real images, the rest is drawn from the prior
+        prior = torch.randn(len(small) - len(coded), self.network.config.z_dim, generator=self.generator)
+        codes = torch.cat([self.network.anatomy.encode(coded), prior.to(self.device)])
+        return Drawn(self.stages["anatomy"], codes, coded, small, seed)
+
+    def _large_ones(self) -> Drawn:
+        index, seed = self._draw(self.config.batch_size)
         real = self.real[index].to(self.device)
         small = resize(real, LOW)
         small = (small + 0.02 * torch.randn(small.shape, generator=self.generator).to(self.device)).clamp(0, 1)
-        terms.update(self.stages[1].update(small, real, real, seed, rate))
-        self.ema.update(self.network, step)
-        return terms
+        return Drawn(self.stages["detail"], small, real, real, seed)
 
     def _draw(self, n: int) -> tuple[Tensor, int]:
         index = torch.randint(len(self.real), (n,), generator=self.generator)
         return index, int(torch.randint(2**31, (), generator=self.generator))
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "stages": [stage.state() for stage in self.stages],
-            "ema": self.ema.shadow,
-            "generator": self.generator.get_state(),
-        }
+    def generate(self, drawn: Drawn) -> tuple[dict[str, Tensor], Tensor]:
+        with self.autocast():
+            losses, fake = drawn.stage.objective(drawn.inputs, drawn.held, drawn.seed)
+        return losses, fake
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        for stage, saved in zip(self.stages, state["stages"], strict=True):
-            stage.restore(saved)
-        self.ema.shadow = {k: v.to(self.device) for k, v in state["ema"].items()}
-        if is_main():  # the stream saved is the first process's; others keep their own
-            self.generator.set_state(state["generator"].cpu())
+    def discriminate(self, drawn: Drawn, made: Tensor) -> dict[str, Tensor]:
+        config, stage, n = self.config, drawn.stage, len(drawn.real)
+        shown, false = _augment(drawn.real, drawn.seed + 1), _augment(made, drawn.seed + 2)
+        penalised = stage.updates % config.r1_every == 0
+        stage.updates += 1
+        shown.requires_grad_(penalised)
+        with self.autocast():
+            logits = stage.judging(torch.cat([shown, false])).float()
+        terms = {f"{stage.name}_discriminator": discriminator_loss(logits[:n], logits[n:])}
+        if penalised:
+            terms[f"{stage.name}_r1"] = config.r1 * r1_penalty(logits[:n], shown)
+        return terms
 
-    def networks(self) -> Mapping[str, nn.Module]:
-        judges = {f"{stage.name}_discriminator": stage.judge for stage in self.stages}
-        return {"generator": self.network, **judges}
+    def kept(self) -> dict[str, Any]:
+        return {"updates": {name: stage.updates for name, stage in self.stages.items()}}
+
+    def keep(self, state: Mapping[str, Any]) -> None:
+        for name, stage in self.stages.items():
+            stage.updates = int(state["updates"][name])
 
     def averaged(self) -> StructureGenerator:
-        """A copy of the generator with its EMA weights, in eval mode."""
-        copy = StructureGenerator(self.network.config).to(self.device)
-        copy.load_state_dict(self.ema.shadow)
-        return copy.eval()
+        """A copy of the generator with its averaged weights, in eval mode."""
+        return self.copy_of(self.network)
 
-    @torch.no_grad()
-    def sheet(self, path: Path) -> None:
+    def samples(self) -> dict[str, Tensor]:
         """Real negatives, detail added to their small versions, their codes' images, and two rows drawn from the prior."""
         network, real = self.averaged(), self.real[:8].to(self.device)
         z = torch.randn(16, network.config.z_dim, generator=torch.Generator().manual_seed(1)).to(self.device)
         drawn = network(z)
-        rows = [real, network.detail(resize(real, LOW)), network(network.encode(real)), drawn[:8], drawn[8:]]
-        write_sheet([list(row.cpu()) for row in rows], path)
+        return {
+            "negatives": real,
+            "detail on them, made small": network.detail(resize(real, LOW)),
+            "from their codes": network(network.encode(real)),
+            "drawn": drawn[:8],
+            "drawn too": drawn[8:],
+        }
 
 
 @torch.no_grad()
