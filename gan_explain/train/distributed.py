@@ -44,6 +44,12 @@ def wrap(objective: nn.Module, device: torch.device, unused: bool = False) -> An
     return DistributedDataParallel(objective, device_ids=ids, find_unused_parameters=unused)
 
 
+def wait() -> None:
+    """Until all processes are here: what the first one wrote can be read by the others."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def any_rank(flag: bool) -> bool:
     """True on every rank when it is true on one, so that all ranks stop at the same step."""
     if not dist.is_initialized():

@@ -20,7 +20,7 @@ from gan_explain.files.checkpoints import CONFIG, WEIGHTS, settle
 from gan_explain.files.signals import heard, next_is_fatal
 from gan_explain.files.temporaries import check_places, write_bytes
 from gan_explain.targets.weights import load_tensors
-from gan_explain.train.distributed import any_rank, is_main
+from gan_explain.train.distributed import any_rank, is_main, wait
 from gan_explain.train.trainer import Trainer
 from gan_explain.train.training import Training
 from gan_explain.train.update import check_finite, check_state, check_weights
@@ -142,6 +142,7 @@ def run(trainer: Trainer, training: Training, out: Path, *, resume: bool = False
             terms = this.update(step)
             this.log(step + 1, terms)
             this.save(step + 1)
+    wait()
 
 
 def save_state(trainer: Trainer, path: Path, step: int) -> None:
