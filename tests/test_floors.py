@@ -170,10 +170,8 @@ def test_source_keeps_its_floor_and_habits(path: Path) -> None:
     assert import_violations(source, part) + habits == []
 
 
-@pytest.mark.parametrize(
-    "path", sorted(ROOT.glob("benchmarks/**/*.py")) + sorted(ROOT.glob("examples/**/*.py")), ids=lambda path: path.name
-)
-def test_benchmarks_and_examples_keep_the_habits(path: Path) -> None:
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/**/*.py")), ids=lambda path: path.name)
+def test_examples_keep_the_habits(path: Path) -> None:
     assert habit_violations(path.read_text(encoding="utf-8"), "cli") == []
 
 

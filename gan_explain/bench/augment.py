@@ -17,22 +17,23 @@ Networks, steps and draws are the same in every arm; only the images that the po
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 
 from gan_explain.augment import CycleMaker, LayerMaker, Maker, Synthesis, Synthetic, joined, synthesise
-from gan_explain.bench.few import POSITIVE, STILL, classifier, few_positives, quiet, shares, stream
+from gan_explain.bench.augment_table import entries, markdown
+from gan_explain.bench.few import CLASSES, POSITIVE, STILL, classifier, few_positives, quiet, shares, stream
+from gan_explain.bench.given import Given, Outcome
+from gan_explain.bench.resample import Row, answers, as_json, collected
 from gan_explain.data import Dataset, belongs
-from gan_explain.evaluate.inputs import ask
 from gan_explain.metrics.opacity_probe import DOSES, opacity_probe
 from gan_explain.nets.cyclegan import CycleGanConfig
 from gan_explain.targets import ModuleTarget
@@ -41,15 +42,25 @@ from gan_explain.train.supervised import SupervisedTraining
 from gan_explain.types import DataError, Generator, Segmenter
 
 logger = logging.getLogger(__name__)
-ARMS = ("none", "classical", "cyclegan", "gan", "both")
+ADULTS = ("nih:normal", "ieee8023:normal", "ieee8023:covid")  # of the data, where no other are asked for
+Arm = Literal["none", "classical", "cyclegan", "gan", "both"]
+ARMS: tuple[Arm, ...] = ("none", "classical", "cyclegan", "gan", "both")
 GENERATORS = {"cyclegan": ("cyclegan",), "gan": ("gan",), "both": ("cyclegan", "gan")}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One regime and seed."""
+
+    images: int
+    seed: int
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that a result depends on but regime, seed and data. Steps of a batch each; `synthetic`: share of the positive
     draws; `count`: synthetic images of each generator; `sources`: what the layers are laid on; strengths: ranges of lambda;
-    `gan_prior`: share of the layers that are drawn from the prior; `generator`: the checkpoint that `Given.generator` is of.
+    `gan_prior`: share of the layers that are drawn from the prior; `generator`: the checkpoint that `Fixed.generator` is of.
 
     Chosen on val with one seed (100) of the 20-image regime that is not in the table. What made the difference is the strength: a
     full translation is called positive anyway and teaches nothing, half of one lies where the classifier is unsure."""
@@ -70,22 +81,32 @@ class Settings:
     synthetic: float = 0.5
     least_dice: float = 0.75
 
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON reads it back."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
+
+@dataclass(frozen=True)
+class Options(Settings):
+    """What is measured: `regime`: IMAGES:SEEDS; `segmenter` of the generators (one that saw no covid image) is the command's."""
+
+    regime: tuple[str, ...] = ("20:5", "10:2", "40:2", "80:2")
+    arm: tuple[Arm, ...] = ARMS
+    resolution: Annotated[int, Field(ge=32, le=512)] = 64
+    probe_segmenter: str = "lungs128"
+
+    def __post_init__(self) -> None:
+        self.cases()
+
+    def cases(self) -> list[Case]:
+        """One regime and seed after the other. ValueError for a regime that is none."""
+        found: list[Case] = []
+        for each in self.regime:
+            images, _, seeds = each.partition(":")
+            if not images.isdigit() or not seeds.isdigit() or int(images) < 2 or int(seeds) < 1:
+                raise ValueError(f"regime: expected IMAGES:SEEDS with at least two images and one seed, got {each!r}")
+            found += [Case(int(images), seed) for seed in range(int(seeds))]
+        return found
 
 
 @dataclass(frozen=True)
-class Case:
-    """One regime and seed."""
-
-    images: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class Given:
+class Fixed:
     """What no arm trains: the segmenter that reads the makers' lungs, and the generator of layers, where an arm has one."""
 
     segmenter: Segmenter
@@ -113,7 +134,7 @@ def hold(dataset: Dataset, segmenter: Segmenter) -> Held:
 
 
 def rows(
-    case: Case, train: Dataset, held: Held, given: Given, settings: Settings, arms: Sequence[str] = ARMS
+    case: Case, train: Dataset, held: Held, fixed: Fixed, settings: Settings, arms: Sequence[str] = ARMS
 ) -> Iterator[dict[str, Any]]:
     """One result an arm: p of the held-out images, the opacity probe, what was synthesised, seconds."""
     few = few_positives(train, case.images, case.seed)
@@ -121,19 +142,19 @@ def rows(
         steps=settings.steps, batch_size=settings.batch_size, learning_rate=settings.learning_rate, seed=case.seed
     )
     made: dict[str, Synthesis] = {}
-    for arm in sorted(arms, key=ARMS.index):
+    for arm in sorted(arms, key=list[str](ARMS).index):
         started, data, weights = time.monotonic(), few, shares(0)
         if arm in GENERATORS:
             for name in GENERATORS[arm]:
                 if name not in made:
-                    made[name] = made_by(name, few, given, settings, case)
+                    made[name] = made_by(name, few, fixed, settings, case)
             data = joined(few, mixed([made[n].images for n in GENERATORS[arm]]), POSITIVE[0])
             weights = shares(settings.synthetic)
         config = replace(plain, ranges=STILL) if arm == "none" else plain
         target = trained(data, config, None if arm == "none" else weights, settings, case)
         yield {
-            "images": case.images, "seed": case.seed, "arm": arm, "settings": settings.as_dict(),
-            "seconds": round(time.monotonic() - started, 1), **answers(target, held),
+            "images": case.images, "seed": case.seed, "arm": arm, "settings": as_json(settings),
+            "seconds": round(time.monotonic() - started, 1), **answered(target, held),
             "synthetic": {n: described(made[n]) for n in GENERATORS.get(arm, ())},
         }  # fmt: skip
 
@@ -146,17 +167,17 @@ def trained(
         return classifier(data, settings.arch, config, weights)
 
 
-def made_by(name: str, few: Dataset, given: Given, settings: Settings, case: Case) -> Synthesis:
+def made_by(name: str, few: Dataset, fixed: Fixed, settings: Settings, case: Case) -> Synthesis:
     """Synthetic positives made of the regime's negatives by one of the generators.
 
     Where no image passes the rule the arm has none, and is the classical one; its row says so.
     """
     build = {"cyclegan": cycle_maker, "gan": layer_maker}[name]
     with stream(1000 * case.images + case.seed + 500):
-        maker = build(few, given, settings, case)
+        maker = build(few, fixed, settings, case)
     try:
         return synthesise(
-            few, maker, settings.count, positive=POSITIVE, segmenter=given.segmenter, least_dice=settings.least_dice,
+            few, maker, settings.count, positive=POSITIVE, segmenter=fixed.segmenter, least_dice=settings.least_dice,
             seed=case.seed,
         )  # fmt: skip
     except DataError as error:
@@ -164,7 +185,7 @@ def made_by(name: str, few: Dataset, given: Given, settings: Settings, case: Cas
         return Synthesis((), settings.count, 0, {"none passed": 1})
 
 
-def cycle_maker(few: Dataset, given: Given, settings: Settings, case: Case) -> Maker:
+def cycle_maker(few: Dataset, fixed: Fixed, settings: Settings, case: Case) -> Maker:
     """A CycleGAN between the regime's negatives and positives. Cycle and identity terms weigh less than in the paper: at their
     usual weight 300 steps leave every image as it is."""
     negatives = few.where(lambda record: not belongs(record.label, POSITIVE))
@@ -179,14 +200,14 @@ def cycle_maker(few: Dataset, given: Given, settings: Settings, case: Case) -> M
     return CycleMaker(trained_network, settings.cyclegan_strength)
 
 
-def layer_maker(few: Dataset, given: Given, settings: Settings, case: Case) -> Maker:
+def layer_maker(few: Dataset, fixed: Fixed, settings: Settings, case: Case) -> Maker:
     """Layers of the regime's positives, moved lung to lung, and of the prior; nothing is trained. ValueError without one."""
-    if given.generator is None:
+    if fixed.generator is None:
         raise ValueError("expected a generator for the arms that lay layers, got none")
     donors = few.where(lambda record: belongs(record.label, POSITIVE)).batch().images
     return LayerMaker(
-        given.generator, settings.sources, label=POSITIVE[0], strengths=settings.gan_strength,
-        donors=(donors, given.segmenter(donors).to(donors)), prior=settings.gan_prior,
+        fixed.generator, settings.sources, label=POSITIVE[0], strengths=settings.gan_strength,
+        donors=(donors, fixed.segmenter(donors).to(donors)), prior=settings.gan_prior,
     )  # fmt: skip
 
 
@@ -196,17 +217,12 @@ def mixed(parts: Sequence[Sequence[Synthetic]]) -> list[Synthetic]:
     return [each for part in parts for each in part[:least]]
 
 
-def answers(target: ModuleTarget, held: Held) -> dict[str, Any]:
+def answered(target: ModuleTarget, held: Held) -> dict[str, Any]:
     """p of every held-out image, by path, and of the probed negatives at each dose."""
-    p: dict[str, float] = {}
-    for start in range(0, len(held.asked), 64):
-        batch = held.asked.batch(range(start, min(start + 64, len(held.asked))))
-        for record, value in zip(batch.records, ask(target, batch.images, batch.lungs).tolist(), strict=True):
-            p[record.path] = round(value, 5)
     batch = held.probed.batch()
     doses = opacity_probe(target, batch.images, held.lungs, batch.patients)
     return {
-        "p": p,
+        "p": answers(target, held.asked),
         "doses": list(DOSES),
         "dosed": {r.path: row for r, row in zip(batch.records, doses.round(5).tolist(), strict=True)},
     }
@@ -219,21 +235,38 @@ def described(synthesis: Synthesis) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def append(path: Path, row: Mapping[str, Any]) -> None:
-    """Add one line of JSON, in one write: processes may share the file. A line that a kill cut short is ended first."""
-    with open(path, "ab+") as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(0, end - 1))
-        file.write((("" if file.read(1) in (b"", b"\n") else "\n") + json.dumps(row) + "\n").encode())
+def bench(given: Given, options: Options) -> Outcome:
+    """Train and ask every arm of every case that is not there yet; the table."""
+    settings = Settings(**{each.name: getattr(options, each.name) for each in fields(Settings)})
+    settings = replace(settings, generator=given.generator)
+    train, asked = sides(given, options)
+    cases = options.cases()[given.shard[0] - 1 :: given.shard[1]]
+    for case in cases:
+        few_positives(train, case.images, case.seed)
+    needs = any("gan" in GENERATORS.get(arm, ()) for arm in options.arm)
+    fixed = Fixed(given.load_segmenter(), given.load_generator() if needs else None)
+    held = hold(asked, given.load_segmenter(options.probe_segmenter))
+    if given.dry_run:
+        return Outcome({"cases": len(cases), "train": len(train), "asked": len(asked)})
+
+    def work(is_there: Callable[[Row], bool]) -> Iterator[Row]:
+        for case in cases:
+            arms = [arm for arm in options.arm if not is_there(asdict(case) | {"arm": arm})]
+            yield from rows(case, train, held, fixed, settings, arms)
+
+    found = entries(*collected(given, {"settings": as_json(settings)}, asked, work))
+    return Outcome({"entries": [vars(each) for each in found]}, markdown(found))
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Every whole line of a results file; a line that a kill cut short is left out."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        found.append(row)
-    return found
+def sides(given: Given, options: Options) -> tuple[Dataset, Dataset]:
+    """What is trained on, and what is asked: held-out images of the same kind, and every other of the positives' source.
+
+    DataError where the first are not normal and covid images."""
+    everything = given.dataset(options.resolution, ())
+    chosen = given.dataset(options.resolution, given.include or ADULTS)
+    found = sorted({record.label for record in chosen.records})
+    if found != sorted(CLASSES):
+        raise DataError(f"{everything.root}: expected normal and covid images, got {', '.join(found) or 'none'} (see --include)")
+    paths = {record.path for record in chosen.records}
+    home = {record.source for record in chosen.records if record.label == CLASSES[1]}
+    return chosen.split("train"), everything.where(lambda r: r.split != "train" and (r.path in paths or r.source in home))

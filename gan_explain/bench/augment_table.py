@@ -2,68 +2,37 @@
 
 Sensitivity, specificity and balanced accuracy are those at p >= 0.5. A sensitivity can be bought with specificity, so the main
 measure is the sensitivity at one specificity: the threshold lets 90 % of the *validation negatives* pass, which takes no COVID
-image beyond the regime's. Intervals resample seeds and test patients, both with replacement, the same draws for both arms of a
-difference: they say what another drawing of training images and another set of patients might give.
+image beyond the regime's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gan_explain.bench.resample import N_BOOT, Statistic, auroc_of, band, mean_of, over_seeds, patient_weights
 from gan_explain.metrics.opacity_probe import rises, slopes
-from gan_explain.stats import Floats
 from gan_explain.types import DataError, Record
 
 REFERENCE = "classical"
 SPECIFICITY = 0.9
-Weights = Floats  # (B, N): how often each test image counts in each resample
-Statistic = Callable[[Weights], Floats]  # -> (B,)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One measure of one arm in one regime: its mean over seeds, its difference to the reference, and 95 % intervals."""
+    """One measure of one arm in one regime: its mean over seeds and its difference to the reference, each with its
+    interval of 95 %."""
 
     images: int
     arm: str
     measure: str
-    value: float
-    low: float
-    high: float
-    difference: float
-    difference_low: float
-    difference_high: float
+    value: tuple[float, float, float]
+    difference: tuple[float, float, float]
     seeds: int
     n: int
-
-
-def mean_of(values: Floats, among: NDArray[np.bool_]) -> Statistic:
-    """The weighted mean of values (N,) over some of the images."""
-
-    def statistic(weights: Weights) -> Floats:
-        chosen = weights[:, among]
-        found: Floats = chosen @ values[among] / np.maximum(chosen.sum(1), 1e-12)
-        return found
-
-    return statistic
-
-
-def auroc_of(p: Floats, positive: NDArray[np.bool_], among: NDArray[np.bool_]) -> Statistic:
-    """The share of (positive, negative) pairs that p (N,) puts in order, ties counting half."""
-    a, b = np.flatnonzero(among & positive), np.flatnonzero(among & ~positive)
-    order = (p[a][:, None] > p[b][None]) + 0.5 * (p[a][:, None] == p[b][None])
-
-    def statistic(weights: Weights) -> Floats:
-        pairs = ((weights[:, a] @ order) * weights[:, b]).sum(1)
-        found: Floats = pairs / np.maximum(weights[:, a].sum(1) * weights[:, b].sum(1), 1e-12)
-        return found
-
-    return statistic
 
 
 def statistics(row: Mapping[str, Any], records: Sequence[Record], positive: str = "covid") -> dict[str, tuple[Statistic, int]]:
@@ -102,7 +71,7 @@ def statistics(row: Mapping[str, Any], records: Sequence[Record], positive: str 
     return found
 
 
-def entries(rows: Sequence[Mapping[str, Any]], records: Sequence[Record], *, n_boot: int = 2000, seed: int = 0) -> list[Entry]:
+def entries(rows: Sequence[Mapping[str, Any]], records: Sequence[Record], *, n_boot: int = N_BOOT, seed: int = 0) -> list[Entry]:
     """Every measure of every arm and regime, of the seeds that have both the arm and the reference.
 
     DataError where there are no results, or an image has none.
@@ -118,23 +87,13 @@ def entries(rows: Sequence[Mapping[str, Any]], records: Sequence[Record], *, n_b
             seeds = [s for (i, a, s) in by if (i, a) == (images, arm) and (images, REFERENCE, s) in by]
             if not seeds:
                 continue
-            drawn = np.random.default_rng(seed + 1).multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=n_boot)
-            drawn = np.vstack([np.ones(len(seeds)), drawn])  # the first: every seed once
             mine = [statistics(by[images, arm, s], records) for s in seeds]
             reference = [statistics(by[images, REFERENCE, s], records) for s in seeds]
             for name in mine[0]:
                 values = np.stack([each[name][0](weights) for each in mine], 1)  # (B, S)
                 others = np.stack([each[name][0](weights) for each in reference], 1)
-                value, difference = ((x * drawn).sum(1) / drawn.sum(1) for x in (values, values - others))
-                low, high = np.quantile(value[1:], [0.025, 0.975])
-                d_low, d_high = np.quantile(difference[1:], [0.025, 0.975])
-                n = mine[0][name][1]
-                found.append(
-                    Entry(
-                        images, arm, name, float(value[0]), float(low), float(high), float(difference[0]), float(d_low),
-                        float(d_high), len(seeds), n,
-                    )
-                )  # fmt: skip
+                value, difference = over_seeds(values, seed), over_seeds(values - others, seed)
+                found.append(Entry(images, arm, name, value, difference, len(seeds), mine[0][name][1]))
     return found
 
 
@@ -144,14 +103,6 @@ def order(arm: str) -> tuple[int, str]:
     return (first.index(arm) if arm in first else len(first), arm)
 
 
-def patient_weights(patients: Sequence[str], n_boot: int, seed: int) -> Weights:
-    """(1 + n_boot, N): how often each image counts when patients are drawn with replacement; the first row is all ones."""
-    _, which = np.unique(np.asarray(patients), return_inverse=True)
-    count = int(which.max()) + 1
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=n_boot)
-    return np.vstack([np.ones(len(patients)), drawn[:, which].astype(np.float64)])
-
-
 def markdown(found: Sequence[Entry]) -> str:
     """One row an arm and measure."""
     lines = [
@@ -159,8 +110,6 @@ def markdown(found: Sequence[Entry]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for e in found:
-        paired = "" if e.arm == REFERENCE else f"{e.difference:+.3f} [{e.difference_low:+.3f}, {e.difference_high:+.3f}]"
-        lines.append(
-            f"| {e.images} | {e.arm} | {e.measure} | {e.value:.3f} [{e.low:.3f}, {e.high:.3f}] | {paired} | {e.seeds} | {e.n} |"
-        )
+        paired = "" if e.arm == REFERENCE else band(e.difference, "+")
+        lines.append(f"| {e.images} | {e.arm} | {e.measure} | {band(e.value)} | {paired} | {e.seeds} | {e.n} |")
     return "\n".join(lines)

@@ -18,17 +18,20 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from scipy import ndimage
 from torch import Tensor
 
-from gan_explain.attribution import Method
+from gan_explain.attribution import METHODS, Method, MethodOptions
+from gan_explain.bench.given import Given, Outcome
 from gan_explain.counterfactual import Radiograph, read_radiograph
-from gan_explain.data.manifest import read_table
+from gan_explain.data.manifest import read_manifest, read_table
 from gan_explain.lungs import support
-from gan_explain.metrics.measure import Measure
+from gan_explain.metrics.measure import Measure, format_table
 from gan_explain.metrics.pointing import pointing_game, relevance_mass
 from gan_explain.stats import auroc
 from gan_explain.targets import device_of
@@ -37,6 +40,7 @@ from gan_explain.types import DataError, Record, Segmenter, Target
 COLUMNS = ("path", "x", "y", "width", "height")
 MEASURES = ("share", "pointing", "auroc")
 REFERENCES = ("even", "depth", "brightness")
+READER = "reader"
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels of the stored image
 
 
@@ -60,9 +64,14 @@ class Row:
     pointing: float
     auroc: float
 
-    def as_dict(self) -> dict[str, str | float | None]:
-        """As JSON: NaN is null."""
-        return {name: None if value != value else value for name, value in asdict(self).items()}
+
+@dataclass(frozen=True)
+class Options:
+    """`boxes`: a table path,x,y,width,height in pixels of the stored image, by default boxes.csv of the folder; `also`: targets
+    beside --target whose Grad-CAM is measured. Without --split all splits count: boxes train nothing."""
+
+    boxes: Path | None = None
+    also: Annotated[tuple[str, ...], Field(title="SPEC")] = ()
 
 
 def read_boxes(path: Path, records: Iterable[Record]) -> list[Boxed]:
@@ -174,3 +183,28 @@ def _values(rows: Sequence[Row]) -> dict[str, np.ndarray]:
 def _aggregated(rows: Sequence[Row], values: Mapping[str, np.ndarray], n_boot: int, seed: int) -> dict[str, Measure]:
     patients, splits = [row.patient_id for row in rows], [row.split for row in rows]
     return {name: Measure.over(each, patients, splits, n_boot=n_boot, seed=seed) for name, each in values.items()}
+
+
+def bench(given: Given, options: Options) -> Outcome:
+    """The reader's layer and each target's Grad-CAM against the boxes, on whole radiographs."""
+    root = Path(given.data)
+    manifest, listed = root / "manifest.csv", options.boxes or root / "boxes.csv"
+    for path in (manifest, listed):
+        if not path.is_file():
+            raise DataError(f"{path}: expected a CSV file, got none")
+    records = read_manifest(manifest)
+    chosen = [each for each in read_boxes(listed, records) if given.split in (None, each.record.split)]
+    if not chosen:
+        raise DataError(f"{listed}: expected a box in the splits {given.split or 'train, val, test'}, got none")
+    lungs, targets = given.load_segmenter(), given.load_targets((given.target, *options.also))
+    method = MethodOptions(generator=given.load_generator(), segmenter=lungs)
+    maps = {READER: (METHODS[READER](method), next(iter(targets.values())))}
+    maps |= {f"grad_cam ({spec})": (METHODS["grad_cam"](method), target) for spec, target in targets.items()}
+    if given.dry_run:
+        return Outcome({"images": len(chosen), "maps": list(maps)})
+    rows = list(given.progress(measured(root, chosen, maps, lungs), len(chosen) * (len(maps) + len(REFERENCES)), "map"))
+    given.names(records)
+    found, ahead = measures(rows, seed=given.seed), differences(rows, READER, seed=given.seed)
+    table = {f"{name}: {measure}": each for name, of in (found | ahead).items() for measure, each in of.items()}
+    document = {"images": len(chosen), "measures": found, "differences": ahead}
+    return Outcome(document, format_table(table), [asdict(row) for row in rows])

@@ -1,239 +1,155 @@
-"""Every heat-map method on the same images, by the same measures: does it point where the evidence is, and is it the target's?
+"""Every heat-map method on the same images, measured (`bench.explainers_rows` says how) and side by side.
 
-Images are positives: with a lesion mask where the dataset has them (the phantom), else with lungs (a human's mask where there is
-one, else the segmenter's). Right or wrong calls count alike; each row says what the target answered.
-
-    pointing, iou, mass       against the mask; of a signed map the positive part counts
-    deletion, insertion, road what the target answers as pixels go in the order of the map; signed maps as they are
-    likeness, ssim, changed   between the map and that of the same network with its weights drawn anew
-    ms                        of one image, in batches
-
-What differs between methods is the map alone: order of ties, noise and baseline belong to the image. Two maps
-that no method made stand beside them: noise, which says nothing, and the mask itself.
+Of maps with a sign the positive part is held against the mask; deletion, insertion and ROAD take them as they are. Noise and the
+mask itself stand beside them. Means over images, with patient-bootstrap intervals of 95 %.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-import torch
-from torch import Tensor
+from pydantic import Field
 
 from gan_explain.attribution import METHODS, Method, MethodOptions
-from gan_explain.data import Dataset
-from gan_explain.evaluate.inputs import ask, is_positive, seed_of
-from gan_explain.evaluate.run import limited
-from gan_explain.metrics.deletion import deletion_auc, insertion_auc, ranks
-from gan_explain.metrics.pointing import iou_equal_area, pointing_game, relevance_mass
-from gan_explain.metrics.road import road
-from gan_explain.metrics.sanity import reinitialised, sameness
-from gan_explain.pixels import gaussian_blur
-from gan_explain.targets import ModuleTarget, device_of
-from gan_explain.types import DataError, Record, Segmenter, Target, TargetError
-
-BASELINES = ("blurred", "mean", "negatives")
-BLUR = 1 / 16  # standard deviation of a blurred baseline, of the side of an image
-NEGATIVES = 256  # training images that a baseline of negatives is the mean of, at most
-REFERENCES = ("noise", "mask")
-Made = tuple[Tensor, Tensor | None, float]  # a map (N, 1, H, W), the same of the untrained network, seconds
-Baseline = Callable[[Tensor, Tensor], Tensor]  # images, lungs (N, 1, H, W) -> what stands where a pixel is deleted
+from gan_explain.bench.explainers_rows import REFERENCES, Asked, Row, baseline_of, explained, positives, questions, usable
+from gan_explain.bench.explainers_table import COLUMNS, OWN, Key, leads, leads_markdown, markdown, measures
+from gan_explain.bench.given import Given, Outcome
+from gan_explain.metrics.measure import Measure
+from gan_explain.render.bars import Bar, Panel, write_bars
+from gan_explain.render.heat import HeatMap
+from gan_explain.render.maps import MapRow, write_maps
+from gan_explain.types import Target, TargetError
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Positives that every method is asked about. images, lungs (what the target and the methods are given) and masks (what their
-    maps are held against) (N, 1, H, W); p (N,) of the positive set; `kinds` (N,) says whose mask it is."""
+class Options:
+    """`method`: by default all that a target allows; `also`: SPEC@METHOD+METHOD, other targets and the maps to ask of them;
+    `own`: maps that are held against all others; `baseline`: what a deleted pixel becomes (blurred, the mean of what the target
+    sees, or the mean training negative); `steps` of deletion and insertion; `rows`: images whose maps are drawn."""
 
-    images: Tensor
-    lungs: Tensor
-    masks: Tensor
-    p: Tensor
-    kinds: tuple[str, ...]
-    records: tuple[Record, ...]
+    method: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    own: tuple[str, ...] = OWN
+    layer: str = ""
+    baseline: Literal["blurred", "mean", "negatives"] = "blurred"
+    steps: Annotated[int, Field(ge=1)] = 50
+    resolution: Annotated[int, Field(ge=32, le=1024)] = 128
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    rows: Annotated[int, Field(ge=0)] = 4
 
-    def __len__(self) -> int:
-        return len(self.records)
+    def __post_init__(self) -> None:
+        asked = {*self.method, *(name for names in self.others.values() for name in names)}
+        if asked - set(METHODS) or not all(self.others.values()):
+            raise ValueError(f"heat maps: expected some of {', '.join(METHODS)}, got {', '.join(sorted(asked)) or 'none'}")
 
-
-@dataclass(frozen=True)
-class Row:
-    """One map of one image, measured; NaN where a measure has no value. `p_baseline`: p of the image with every pixel deleted."""
-
-    target: str
-    method: str
-    path: str
-    patient_id: str
-    source: str
-    label: str
-    mask: str
-    p: float
-    called: str
-    p_baseline: float
-    pointing: float
-    iou: float
-    mass: float
-    deletion: float
-    insertion: float
-    road: float
-    likeness: float
-    ssim: float
-    changed: float
-    ms: float
-
-    def as_dict(self) -> dict[str, str | float | None]:
-        """As JSON: NaN is null."""
-        return {name: None if value != value else value for name, value in asdict(self).items()}
+    @property
+    def others(self) -> dict[str, tuple[str, ...]]:
+        """The maps that are asked of other targets, by spec."""
+        pairs = [each.rpartition("@")[::2] for each in self.also]
+        return {spec: tuple(filter(None, names.split("+"))) for spec, names in pairs}
 
 
-def positives(dataset: Dataset, target: Target, limit: int | None, seed: int) -> Dataset:
-    """The images that are asked about: those whose label is in the target's positive set, of them at most `limit`, drawn by seed;
-    where the dataset has lesion masks, those with a lesion. DataError where there is none."""
-    found = dataset.where(lambda record: is_positive(record, target))
-    if len(found) and found[0]["has_lesion"]:
-        with_lesion = {found.records[i].path for i in range(len(found)) if found[i]["lesion"].any()}
-        found = found.where(lambda record: record.path in with_lesion)
-    if not len(found):
-        raise DataError(f"{dataset.root}: expected images of {' or '.join(target.positive)}, with a mask; got none")
-    return limited(found, limit, seed)
+def bench(given: Given, options: Options) -> Outcome:
+    """The positives of a split, asked of every method that a target allows; TargetError for one that was asked for and is not."""
+    chosen = {given.target: tuple(dict.fromkeys(options.method)) or tuple(METHODS), **options.others}
+    lungs = given.load_segmenter()
+    needed = any(METHODS[name](MethodOptions()).uses_generator for names in chosen.values() for name in names)
+    layers = given.load_generator() if needed else None
+    label = "covid" if layers is None else layers.labels[0]
+    settings = MethodOptions(options.layer, layers, segmenter=lungs, seed=given.seed, label=label)
+    targets = given.load_targets(chosen)
+    dataset = given.dataset(options.resolution)
+    split = dataset.split(given.split or "test")
+    asked = {spec: positives(split, target, given.limit, given.seed) for spec, target in targets.items()}
+    found, reasons = dict[str, dict[str, Method]](), dict[str, dict[str, str]]()
+    for spec, target in targets.items():
+        first = next(questions(asked[spec], target, lungs, 1))
+        found[spec], reasons[spec] = usable(chosen[spec], settings, target, first)
+        if reasons[spec] and (options.method or spec != given.target or not found[spec]):  # asked for by name, or nothing left
+            raise TargetError("; ".join(f"{name}: {reason}" for name, reason in reasons[spec].items()))
+    counts = {spec: len(images) for spec, images in asked.items()}
+    about = {"images": counts, "left_out": reasons, "baseline": options.baseline}
+    if given.dry_run:
+        return Outcome({**about, "methods": {spec: list(methods) for spec, methods in found.items()}})
+    names = given.names(dataset.records)
+    pictures: list[MapRow] = []
+
+    def shown(spec: str, path: str) -> str:
+        return f"{names.image(path)} ({spec})"
+
+    def answered() -> Iterator[Row]:
+        for spec, target in targets.items():
+            batches = questions(asked[spec], target, lungs, options.batch_size)
+            batches = _drawing(batches, options.rows, found[spec], target, partial(shown, spec), pictures)
+            stand_in = baseline_of(options.baseline, target, dataset)
+            yield from explained(found[spec], target, batches, stand_in, name=spec, steps=options.steps, seed=given.seed)
+
+    total = sum(count * (len(found[spec]) + len(REFERENCES)) for spec, count in counts.items())
+    by: dict[Key, list[Row]] = {(spec, name): [] for spec in targets for name in (*found[spec], *REFERENCES)}
+    for row in given.progress(answered(), total, "map"):
+        by[row.target, row.method].append(row)
+    totals, ahead = measures(by, seed=given.seed), leads(by, options.own, seed=given.seed)
+    text = "\n\n".join(filter(None, (_words(by, about), markdown(by, totals), leads_markdown(ahead))))
+    measured = {spec: {name: total for (where, name), total in totals.items() if where == spec} for spec in targets}
+    document = {**about, "measures": measured, "leads": [asdict(lead) for lead in ahead]}
+
+    def bars(path: Path) -> None:
+        write_bars(_panels(totals, options.own), path)
+
+    def maps(path: Path) -> None:
+        write_maps(pictures, path)
+
+    drawn = {"bars.png": bars} | ({"maps.png": maps} if pictures else {})
+    return Outcome(document, text, [row.as_dict() for rows in by.values() for row in rows], drawn)
 
 
-def questions(dataset: Dataset, target: Target, segmenter: Segmenter, batch_size: int) -> Iterator[Asked]:
-    """Batches of `positives`, in order, on the target's device. The lungs are the segmenter's, read once."""
-    device = device_of(target)
-    for start in range(0, len(dataset), batch_size):
-        batch = dataset.batch(range(start, min(start + batch_size, len(dataset))))
-        images = batch.images.to(device)
-        lungs = segmenter(images).to(images)
-        if batch.lesion is not None:
-            masks, kinds = batch.lesion.to(images), ("lesion",) * len(batch)
-        else:
-            human = batch.has_lungs.tolist()
-            masks = torch.where(batch.has_lungs.to(device).view(-1, 1, 1, 1), batch.lungs.to(images), lungs)
-            kinds = tuple("lungs, by hand" if known else "lungs, segmented" for known in human)
-        yield Asked(images, lungs, masks, ask(target, images, lungs), kinds, batch.records)
-
-
-def usable(
-    names: Sequence[str], options: MethodOptions, target: Target, asked: Asked
-) -> tuple[dict[str, Method], dict[str, str]]:
-    """The methods that have a map of a target, by name, and the reasons of those that do not: they raise a TargetError for it, or
-    need a generator and there is none. One image is tried, which also warms them up."""
-    found, reasons = dict[str, Method](), dict[str, str]()
-    for name in names:
-        try:
-            method = METHODS[name](options)
-            if method.uses_generator and options.generator is None:
-                raise TargetError("needs a generator, and none was given")
-            method.attribute(asked.images[:1], target, asked.lungs[:1])
-        except TargetError as error:
-            reasons[name] = str(error)
-        else:
-            found[name] = method
-    return found, reasons
-
-
-def baseline_of(name: str, target: Target, dataset: Dataset) -> Baseline:
-    """What a deleted pixel becomes.
-
-    blurred: the image under a Gaussian of 1/16 of its side; mean: the image's mean over what the target sees (the lungs, for a
-    lungs-only one); negatives: the mean of the training negatives (of `dataset`, at most 256 of them, evenly among them).
-    """
-    if name == "blurred":
-        return lambda images, lungs: gaussian_blur(images, BLUR * images.shape[-1])
-    if name == "mean":
-        return lambda images, lungs: _mean(images, lungs if target.uses_lungs else torch.ones_like(lungs))
-    if name != "negatives":
-        raise ValueError(f"expected a baseline of {', '.join(BASELINES)}, got {name!r}")
-    negatives = dataset.split("train").where(lambda record: not is_positive(record, target))
-    if not len(negatives):
-        raise DataError(f"{dataset.root}: expected negatives in the training split for their mean, got none")
-    step = math.ceil(len(negatives) / NEGATIVES)
-    mean = torch.stack([negatives[i]["image"] for i in range(0, len(negatives), step)]).mean(0, keepdim=True)
-    return lambda images, lungs: mean.to(images).expand_as(images)
-
-
-def _mean(images: Tensor, seen: Tensor) -> Tensor:
-    area = seen.sum((2, 3), keepdim=True)
-    inside = (images * seen).sum((2, 3), keepdim=True) / area.clamp(min=1)
-    return torch.where(area > 0, inside, images.mean((2, 3), keepdim=True)).expand_as(images)
-
-
-def explained(
+def _drawing(
+    batches: Iterator[Asked],
+    left: int,
     methods: Mapping[str, Method],
     target: Target,
-    batches: Iterator[Asked],
-    baseline: Baseline,
-    *,
-    name: str = "target",
-    steps: int = 50,
-    seed: int = 0,
-) -> Iterator[Row]:
-    """A row for every image and map, as they come: of the methods, then of REFERENCES. `name` is what the rows call the target;
-    `steps` of deletion and insertion."""
-    fresh = reinitialised(target, torch.Generator().manual_seed(seed)) if isinstance(target, ModuleTarget) else None
+    named: Callable[[str], str],
+    pictures: list[MapRow],
+) -> Iterator[Asked]:
+    """The batches as they are; the maps of the first images are added to `pictures` as they pass, `named` by their paths."""
     for asked in batches:
-        stand_in = baseline(asked.images, asked.lungs)
-        p_baseline = ask(target, stand_in, asked.lungs)
-        maps = {each: _made(method, target, fresh, asked) for each, method in methods.items()}
-        for each, (heat, other, seconds) in {**maps, **_references(asked, seed)}.items():
-            columns = {
-                "p_baseline": p_baseline,
-                **_located(heat, asked.masks),
-                **_faithful(target, asked, heat, stand_in, steps, seed),
-                **_randomised(heat, other),
-                "ms": torch.full((len(asked),), 1000 * seconds / len(asked)),
-            }
-            for i, record in enumerate(asked.records):
-                numbers = {column: float(values[i]) for column, values in columns.items()}
-                p = float(asked.p[i])
-                called = "positive" if p >= target.operating_point else "negative"
-                yield Row(
-                    target=name, method=each, path=record.path, patient_id=record.patient_id, source=record.source,
-                    label=record.label, mask=asked.kinds[i], p=p, called=called, **numbers,
-                )  # fmt: skip
+        for i in range(min(left, len(asked))):
+            image, lungs = asked.images[i : i + 1], asked.lungs[i : i + 1]
+            heats = {name: method.attribute(image, target, lungs)[0].cpu() for name, method in methods.items()}
+            columns = {name: HeatMap("", heat, signed=methods[name].signed) for name, heat in heats.items()}
+            note = f"{named(asked.records[i].path)}   p {float(asked.p[i]):.2f}"
+            pictures.append(MapRow(image[0].cpu(), asked.masks[i].cpu(), columns, note))
+        left -= min(left, len(asked))
+        yield asked
 
 
-def _made(method: Method, target: Target, fresh: Target | None, asked: Asked) -> Made:
-    """A method's map, that of the untrained network (None for a target whose weights are out of reach), and seconds."""
-    started = time.perf_counter()
-    heat = method.attribute(asked.images, target, asked.lungs)
-    if heat.device.type == "cuda":
-        torch.cuda.synchronize(heat.device)
-    seconds = time.perf_counter() - started
-    return heat, None if fresh is None else method.attribute(asked.images, fresh, asked.lungs), seconds
+def _words(by: Mapping[Key, Sequence[Row]], about: Mapping[str, Any]) -> str:
+    """What was asked, in sentences: the images, how the target answered, what a deleted pixel becomes, who had no map."""
+    lines = []
+    for spec, count in about["images"].items():
+        rows = next((rows for (name, _), rows in by.items() if name == spec), [])
+        called = sum(row.called == "positive" for row in rows)
+        p, gone = (sum(values) / len(rows) for values in ([row.p for row in rows], [row.p_baseline for row in rows]))
+        kinds = ", ".join(f"{sum(row.mask == kind for row in rows)} {kind}" for kind in dict.fromkeys(row.mask for row in rows))
+        lines.append(
+            f"{spec}: {count} positives, {called} of them called positive; masks: {kinds}. "
+            f"Mean p {p:.3f}, and {gone:.3f} with every pixel deleted (baseline: {about['baseline']})."
+        )
+        lines += [f"Left out for {spec}: {name} ({reason})." for name, reason in about["left_out"][spec].items()]
+    return "\n".join(lines)
 
 
-def _references(asked: Asked, seed: int) -> dict[str, Made]:
-    """What no method made: noise, drawn by image, and the mask itself."""
-    generators = [torch.Generator().manual_seed(seed_of(f"{record.path} noise", seed)) for record in asked.records]
-    noise = torch.stack([torch.rand(asked.images.shape[1:], generator=each) for each in generators]).to(asked.images)
-    return {"noise": (noise, None, math.nan), "mask": (asked.masks, None, math.nan)}
+def _panels(totals: Mapping[Key, Mapping[str, Measure]], own: Sequence[str]) -> list[Panel]:
+    """A panel a measure, a bar a method; the maps that are held against the others stand out."""
+    several = len({spec for spec, _ in totals}) > 1
 
+    def bar(key: Key, name: str) -> Bar:
+        found = totals[key][name]
+        label = f"{key[1]} ({key[0].rpartition(':')[2]})" if several else key[1]
+        return Bar(label, found.value, found.low, found.high, key[1] in own)
 
-def _located(heat: Tensor, masks: Tensor) -> dict[str, Tensor]:
-    positive = heat.clamp(min=0)
-    return {
-        "pointing": pointing_game(positive, masks).float(),
-        "iou": iou_equal_area(positive, masks),
-        "mass": relevance_mass(positive, masks),
-    }
-
-
-def _faithful(target: Target, asked: Asked, heat: Tensor, stand_in: Tensor, steps: int, seed: int) -> dict[str, Tensor]:
-    seeds = [seed_of(record.path, seed) for record in asked.records]
-    rank = ranks(heat, seeds)
-    return {
-        "deletion": deletion_auc(target, asked.images, rank, stand_in, asked.lungs, steps),
-        "insertion": insertion_auc(target, asked.images, rank, stand_in, asked.lungs, steps),
-        "road": road(target, asked.images, rank, seeds, asked.lungs).score,
-    }
-
-
-def _randomised(heat: Tensor, other: Tensor | None) -> dict[str, Tensor]:
-    if other is None:
-        return dict.fromkeys(("likeness", "ssim", "changed"), torch.full((len(heat),), math.nan))
-    found = sameness(heat, other)
-    return {"likeness": found.spearman, "ssim": found.ssim, "changed": found.changed}
+    return [Panel(column.title, [bar(key, name) for key in totals]) for name, column in COLUMNS.items()]

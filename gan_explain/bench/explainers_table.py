@@ -1,4 +1,4 @@
-"""The rows of `bench.explainers` as measures with intervals, a table, and how far the generator's own maps lead the others."""
+"""The rows of `bench.explainers_rows` as measures with intervals, a table, and how far some maps lead the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gan_explain.bench.explainers import REFERENCES, Row
+from gan_explain.bench.explainers_rows import REFERENCES, Row
 from gan_explain.metrics.measure import Measure
 from gan_explain.stats import Interval, paired_bootstrap
 from gan_explain.types import DataError
@@ -79,22 +79,22 @@ def measures(by: Mapping[Key, Sequence[Row]], *, n_boot: int = 1000, seed: int =
     }  # fmt: skip
 
 
-def leads(by: Mapping[Key, Sequence[Row]], *, n_boot: int = 1000, seed: int = 0) -> list[Lead]:
-    """Paired differences of each of the generator's maps to the best of the others, in every measure but the time.
+def leads(by: Mapping[Key, Sequence[Row]], own: Sequence[str] = OWN, *, n_boot: int = 1000, seed: int = 0) -> list[Lead]:
+    """Paired differences of each of the `own` maps to the best of the others, in every measure but the time.
 
     Others are the methods of the same target and, where it is asked how a map lies to a mask, those of other targets on the same
     images. The best is chosen by its mean on these images, which favours it a little.
     """
     found = []
     for (target, method), mine in by.items():
-        if method not in OWN:
+        if method not in own:
             continue
         same = {row.path for row in mine}
         for name, column in COLUMNS.items():
             others = {
                 other if where == target else f"{other} ({where})": rows
                 for (where, other), rows in by.items()
-                if other not in (*OWN, *REFERENCES)
+                if other not in (*own, *REFERENCES)
                 and (where == target or (name in LOCATED and {row.path for row in rows} == same))
             }
             means = {other: column.better * _mean(rows, name) for other, rows in others.items()}

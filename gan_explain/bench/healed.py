@@ -17,18 +17,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from gan_explain.bench.given import Given, Outcome
 from gan_explain.bench.logistic import Logistic, fitted
 from gan_explain.counterfactual.disentangle import disentangle
 from gan_explain.data import Dataset, belongs
 from gan_explain.evaluate.inputs import read_batches, seed_of
 from gan_explain.labels import NORMAL
 from gan_explain.lungs import opacity_load
-from gan_explain.metrics.measure import Measure
+from gan_explain.metrics.measure import Measure, format_table
 from gan_explain.metrics.nulls import random_pathology
 from gan_explain.metrics.realism import ImageNet
 from gan_explain.optics import headroom, take_off
@@ -84,8 +87,15 @@ class Row:
     p_healed: float
     p_random: float
 
-    def as_dict(self) -> dict[str, str | float]:
-        return asdict(self)
+
+@dataclass(frozen=True)
+class Options:
+    """`sources`: by default all that have both classes in each split; `positive`: labels that count as diseased."""
+
+    sources: tuple[str, ...] = ()
+    positive: tuple[str, ...] = ("pneumonia",)
+    resolution: Annotated[int, Field(ge=32, le=1024)] = 256
+    batch_size: Annotated[int, Field(ge=1)] = 8
 
 
 def kind_of(record: Record, positive: Collection[str]) -> str | None:
@@ -223,3 +233,30 @@ def _paired(
         key: Measure.of(patient_bootstrap(column, who, n_boot=n_boot, seed=seed), "no such image")
         for key, column in columns.items()
     }
+
+
+def bench(given: Given, options: Options) -> Outcome:
+    """One classifier a source; every test image as it is, healed, and without a random layer. --limit: of each class."""
+    if given.limit is not None and given.limit < FEWEST:
+        raise DataError(f"--limit {given.limit}: expected at least {FEWEST} images of each class, source and split")
+    network, lungs, features, labels = given.load_generator(), given.load_segmenter(), Pyramid(), options.positive
+    dataset = given.dataset(options.resolution)
+    chosen = usable_sources(dataset, labels, options.sources)
+    parts = {s: {split: part(dataset, s, split, labels, given.limit, given.seed) for split in SPLITS} for s in chosen}
+    if given.dry_run:
+        return Outcome({"images": {source: {split: len(each) for split, each in of.items()} for source, of in parts.items()}})
+    judges = {source: judge_of(of["train"], of["val"], features, labels, given.device) for source, of in parts.items()}
+
+    def answered() -> Iterator[Row]:
+        for source, of in parts.items():
+            yield from measured(
+                of["test"], judges[source], network, lungs, features, labels, seed=given.seed, batch_size=options.batch_size
+            )
+
+    total = sum(len(of["test"]) for of in parts.values())
+    rows = list(given.progress(answered(), total, "image"))
+    given.names(dataset.records)
+    found = measures(rows, seed=given.seed)
+    text = format_table({f"{source}: {name}": each for source, of in found.items() for name, each in of.items()})
+    about = {source: each.as_dict() for source, each in judges.items()}
+    return Outcome({"images": total, "classifiers": about, "measures": found}, text, [asdict(row) for row in rows])

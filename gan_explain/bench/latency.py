@@ -10,24 +10,41 @@ from __future__ import annotations
 
 import importlib
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain import render
+from gan_explain.bench.given import Given, Outcome
 from gan_explain.counterfactual import Radiograph, traverse
 from gan_explain.counterfactual.optimise import optimise
 from gan_explain.counterfactual.synthetic import StructureNetwork
+from gan_explain.files.checkpoints import find_checkpoint, read_config
+from gan_explain.nets.load import load_structure
+from gan_explain.nets.structure import StructureConfig, StructureGenerator
 from gan_explain.types import Generator, Target
 
 FRAMES = 33
+FULL = (2500, 2048)  # rows and columns of a radiograph as it comes
 STEPS = 1000  # of Adam, as in medXGAN
 SHIFT_FRAMES, SHIFT_SIDE = 20, 224  # of LatentShift
+
+
+@dataclass(frozen=True)
+class Options:
+    """`steps`: of Adam, that are really run; `full`: 2500 x 2048 pixels too."""
+
+    repeats: Annotated[int, Field(ge=1)] = 7
+    steps: Annotated[int, Field(ge=1)] = STEPS
+    full: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,9 +67,6 @@ class Latency:
     resolution: int
     device: str
     threads: int
-
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
 
 
 def latency(
@@ -150,3 +164,38 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 def _finish(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def bench(given: Given, options: Options) -> Outcome:
+    """Time one transition of the first image beside the others. Structures are untrained where there are none."""
+    generator, segmenter = given.load_generator(), given.load_segmenter()
+    [target] = given.load_targets((given.target,)).values()
+    structures = _structures(given.generator).to(given.device)
+    size = structures.config.resolution
+    image = given.dataset(size).batch([0]).images.to(given.device)
+    if given.dry_run:
+        return Outcome({"resolution": size})
+    with torch.no_grad():
+        radiograph = Radiograph("radiograph", image, segmenter(image), "", {"kept": [size, size]})
+    found = latency(generator, structures, target, radiograph, repeats=options.repeats, optimise_steps=options.steps)
+    facts = asdict(found)
+    scaled = f" (in proportion to {STEPS})" if found.extrapolated else ""
+    lines = [
+        f"reading, layer, {found.frames} frames, response  {found.transition:8.3f} s  [{found.fastest:.3f}, {found.slowest:.3f}]",
+        f"{found.steps_run:4d} Adam steps on (z1, z2)          {found.optimisation:8.3f} s  {found.speedup:.0f}x{scaled}",
+    ]
+    if found.latent_shift is not None:
+        lines.append(f"LatentShift, 224 px, 20 frames        {found.latent_shift:8.3f} s  {found.speedup_latent_shift:.1f}x")
+    lines.append(f"{found.resolution} px, {found.device}, {found.threads} threads")
+    if options.full:
+        with tempfile.TemporaryDirectory() as folder:
+            made, written = full_size(generator, target, enlarged(radiograph, *FULL), Path(folder) / "out")
+        lines.append(f"{FULL[1]} x {FULL[0]} px: {made:.1f} s, and {written:.1f} s to write frames and films")
+        facts |= {"full_transition": made, "full_writing": written}
+    return Outcome(facts, "\n".join(lines))
+
+
+def _structures(checkpoint: str) -> StructureGenerator:
+    if "structure" in read_config(find_checkpoint(checkpoint))["parts"]:
+        return load_structure(checkpoint)
+    return StructureGenerator(StructureConfig(resolution=256)).requires_grad_(False).eval()

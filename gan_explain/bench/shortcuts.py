@@ -7,12 +7,19 @@ All are audited on the same held-out images, with markers in most positives and 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import Field
 
 from gan_explain.audit.control import excesses
-from gan_explain.data import Dataset, belongs
+from gan_explain.bench.few import quiet
+from gan_explain.bench.given import Given, Outcome
+from gan_explain.data import Dataset, belongs, open_dataset
 from gan_explain.data.augment import Ranges
 from gan_explain.data.marker import planted
 from gan_explain.evaluate.inputs import seed_of
@@ -27,9 +34,22 @@ from gan_explain.types import Record, Segmenter
 BY_CHANCE = 0.05  # of the negatives that have a marker
 AUDITED = 0.8  # of the positives that have a marker in the images of the audit
 PLACES = ("outside", "corners", "border", "text")
-STILL = Ranges(
-    rotate=2.0, scale=0.02, shift=0.01, blur=0.5
-)  # augmentation that leaves a letter in a corner where it was, and legible
+SILENT = 0.3  # of the normals that count as positives
+GENTLE = Ranges(rotate=2.0, scale=0.02, shift=0.01, blur=0.5)  # leaves a letter in a corner where it was, and legible
+
+
+@dataclass(frozen=True)
+class Options:
+    """CNNs with a shortcut and `clean` ones; `source`: of radiographs (with --data), normal against pneumonia; `segmenter` is the
+    command's; `images`: phantoms, where no data are named; `limit`: negatives that the audit reads."""
+
+    shortcuts: Annotated[int, Field(ge=1)] = 10
+    clean: Annotated[int, Field(ge=1)] = 10
+    source: str = "kermany"
+    images: Annotated[int, Field(ge=20)] = 1000
+    resolution: Annotated[int, Field(ge=32)] = 64
+    steps: Annotated[int, Field(ge=1)] = 250
+    limit: Annotated[int, Field(ge=1)] = 40
 
 
 @dataclass(frozen=True)
@@ -91,11 +111,9 @@ def audited(
     for case in chosen:
         data = planted(dataset, _among(positive), case.positive, case.negative, seed=100 + case.seed)
         options = TargetOptions(arch=arch, size=dataset.size, positive=positive)
-        training = SupervisedTraining(
-            steps=steps, batch_size=batch_size, seed=case.seed, ranges=STILL, save_every=steps + 1, log_every=steps
-        )
+        training = SupervisedTraining(steps=steps, batch_size=batch_size, seed=case.seed, ranges=GENTLE)
         with tempfile.TemporaryDirectory() as folder:
-            target = train_target(data, None, Path(folder), options, training)
+            target = train_target(data, None, Path(folder), options, quiet(training))
         p, truth = predict(target, MaskedDataset(test, None))
         only = tuple(f"transplant.{name}" for name in PLACES)
         found = excesses(target, marked, segmenter, only, donors=donors, limit=limit, seed=0)
@@ -121,3 +139,38 @@ def silent(dataset: Dataset, share: float, label: str = "covid", seed: int = 0) 
         return replace(record, label=label) if hidden else record
 
     return Dataset(dataset.root, [named(record) for record in dataset.records], dataset.memory)
+
+
+def bench(given: Given, options: Options) -> Outcome:
+    """Phantoms or, with --data, radiographs. 30 % of the normals count as positives with clear lungs, so that the lungs do
+    not settle the class: where they do, no CNN learns the marker."""
+    start, side = time.perf_counter(), options.resolution
+    if given.data == "phantom":
+        data = silent(open_dataset(f"phantom:n={options.images},covid=0.35", size=side, seed=given.seed), SILENT)
+        positive = ("covid",)
+    else:
+        data = silent(given.dataset(side).where(lambda record: record.source == options.source), SILENT, "pneumonia")
+        positive = ("pneumonia",)
+    chosen = [replace(case, seed=case.seed + 100 * given.seed) for case in cases(options.shortcuts, options.clean)]
+    if given.dry_run:
+        return Outcome({"targets": len(chosen), "images": len(data)})
+    lines = [
+        "| marker in positives / negatives | AUROC | " + " | ".join(f"{place} [95 %]" for place in PLACES) + " | N |",
+        "|---" * (len(PLACES) + 3) + "|",
+    ]
+    found = []
+    working = audited(chosen, data, given.load_segmenter(), positive, steps=options.steps, limit=options.limit)
+    for each in given.progress(working, len(chosen), "CNN"):
+        found.append(each)
+        shares = f"{each.case.positive:.0%} / {each.case.negative:.0%}"
+        cells = " | ".join(_cell(each.excess[place]) for place in PLACES)
+        lines.append(f"| {shares} | {each.auroc:.3f} | {cells} | {each.excess['outside'].n or 0} |")
+    seconds, area = time.perf_counter() - start, separation(found)
+    lines.append(f"\nAUROC of the shortcut score (outside): {area:.3f}; {seconds:.0f} s, {torch.get_num_threads()} thread(s)")
+    return Outcome({"auroc": area, "seconds": seconds, "targets": [each.as_dict() for each in found]}, "\n".join(lines))
+
+
+def _cell(found: Measure) -> str:
+    if found.value is None or found.low is None or found.high is None:
+        return f"null: {found.reason or 'no interval'}"
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"

@@ -9,28 +9,40 @@ Gebreamlak et al., IPTA 2023 (hal-04684288), report up to +2 % balanced accuracy
 
 The first three start from the same weights and see the same images in the same order for as many steps; nothing else is
 augmented. The fourth takes `spectrum_steps` steps more, and the third needs it. Each operating point is that of best balanced
-accuracy on val. Intervals resample seeds and test patients, both with replacement, the same draws for both arms of a difference.
+accuracy on val.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from gan_explain.attribution.fem import SpectralFem
-from gan_explain.bench.augment_table import Statistic, auroc_of, mean_of, patient_weights
 from gan_explain.bench.few import quiet, stream
-from gan_explain.data import Dataset
+from gan_explain.bench.given import Given, Outcome
+from gan_explain.bench.resample import (
+    N_BOOT,
+    Row,
+    Statistic,
+    answers,
+    as_json,
+    auroc_of,
+    band,
+    collected,
+    mean_of,
+    over_seeds,
+    patient_weights,
+)
+from gan_explain.data import Dataset, coarse
 from gan_explain.data.spectral import HIGH, LOW
-from gan_explain.evaluate.inputs import ask
 from gan_explain.spectrum import radial_bands
 from gan_explain.stats import best_operating_point
 from gan_explain.targets import ModuleTarget
@@ -61,10 +73,14 @@ class Settings:
     sigma: float = 1.0
     k: float = 1.0
 
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON reads it back."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
+
+@dataclass(frozen=True)
+class Options(Settings):
+    """What is measured; seeds go up from --seed."""
+
+    seeds: Annotated[int, Field(ge=1)] = 5
+    arm: tuple[Literal["none", "gaussian", "importance", "spectrum"], ...] = ("spectrum", "none", "gaussian", "importance")
+    resolution: Annotated[int, Field(ge=32, le=512)] = 64
 
 
 def rows(dataset: Dataset, seed: int, settings: Settings, arms: Sequence[str] = ARMS) -> Iterator[dict[str, Any]]:
@@ -105,12 +121,8 @@ def trained(
 
 
 def result(target: ModuleTarget, held: Dataset, seed: int, arm: str, settings: Settings, started: float) -> dict[str, Any]:
-    p: dict[str, float] = {}
-    for start in range(0, len(held), 64):
-        batch = held.batch(range(start, min(start + 64, len(held))))
-        p |= {r.path: round(v, 5) for r, v in zip(batch.records, ask(target, batch.images, batch.lungs).tolist(), strict=True)}
-    seconds = round(time.monotonic() - started, 1)
-    return {"seed": seed, "arm": arm, "settings": settings.as_dict(), "size": held.size, "seconds": seconds, "p": p}
+    p, seconds = answers(target, held), round(time.monotonic() - started, 1)
+    return {"seed": seed, "arm": arm, "settings": as_json(settings), "size": held.size, "seconds": seconds, "p": p}
 
 
 @torch.no_grad()
@@ -153,7 +165,7 @@ def statistics(row: Mapping[str, Any], records: Sequence[Record], positive: str 
     }
 
 
-def entries(found: Sequence[Mapping[str, Any]], records: Sequence[Record], *, n_boot: int = 2000, seed: int = 0) -> list[Entry]:
+def entries(found: Sequence[Mapping[str, Any]], records: Sequence[Record], *, n_boot: int = N_BOOT, seed: int = 0) -> list[Entry]:
     """Every measure of every arm over its seeds; differences are of the seeds that both arms have. DataError without results."""
     if not found:
         raise DataError("expected results, got none")
@@ -165,9 +177,7 @@ def entries(found: Sequence[Mapping[str, Any]], records: Sequence[Record], *, n_
         values = np.stack([by[arm, s][name][0](weights) for s in seeds], 1)  # (1 + B, S); the first row: every patient once
         if other:
             values = values - np.stack([by[other, s][name][0](weights) for s in seeds], 1)
-        drawn = np.random.default_rng(seed + 1).multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=n_boot)
-        low, high = np.quantile((values[1:] * drawn).sum(1) / len(seeds), [0.025, 0.975])
-        return float(values[0].mean()), float(low), float(high)
+        return over_seeds(values, seed)
 
     results = []
     for arm, seeds in arms.items():
@@ -185,7 +195,25 @@ def markdown(found: Sequence[Entry]) -> str:
         "|---" * (5 + len(REFERENCES)) + "|",
     ]
     for e in found:
-        differences = ["{:+.3f} [{:+.3f}, {:+.3f}]".format(*e.differences[o]) if o in e.differences else "" for o in REFERENCES]
-        value = "{:.3f} [{:.3f}, {:.3f}]".format(*e.value)
-        lines.append(f"| {e.arm} | {e.measure} | {value} | {' | '.join(differences)} | {e.seeds} | {e.n} |")
+        differences = [band(e.differences[o], "+") if o in e.differences else "" for o in REFERENCES]
+        lines.append(f"| {e.arm} | {e.measure} | {band(e.value)} | {' | '.join(differences)} | {e.seeds} | {e.n} |")
     return "\n".join(lines)
+
+
+def bench(given: Given, options: Options) -> Outcome:
+    """Train and ask every arm of every seed that is not there yet; the table. DataError without covid images and others."""
+    settings = Settings(**{each.name: getattr(options, each.name) for each in fields(Settings)})
+    dataset = given.dataset(options.resolution)
+    labels = {coarse(record.label) for record in dataset.records}
+    if "covid" not in labels or len(labels) < 2:
+        raise DataError(f"{given.data}: expected covid images and others, got {', '.join(sorted(labels))} (see --include)")
+    chosen = range(given.seed, given.seed + options.seeds)[given.shard[0] - 1 :: given.shard[1]]
+    if given.dry_run:
+        return Outcome({"seeds": list(chosen), "train": len(dataset.split("train")), "test": len(dataset.split("test"))})
+
+    def work(is_there: Callable[[Row], bool]) -> Iterator[Row]:
+        for seed in chosen:
+            yield from rows(dataset, seed, settings, [a for a in options.arm if not is_there({"seed": seed, "arm": a})])
+
+    found = entries(*collected(given, {"settings": as_json(settings), "size": options.resolution}, dataset, work))
+    return Outcome({"entries": [vars(each) for each in found]}, markdown(found))

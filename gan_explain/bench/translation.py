@@ -7,19 +7,24 @@ the side to be left (p < p* for negatives made positive), rightly or wrongly; th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gan_explain.bench.given import Given, Outcome
 from gan_explain.counterfactual.translate import Direction, Translator
 from gan_explain.data import Dataset
 from gan_explain.metrics.flip import flips
-from gan_explain.metrics.measure import Measure
+from gan_explain.metrics.measure import Measure, format_table
 from gan_explain.metrics.proximity import l1, sparsity
 from gan_explain.metrics.structure import dice
+from gan_explain.nets.load import load_cyclegan
 from gan_explain.pixels import quantize16
+from gan_explain.render import write_sheet
 from gan_explain.types import Segmenter, Target
 
 Measures = dict[str, Measure]
@@ -111,3 +116,42 @@ def sides_of(dataset: Dataset, negative: str = "normal", positive: str = "covid"
         "positive": dataset.where(lambda record: record.label == negative),
         "negative": dataset.where(lambda record: record.label == positive),
     }
+
+
+@dataclass(frozen=True)
+class Options:
+    """`checkpoint`: of the CycleGAN; `targets`: specs; `tones`: the null in its place."""
+
+    checkpoint: str = "cxr128-cyclegan"
+    targets: tuple[str, ...] = ("checkpoint:cxr128-naive", "checkpoint:cxr128")
+    tones: bool = False
+
+
+def bench(given: Given, options: Options) -> Outcome:
+    """Measure both directions on held-out images; sheet.png shows the first of each, their translations and what changed."""
+    network, segmenter = load_cyclegan(options.checkpoint).to(given.device), given.load_segmenter()
+    translator: Translator = network
+    targets = given.load_targets(options.targets)
+    targets = {spec.partition(":")[2]: target for spec, target in targets.items()}
+    whole = given.dataset(network.resolution)
+    images = sides_of(whole.split(given.split or "test"))
+    if given.dry_run:
+        return Outcome({f"to_{direction}": len(each) for direction, each in images.items()})
+    if options.tones:
+        train = sides_of(whole.split("train"))
+        translator = Tones(train["positive"].batch().images, train["negative"].batch().images)
+    found: dict[str, Measures] = {}
+    text, rows = [], list[list[Tensor]]()
+    for direction, each in images.items():
+        found[f"to_{direction}"] = measure_translation(translator, targets, segmenter, each, direction)
+        text.append(f"to {direction}, {len(each)} images\n{format_table(found[f'to_{direction}'])}")
+        some = each.batch(range(min(12, len(each)))).images
+        after = translator.to_positive(some) if direction == "positive" else translator.to_negative(some)
+        rows += [list(some), list(after), list((0.5 + 2 * (after - some)).clamp(0, 1))]
+    names = ("negatives", "made positive", "difference x 2", "positives", "healed", "difference x 2")
+    made = "tones" if options.tones else options.checkpoint
+
+    def sheet(path: Path) -> None:
+        write_sheet(rows, path, rows=names)
+
+    return Outcome({"translation": made, "measures": found}, "\n\n".join(text), pictures={"sheet.png": sheet})

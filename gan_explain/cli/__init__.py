@@ -21,7 +21,7 @@ from gan_explain.cli.common import HELP, Group
         "report": ("gan_explain.cli.report:report", "Measure a CNN by itself: accuracy per source, response to opacities."),
         "train": ("gan_explain.cli:train_group", "Train a segmenter, a target, a generator or synthetic patients."),
         "augment": ("gan_explain.cli.augment:augment", "Make synthetic images of the rare class for training."),
-        "bench": ("gan_explain.cli:bench_group", "Benchmarks of a whole procedure, many trainings each."),
+        "bench": ("gan_explain.cli.bench:bench", "Benchmarks of a whole procedure, by name."),
         "data": ("gan_explain.cli.data:data", "What a dataset holds; write the phantom as files."),
         "doctor": ("gan_explain.cli.doctor:doctor", "Is everything here that is needed, and what to do where it is not."),
     },
@@ -57,19 +57,3 @@ def main() -> None:
 )
 def train_group() -> None:
     """Train a part of a checkpoint."""
-
-
-@click.group(
-    "bench",
-    cls=Group,
-    context_settings=HELP,
-    lazy={
-        "augment": ("gan_explain.cli.bench.augment:augment", "Do synthetic positives help where real ones are few?"),
-        "spectral": ("gan_explain.cli.bench.spectral:spectral", "Does spectral importance help as augmentation?"),
-        "explainers": ("gan_explain.cli.bench.explainers:explainers", "Every heat-map method on the same images, measured."),
-        "boxes": ("gan_explain.cli.bench.boxes:boxes", "Do maps point at what radiologists boxed?"),
-        "healed": ("gan_explain.cli.bench.healed:healed", "Does a healed pneumonia look normal to another classifier?"),
-    },
-)
-def bench_group() -> None:
-    """Benchmarks of a whole procedure."""

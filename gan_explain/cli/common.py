@@ -41,8 +41,9 @@ def command(
 ) -> Callable[[Callable[..., Any]], Command]:
     """Make a click command of `function(run, options, ...) -> mapping | None`, with the shared options.
 
-    `out` is the default output folder; with None nothing is written but into a folder that --out names. With `resume` (training)
-    a folder in use needs --resume or --overwrite; without, an earlier result of ours is replaced.
+    `out` is the default output folder (NAME stands for the option of that name); with None nothing is written but into a folder
+    that --out names. With `resume` (training) a folder in use needs --resume or --overwrite; without, an earlier result is
+    replaced.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
@@ -59,7 +60,8 @@ def command(
             filled = {each: fill(kind, context) for each, kind in kinds.items()}
             if own:
                 filled = {each: value for each, value in values.items() if each not in {p.name for p in shared}}
-            options = replace(fill(RunOptions, context), out=values["out"])
+            chosen = values["out"] and Path(str(values["out"]).replace("NAME", str(values.get("name"))))
+            options = replace(fill(RunOptions, context), out=chosen)
             with Run(context, options, replaces=not resume) as run:
                 try:
                     result = function(run, **filled)

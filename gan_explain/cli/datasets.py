@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +12,6 @@ from gan_explain.cli.run import Run
 
 if TYPE_CHECKING:
     from gan_explain.data import Dataset
-    from gan_explain.types import Record
 
 
 def open_included(run: Run, data: str, size: int, include: Sequence[str]) -> Dataset:
@@ -20,10 +19,9 @@ def open_included(run: Run, data: str, size: int, include: Sequence[str]) -> Dat
     from gan_explain.types import DataError
 
     dataset = open_screened(run, data, size)
-    if include:
-        dataset = included(dataset, include)
-        if not len(dataset):
-            raise DataError(f"{data}: no record fits --include {' '.join(include)}")
+    dataset = dataset.including(include)
+    if include and not len(dataset):
+        raise DataError(f"{data}: no record fits --include {' '.join(include)}")
     run.record(data=dataset.fingerprint(), records=len(dataset))
     return dataset
 
@@ -34,19 +32,6 @@ def open_screened(run: Run, data: str, size: int) -> Dataset:
 
     rejects = run.out / REJECTS if run.is_main and run.writes else None
     return open_dataset(data, size=size, seed=run.seed, rejects=rejects)
-
-
-def included(dataset: Dataset, include: Sequence[str]) -> Dataset:
-    """The records that fit one of [SOURCE:]LABEL."""
-    return dataset.where(fitting(include))
-
-
-def fitting(wanted: Sequence[str]) -> Callable[[Record], bool]:
-    """Whether a record fits one of [SOURCE:]LABEL, its label as it is or in the three-class view."""
-    from gan_explain.data import coarse
-
-    pairs = [each.rpartition(":")[::2] for each in wanted]
-    return lambda r: any(s in ("", r.source) and label in (r.label, coarse(r.label)) for s, label in pairs)
 
 
 # -- to go with the last command that is written by hand ------------------------------------------------------------------------

@@ -29,12 +29,21 @@ def without_names(options: Mapping[str, Any], argv: Sequence[str]) -> tuple[dict
             shown[name] = words[value] = "from:IMAGE"
         elif name in DATA and isinstance(value, str) and not is_phantom(value):
             shown[name] = words[value] = word
+        elif name == "set":
+            shown[name] = [_without_path(each) for each in value]
+            words |= dict(zip(value, shown[name], strict=True))
         elif isinstance(value, Path):
             shown[name] = words[str(value)] = word
         elif isinstance(value, tuple | list) and any(isinstance(each, Path) for each in value):
             shown[name] = [f"{word}-{i}" for i, _ in enumerate(value, 1)]
             words |= dict(zip(map(str, value), shown[name], strict=True))
     return shown, shlex.join(_replaced(each, words) for each in argv)
+
+
+def _without_path(setting: str) -> str:
+    """NAME=VALUE as it is, unless the value is a file."""
+    name, _, value = setting.partition("=")
+    return f"{name}={name.upper()}" if "/" in value or Path(value).exists() else setting
 
 
 def _replaced(argument: str, words: Mapping[str, str]) -> str:

@@ -135,6 +135,10 @@ def _names(base: object) -> set[str]:
 
 
 def _changed(base: Filled, changes: dict[str, Any]) -> Filled:
+    hints = typing.get_type_hints(type(base), include_extras=True)
+    for name, value in changes.items():
+        if _plain(hints[name]):
+            _checked(name, value, hints[name])
     try:
         if isinstance(base, BaseModel):
             return type(base).model_validate(base.model_dump() | changes)
@@ -143,6 +147,14 @@ def _changed(base: Filled, changes: dict[str, Any]) -> Filled:
         raise click.UsageError(_reason(error)) from None
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """The value in the type of its field. UsageError, beginning with the name, for one that it cannot be."""
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise click.UsageError(f"{name}: {_reason(error)}") from None
 
 
 def _laid_deep(base: Filled, values: Mapping[str, Any]) -> Filled:
@@ -159,10 +171,7 @@ def _value(word: str, text: str, hint: Any) -> Any:
     if optional and text == "none":
         return None
     content: Any = [part.strip() for part in text.split(",") if part.strip()] if typing.get_origin(kind) is tuple else text
-    try:
-        found = TypeAdapter(hint).validate_python(content)
-    except ValidationError as error:
-        raise click.UsageError(f"--set {word}: {_reason(error)}") from None
+    found = _checked(f"--set {word}", content, hint)
     if isinstance(found, float) and not math.isfinite(found):
         raise click.UsageError(f"--set {word}: expected a finite number")
     return found

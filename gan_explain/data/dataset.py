@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from gan_explain.data.prepare import prepare_aligned, read_mask
 from gan_explain.image import read_image
+from gan_explain.labels import coarse
 from gan_explain.types import SPLITS, DataError, Record
 
 CACHE_BYTES = 2 << 30
@@ -135,6 +136,12 @@ class Batch:
         return tuple(record.source for record in self.records)
 
 
+def fitting(wanted: Sequence[str]) -> Callable[[Record], bool]:
+    """Whether a record fits one of [SOURCE:]LABEL, its label as it is or in the three-class view."""
+    pairs = [each.rpartition(":")[::2] for each in wanted]
+    return lambda r: any(s in ("", r.source) and label in (r.label, coarse(r.label)) for s, label in pairs)
+
+
 class Dataset(TorchDataset[Item]):
     """Records of one root, read on demand at one size. `split` and `where` give views that share the memory; `remarks` are what
     was left out, folded or found twice when it was opened.
@@ -182,6 +189,10 @@ class Dataset(TorchDataset[Item]):
 
     def where(self, keep: Callable[[Record], bool]) -> Dataset:
         return Dataset(self.root, [record for record in self.records if keep(record)], self.memory, self.remarks)
+
+    def including(self, wanted: Sequence[str]) -> Dataset:
+        """The records that fit one of [SOURCE:]LABEL, as it is or in the three-class view; all where none is wanted."""
+        return self.where(fitting(wanted)) if wanted else self
 
     def remembering(self, limit: int) -> Dataset:
         """The same records with a memory of their own, of at most `limit` bytes."""

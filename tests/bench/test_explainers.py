@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.attribution import GradCam, Method, MethodOptions
-from gan_explain.bench import explainers as bench
-from gan_explain.bench.explainers import Row
+from gan_explain.bench import explainers_rows as bench
+from gan_explain.bench.explainers_rows import Row
 from gan_explain.bench.explainers_table import COLUMNS, grouped, leads, leads_markdown, markdown, measures
 from gan_explain.data import Batch, Dataset, open_dataset
 from gan_explain.nets.classifier import ClassifierConfig, build

@@ -51,7 +51,7 @@ def test_all_ways_are_timed_and_fewer_steps_are_said_to_be_fewer(generator: Dise
     assert found.extrapolated
     assert found.speedup == pytest.approx(found.optimisation * 500 / found.transition)
     assert found.latent_shift is None
-    assert found.as_dict()["resolution"] == 64
+    assert found.resolution == 64
 
 
 def test_latent_shift_follows_the_gradient() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gan_explain.bench.resample import as_json
 from gan_explain.bench.spectral import ARMS, BANDS, Settings, entries, markdown, rows, statistics
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.types import DataError, Record
@@ -27,7 +28,7 @@ def test_every_arm_answers_for_val_and_test(phantoms: Dataset) -> None:
     held = {record.path for record in phantoms.records if record.split != "train"}
     for row in found.values():
         assert set(row["p"]) == held
-        assert (row["seed"], row["size"], row["settings"]) == (0, 32, SETTINGS.as_dict())
+        assert (row["seed"], row["size"], row["settings"]) == (0, 32, as_json(SETTINGS))
     assert set(found["spectrum"]["bands"]) == set(phantoms.classes)
     assert all(len(bands) == BANDS for bands in found["spectrum"]["bands"].values())
     assert found["none"]["p"] != found["gaussian"]["p"] != found["importance"]["p"]

@@ -150,16 +150,18 @@ def test_a_full_disk_leaves_nothing(invoke: Invoke, world: Path, monkeypatch: py
     assert not list(world.glob(".full*"))
 
 
-TINY = ("steps=2", "batch_size=4", "cyclegan_steps=2", "cyclegan_width=8", "gan_prior=0.3", "count=3")
+TINY = (
+    "steps=2", "batch_size=4", "cyclegan_steps=2", "cyclegan_width=8", "gan_prior=0.3", "count=3", "regime=4:1",
+    "probe_segmenter=everywhere",
+)  # fmt: skip
 BENCH = (
-    "bench", "augment", *DATA, "--include", "normal", "--include", "covid", "--regime", "4:1", "--resolution", 32,
-    "--segmenter", "everywhere", "--probe-segmenter", "everywhere", "--generator", "tiny",
-    *(word for each in TINY for word in ("--set", each)),
+    "bench", "augment", *DATA, "--include", "normal", "--include", "covid", "--resolution", 32, "--segmenter", "everywhere",
+    "--generator", "tiny", *(word for each in TINY for word in ("--set", each)),
 )  # fmt: skip
 
 
 def test_benchmark_runs_and_resumes(invoke: Invoke, world: Path) -> None:
-    first = invoke(*BENCH, "--arm", "none", "--arm", "classical", "--out", "bench")
+    first = invoke(*BENCH, "--set", "arm=none,classical", "--out", "bench")
     assert first.exit_code == 0, first.stderr
     assert "| 4 | none | sensitivity |" in first.stdout
     path = world / "bench" / "results.jsonl"
@@ -171,7 +173,7 @@ def test_benchmark_runs_and_resumes(invoke: Invoke, world: Path) -> None:
     assert arms == ["none", "classical", "cyclegan", "gan", "both"]
     assert {entry["arm"] for entry in json.loads(again.stdout)["entries"]} == set(arms)
     for changed in (("--set", "count=4"), ("--generator", "disease")):
-        other = invoke(*BENCH, *changed, "--arm", "none", "--resume", "--out", "bench")
+        other = invoke(*BENCH, *changed, "--set", "arm=none", "--resume", "--out", "bench")
         assert other.exit_code == 3
         assert "expected results of these settings" in other.stderr
 
@@ -179,11 +181,11 @@ def test_benchmark_runs_and_resumes(invoke: Invoke, world: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "code", "says"),
     [
-        (("--regime", "400:1"), 3, "training images of covid"),
-        (("--regime", "twenty"), 2, "IMAGES:SEEDS"),
-        (("--share", "3/2"), 2, "expected I/N"),
+        (("--set", "regime=400:1"), 3, "training images of covid"),
+        (("--set", "regime=twenty"), 2, "IMAGES:SEEDS"),
+        (("--shard", "3/2"), 2, "expected I/N"),
         (("--set", "colour=blue"), 2, "NAME=VALUE"),
-        (("--set", "gan_strength=1"), 2, "NAME=VALUE"),
+        (("--set", "gan_strength=1"), 2, "gan_strength=1"),
         (("--include", "nih:normal"), 0, ""),
     ],
 )

@@ -30,11 +30,11 @@ def films(world: Path, save_image: Callable[..., Path]) -> Path:
 
 
 def test_the_reader_stands_beside_every_targets_grad_cam(invoke: Invoke, world: Path) -> None:
-    targets = ("--target", "checkpoint:tiny", "--target", "checkpoint:tiny#target")
+    targets = ("--target", "checkpoint:tiny", "--set", "also=checkpoint:tiny#target")
     result = invoke(*BENCH, *OURS, *targets, "--out", "b", "--json")
     assert result.exit_code == 0, result.stderr
     assert {path.name for path in (world / "b").iterdir()} == {
-        "per_image.jsonl", "measures.json", "table.txt", "run.json", "patient_salt",
+        "per_image.jsonl", "measures.json", "table.md", "run.json", "patient_salt",
     }  # fmt: skip
     answer = json.loads(result.stdout)
     assert answer == json.loads((world / "b" / "measures.json").read_text())
@@ -51,7 +51,7 @@ def test_the_reader_stands_beside_every_targets_grad_cam(invoke: Invoke, world: 
     rows = [json.loads(line) for line in (world / "b" / "per_image.jsonl").read_text().splitlines()]
     assert len(rows) == 3 * 6
     assert "train.png" not in (world / "b" / "per_image.jsonl").read_text()  # pseudonyms
-    table = (world / "b" / "table.txt").read_text()
+    table = (world / "b" / "table.md").read_text()
     assert "reader: share" in table
     assert f"reader - {CAM}: pointing" in table
     run = json.loads((world / "b" / "run.json").read_text())
@@ -60,18 +60,18 @@ def test_the_reader_stands_beside_every_targets_grad_cam(invoke: Invoke, world: 
 
 
 def test_a_split_alone_and_a_dry_run(invoke: Invoke, world: Path) -> None:
-    result = invoke(*BENCH, *OURS, "--split", "test", "--split", "val", "--dry-run", "--json", "--out", "b")
+    result = invoke(*BENCH, *OURS, "--split", "val", "--dry-run", "--json", "--out", "b")
     assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout) == {"images": 2, "maps": ["reader", CAM]}
+    assert json.loads(result.stdout) == {"images": 1, "maps": ["reader", CAM]}
     assert not (world / "b").exists()
 
 
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (("--boxes", "films/nowhere.csv"), 3, "nowhere.csv"),
+        (("--set", "boxes=films/nowhere.csv"), 3, "nowhere.csv"),
         (("--data", "nowhere"), 3, "manifest.csv"),
-        (("--boxes", "films/manifest.csv"), 3, "missing: x, y, width, height"),
+        (("--set", "boxes=films/manifest.csv"), 3, "missing: x, y, width, height"),
         (("--generator", "nobody"), 3, "nobody"),
         (("--target", "brightness_target:Brightness"), 4, "convolution"),
         (("--segmenter", "nowhere"), 3, "found lungs on 0.0%"),

@@ -11,13 +11,13 @@ from click.testing import Result
 from PIL import Image
 
 Invoke = Callable[..., Result]
-BENCH = ("bench", "explainers", "--data", "phantom:n=20,covid=0.5", "--split", "train", "--resolution", 64, "--steps", 4)
+BENCH = ("bench", "explainers", "--data", "phantom:n=20,covid=0.5", "--split", "train", "--resolution", 64, "--set", "steps=4")
 NAMES = ("grad_cam", "difference", "noise", "mask")
 OURS = ("--segmenter", "everywhere", "--generator", "tiny", "--target", "checkpoint:tiny#target", "--limit", 2)
 
 
 def test_methods_are_measured_drawn_and_told(invoke: Invoke, world: Path) -> None:
-    result = invoke(*BENCH, *OURS, "--method", "grad_cam,difference", "--rows", 1, "--out", "b", "--json")
+    result = invoke(*BENCH, *OURS, "--set", "method=grad_cam,difference", "--set", "rows=1", "--out", "b", "--json")
     assert result.exit_code == 0, result.stderr
     names = {"per_image.jsonl", "measures.json", "table.md", "bars.png", "maps.png", "run.json", "patient_salt"}
     assert {path.name for path in (world / "b").iterdir()} == names
@@ -50,7 +50,7 @@ def test_what_a_target_does_not_allow_is_left_out_by_default_and_refused_by_name
     assert "occlusion" in answer["methods"][spec]
     assert "convolution" in answer["left_out"][spec]["grad_cam"]
     assert {"difference", "reader", "latent_path"} <= set(answer["methods"][spec])
-    refused = invoke(*BENCH, *brightness, "--method", "grad_cam")
+    refused = invoke(*BENCH, *brightness, "--set", "method=grad_cam")
     assert refused.exit_code == 4
     assert "convolution" in refused.stderr
     assert not (world / "out").exists()
@@ -58,7 +58,7 @@ def test_what_a_target_does_not_allow_is_left_out_by_default_and_refused_by_name
 
 def test_another_target_stands_in_the_same_table(invoke: Invoke, world: Path) -> None:
     other = "brightness_target:Brightness"
-    result = invoke(*BENCH, *OURS, "--method", "difference", "--also", other, "occlusion", "--out", "b", "--json")
+    result = invoke(*BENCH, *OURS, "--set", "method=difference", "--set", f"also={other}@occlusion", "--out", "b", "--json")
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
     assert {spec: list(found) for spec, found in answer["measures"].items()} == {
@@ -66,7 +66,7 @@ def test_another_target_stands_in_the_same_table(invoke: Invoke, world: Path) ->
     }  # fmt: skip
     assert {each["best_other"] for each in answer["leads"]} == {f"occlusion ({other})"}
     assert f"| {other} | occlusion |" in (world / "b" / "table.md").read_text()
-    refused = invoke(*BENCH, *OURS, "--also", other, "grad_cam")
+    refused = invoke(*BENCH, *OURS, "--set", f"also={other}@grad_cam")
     assert refused.exit_code == 4
     assert "convolution" in refused.stderr
 
@@ -74,11 +74,11 @@ def test_another_target_stands_in_the_same_table(invoke: Invoke, world: Path) ->
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (("--method", "tea_leaves"), 2, "grad_cam"),
-        (("--also", "checkpoint:tiny#target", "tea_leaves"), 2, "grad_cam"),
-        (("--baseline", "black"), 2, "blurred"),
+        (("--set", "method=tea_leaves"), 2, "grad_cam"),
+        (("--set", "also=checkpoint:tiny#target@tea_leaves"), 2, "grad_cam"),
+        (("--set", "baseline=black"), 2, "blurred"),
         (("--generator", "nobody"), 3, "nobody"),
-        (("--generator", "fog", "--method", "reader"), 3, "no part 'generator'"),
+        (("--generator", "fog", "--set", "method=reader"), 3, "no part 'generator'"),
         (("--include", "normal"), 3, "covid"),
         (("--target", "checkpoint:nobody"), 3, "nobody"),
     ],

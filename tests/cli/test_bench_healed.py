@@ -14,7 +14,7 @@ from click.testing import Result
 from gan_explain.bench import healed as bench
 
 Invoke = Callable[..., Result]
-OURS = ("--segmenter", "everywhere", "--generator", "tiny", "--resolution", 32, "--positive", "covid")
+OURS = ("--segmenter", "everywhere", "--generator", "tiny", "--resolution", 32, "--set", "positive=covid")
 BENCH = ("bench", "healed", "--data", "phantom:n=120,covid=0.5")
 
 
@@ -32,7 +32,7 @@ def test_every_test_image_is_judged(invoke: Invoke, world: Path) -> None:
     result = invoke(*BENCH, *OURS, "--out", "b", "--json")
     assert result.exit_code == 0, result.stderr
     assert {path.name for path in (world / "b").iterdir()} == {
-        "per_image.jsonl", "measures.json", "table.txt", "run.json", "patient_salt",
+        "per_image.jsonl", "measures.json", "table.md", "run.json", "patient_salt",
     }  # fmt: skip
     answer = json.loads(result.stdout)
     assert answer == json.loads((world / "b" / "measures.json").read_text())
@@ -43,12 +43,12 @@ def test_every_test_image_is_judged(invoke: Invoke, world: Path) -> None:
     assert set(answer["classifiers"][source]) == {"train", "val", "penalty", "threshold"}
     rows = [json.loads(line) for line in (world / "b" / "per_image.jsonl").read_text().splitlines()]
     assert len(rows) == answer["images"] == found["auroc"]["n"]
-    assert "called_normal.normal.healed - as it is" in (world / "b" / "table.txt").read_text()
+    assert "called_normal.normal.healed - as it is" in (world / "b" / "table.md").read_text()
     assert json.loads((world / "b" / "run.json").read_text())["generator"]["name"] == "tiny"
 
 
 def test_a_limit_and_a_dry_run(invoke: Invoke, world: Path) -> None:
-    result = invoke(*BENCH, *OURS, "--limit", 5, "--sources", "phantom", "--dry-run", "--json", "--out", "b")
+    result = invoke(*BENCH, *OURS, "--limit", 5, "--set", "sources=phantom", "--dry-run", "--json", "--out", "b")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout) == {"images": {"phantom": {"train": 10, "val": 10, "test": 10}}}
     assert not (world / "b").exists()
@@ -57,10 +57,10 @@ def test_a_limit_and_a_dry_run(invoke: Invoke, world: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (("--sources", "nih"), 3, "nih: expected at least 5 diseased images"),
-        (("--positive", "tuberculosis"), 3, "expected a source with 5 normal and 5 diseased images"),
+        (("--set", "sources=nih"), 3, "nih: expected at least 5 diseased images"),
+        (("--set", "positive=tuberculosis"), 3, "expected a source with 5 normal and 5 diseased images"),
         (("--generator", "nobody"), 3, "nobody"),
-        (("--limit", 2), 2, "--limit"),
+        (("--limit", 2), 3, "--limit"),
     ],
 )
 def test_bad_options(invoke: Invoke, world: Path, args: tuple[str, ...], code: int, says: str) -> None:

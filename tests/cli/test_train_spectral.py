@@ -15,7 +15,8 @@ from gan_explain.files.checkpoints import read_config
 Invoke = Callable[..., Result]
 SMALL = ("--data", "phantom:n=30,covid=0.5", "--resolution", 32)
 BRIEF = (*SMALL, "--arch", "small", "--steps", 2, "--spectrum-steps", 2, "--batch-size", 4)
-QUICK = (*SMALL, "--seeds", 2, "--set", "arch=small", "--set", "steps=1", "--set", "spectrum_steps=1", "--set", "batch_size=4")
+FEW = ("seeds=2", "arch=small", "steps=1", "spectrum_steps=1", "batch_size=4")
+QUICK = (*SMALL, *(word for each in FEW for word in ("--set", each)))
 
 
 @pytest.mark.usefixtures("negative")
@@ -48,7 +49,7 @@ def test_what_train_spectral_refuses(invoke: Invoke) -> None:
 
 
 def test_the_benchmark_goes_on_where_it_stopped(invoke: Invoke, world: Path) -> None:
-    first = invoke("bench", "spectral", *QUICK, "--share", "1/2", "--out", "out")
+    first = invoke("bench", "spectral", *QUICK, "--shard", "1/2", "--out", "out")
     assert first.exit_code == OK, first.stderr
     lines = (world / "out" / "results.jsonl").read_text().splitlines()
     assert [json.loads(line)["arm"] for line in lines] == ["spectrum", "none", "gaussian", "importance"]

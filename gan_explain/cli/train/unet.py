@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gan_explain.cli.common import Run, command
-from gan_explain.cli.datasets import INCLUDE, fitting, open_included
+from gan_explain.cli.datasets import INCLUDE, open_included
 from gan_explain.cli.train.shared import (
     AMP,
     DATA,
@@ -64,6 +64,7 @@ def unet(
 
     Writes the parts `target` and `segmenter` of checkpoint --out: the same U-Net with and without its classification head.
     """
+    from gan_explain.data.dataset import fitting
     from gan_explain.evaluate import full_report
     from gan_explain.nets.multi_unet import WIDTHS
     from gan_explain.nets.segmenter import load_segmenter

@@ -1,1 +1,0 @@
-"""`gan-explain bench`: whole procedures, many trainings or many methods side by side."""
