@@ -61,7 +61,8 @@ def root(tmp_path: Path) -> Path:
     """Two images, 120 x 80 pixels of noise."""
     random = np.random.default_rng(0)
     for name in ("a.png", "b.png"):
-        Image.fromarray(random.integers(0, 256, (HEIGHT, WIDTH), np.uint8)).save(tmp_path / name)
+        coarse = Image.fromarray(random.integers(0, 256, (6, 8), np.uint8))
+        coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(tmp_path / name)
     return tmp_path
 
 

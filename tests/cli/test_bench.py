@@ -119,7 +119,7 @@ def test_progression_trains_a_target_a_fold_and_once(invoke: Invoke, world: Path
     rows = ["path,label,patient_id,split,offset_days"]
     for k in range(6):
         for day in (0, 3, 8) if k < 4 else (0,):
-            save_image(world / f"{k}_{day}.png", 0.3 + 0.08 * k + 0.01 * day)
+            save_image(world / f"{k}_{day}.png", 0.3 + 0.08 * k + 0.009 * day)
             split = "train" if k < 4 else "val"
             rows.append(f"{k}_{day}.png,{('normal', 'covid', 'other_pneumonia')[k % 3]},p{k},{split},{day}")
     (world / "manifest.csv").write_text("\n".join(rows) + "\n")
