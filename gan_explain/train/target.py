@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,17 +77,12 @@ def train_target(
         objective, material.train, material.keys, training, head=head_name(objective.network), early=early
     )
     run(trainer, training, out, resume=resume)
-    trained = trainer.averaged().cpu()
-
-    origin = made_with(options, training, early)
+    trained, origin = trainer.averaged().cpu(), made_with(options, training, early)
     if options.calibrate:
-        found = fit_temperature(*network_logits(trained, objective.cpu(), material.val))
-        stored, origin = stored.model_copy(update={"temperature": found.temperature}), origin | {"calibration": found.summary()}
+        stored, origin["calibration"] = calibrated(stored, trained, objective, material.val)
     stored = with_operating_point(stored, ModuleTarget(trained, stored, segmenter), material.val)
     if is_main():
-        save_part(out, options.part, "target", stored.model_dump(mode="json"), trained.state_dict(), half=True, origin=origin)
-        if isinstance(trained, MultiUNet):
-            save_lungs(trained, options.size, out)
+        save(trained, stored, out, options, origin)
     return ModuleTarget(trained, stored, segmenter)
 
 
@@ -201,6 +196,14 @@ def made_with(options: TargetOptions, training: SupervisedTraining, early: Early
     return origin
 
 
+def calibrated(
+    stored: TargetConfig, trained: nn.Module, objective: TargetObjective, val: MaskedDataset
+) -> tuple[TargetConfig, dict[str, Any]]:
+    """The configuration with the temperature that fits `val` best, and how it fits."""
+    found = fit_temperature(*network_logits(trained, objective.cpu(), val))
+    return stored.model_copy(update={"temperature": found.temperature}), found.summary()
+
+
 def with_operating_point(stored: TargetConfig, target: ModuleTarget, val: MaskedDataset) -> TargetConfig:
     """The configuration with the threshold of best balanced accuracy on `val`, where both sides are there."""
     if not len(val):
@@ -209,6 +212,13 @@ def with_operating_point(stored: TargetConfig, target: ModuleTarget, val: Masked
     if not bool(positive.any()) or bool(positive.all()):
         return stored
     return stored.model_copy(update={"operating_point": min(max(best_operating_point(p.numpy(), positive.numpy()), 0.02), 0.98)})
+
+
+def save(trained: nn.Module, stored: TargetConfig, out: Path, options: TargetOptions, origin: Mapping[str, Any]) -> None:
+    """Write the target, and the lungs of a `MultiUNet`, in 16 bits."""
+    save_part(out, options.part, "target", stored.model_dump(mode="json"), trained.state_dict(), half=True, origin=origin)
+    if isinstance(trained, MultiUNet):
+        save_lungs(trained, options.size, out)
 
 
 @torch.no_grad()

@@ -28,7 +28,8 @@ from gan_explain.train.early import EarlyStopping
 from gan_explain.train.gan.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.gan.free import FreeTrainer, FreeTraining
 from gan_explain.train.gan.layers import LayersTrainer, LayersTraining, read_layers
-from gan_explain.train.gan.structure import StructureTrainer, StructureTraining, stored
+from gan_explain.train.gan.reconstruction import StructureTraining
+from gan_explain.train.gan.structure import StructureTrainer, stored
 from gan_explain.train.gan.synthesis import SynthesisTrainer, SynthesisTraining, structures
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.objective import TargetObjective, Task

@@ -26,7 +26,8 @@ from gan_explain.train.distributed import process_group, rank
 from gan_explain.train.gan.cyclegan import CycleGanTrainer, CycleGanTraining
 from gan_explain.train.gan.free import FreeTrainer, FreeTraining, train_free
 from gan_explain.train.gan.layers import LayersTrainer, LayersTraining, read_layers
-from gan_explain.train.gan.structure import StructureTrainer, StructureTraining, stored
+from gan_explain.train.gan.reconstruction import StructureTraining
+from gan_explain.train.gan.structure import StructureTrainer, stored
 from gan_explain.train.gan.synthesis import SynthesisTrainer, SynthesisTraining, structures
 from gan_explain.train.loop import run
 from gan_explain.train.masks import MaskedDataset

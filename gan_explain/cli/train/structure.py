@@ -51,7 +51,8 @@ def structure(
     from gan_explain.nets.efficientnet_lite import folded, imagenet_features
     from gan_explain.nets.structure import StructureGenerator
     from gan_explain.train.distributed import process_group
-    from gan_explain.train.gan.structure import PRESETS, StructureTraining, stored, train_structure
+    from gan_explain.train.gan.reconstruction import StructureTraining
+    from gan_explain.train.gan.structure import PRESETS, stored, train_structure
     from gan_explain.types import DataError
 
     network, config = PRESETS[preset]

@@ -33,6 +33,7 @@ from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, PatchDiscriminator
 from gan_explain.train.distributed import is_main
 from gan_explain.train.gan.losses import least_squares
+from gan_explain.train.gan.pool import ImagePool
 from gan_explain.train.gan.trainer import AdversarialTrainer
 from gan_explain.train.loop import run
 from gan_explain.train.schedule import linear_decay
@@ -79,33 +80,6 @@ def crop(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
     affine = torch.stack([torch.stack([zoom, zero, shift[:, 0]], 1), torch.stack([zero, zoom, shift[:, 1]], 1)], 1)
     grid = F.affine_grid(affine.to(images), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-
-
-class ImagePool:
-    """A history of fakes, so that a discriminator does not forget what the generators did before.
-
-    Shrivastava et al., CVPR 2017, arXiv 1612.07828: while it fills, what comes in goes out; full, half of what comes in takes the
-    place of an older image, which goes out instead.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.images: list[Tensor] = []
-
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """(N, C, H, W) fakes, detached -> as many, some of them older."""
-        if self.size < 1:
-            return images
-        out = []
-        for image in images:
-            chance, place = torch.rand(2, generator=generator).tolist()
-            if len(self.images) < self.size:
-                self.images.append(image.clone())
-            elif chance < 0.5:
-                index = int(place * self.size)
-                image, self.images[index] = self.images[index], image.clone()
-            out.append(image)
-        return torch.stack(out)
 
 
 SoftSegmenter = Callable[[Tensor], Tensor]  # (N, 1, H, W) -> probability of lung, the same shape; differentiable

@@ -17,13 +17,13 @@ from gan_explain.train.gan.cyclegan import (
     CycleGanTrainer,
     CycleGanTraining,
     Discriminators,
-    ImagePool,
     TranslationObjective,
     crop,
     soft_dice,
     train_cyclegan,
 )
 from gan_explain.train.gan.losses import least_squares
+from gan_explain.train.gan.pool import ImagePool
 from gan_explain.types import CheckpointError, DataError
 
 NETWORK = CycleGanConfig(resolution=32, width=8, blocks=1, judge_width=8)

@@ -14,14 +14,11 @@ from torch import Tensor, nn
 from gan_explain.nets.load import load_structure
 from gan_explain.nets.structure import StructureConfig
 from gan_explain.train.gan.losses import hinge
+from gan_explain.train.gan.reconstruction import StructureTraining, divergence, feature_distance, pixel_distance
 from gan_explain.train.gan.structure import (
     PRESETS,
     CodeBank,
     StructureTrainer,
-    StructureTraining,
-    divergence,
-    feature_distance,
-    pixel_distance,
     train_structure,
 )
 from gan_explain.train.loop import load_state, save_state
