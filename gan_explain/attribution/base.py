@@ -1,77 +1,154 @@
-"""What every heat-map method shares: its contract, the number it explains, and the callable that Quantus takes."""
+"""What every heat-map method shares: its contract, its name, the number it explains, and the callable that Quantus takes."""
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from gan_explain.attribution.explanation import Explanation
+from gan_explain.attribution.model import Chosen, PlainModel, chosen_classes, opened
 from gan_explain.pixels import check_images
 from gan_explain.targets import device_of
-from gan_explain.types import Target, TargetError
+from gan_explain.types import Generator, Segmenter, Target, TargetError
 
 Floats = NDArray[np.float32]
+Layer = str | nn.Module  # by its name in the network, or itself; "": the method's own choice
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """What a method may be told; each takes those that its constructor has parameters for (`Method.of`).
+
+    `layer`: the one to look at; `generator`: the disentangling generator of methods that show its layers; `seed` of what is
+    drawn; `label`: whose pathology is added to a negative; `segmenter`: what reads the lungs where a method needs them and is
+    given none."""
+
+    layer: Layer = ""
+    generator: Generator | None = None
+    seed: int = 0
+    label: str = "covid"
+    segmenter: Segmenter | None = None
 
 
 class Method(ABC):
     """A heat-map method (Captum's convention): fulfils `types.Explainer`.
 
     `title` stands over its map and `caveat`, one or two sentences, below it: what the map does not say; `unit` stands by its
-    colour bar. `signed` maps have evidence against the positive set below zero. A method that `uses_generator` shows
-    layers of a disentangling generator.
+    colour bar. `signed` maps have evidence against the explained classes below zero. A method that `uses_generator` shows
+    layers of a disentangling generator. One that `needs_target` asks for more than logits: a `types.Target`, no plain module.
     """
 
+    name: ClassVar[str] = ""
     title: ClassVar[str]
     caveat: ClassVar[str]
     unit: ClassVar[str] = ""
     signed: ClassVar[bool] = False
     uses_generator: ClassVar[bool] = False
+    needs_target: ClassVar[bool] = False
 
-    def attribute(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> Tensor:
-        """Heat of the log-odds of the target's positive set: images (N, 1, H, W) in [0, 1] -> (N, 1, H, W), finite.
+    @classmethod
+    def of(cls, options: MethodOptions) -> Self:
+        """The method with what of `options` its constructor takes."""
+        taken = inspect.signature(cls).parameters
+        return cls(**{each.name: getattr(options, each.name) for each in fields(options) if each.name in taken})
 
-        `lungs` (N, 1, H, W) is the mask read once from the images, for a target that reads the lungs only and for methods that
-        ask for it; without one the target's own segmenter reads it. Raises TargetError for a target that the method cannot look
-        into.
+    def attribute(
+        self, images: Tensor, model: Target | nn.Module, lungs: Tensor | None = None, *, target: Chosen = None
+    ) -> Tensor:
+        """Heat of the log-odds of a set of classes: images -> the same shape, finite; a map without channels is repeated.
+
+        `model` is a `types.Target`, which takes images (N, 1, H, W) in [0, 1], or any `nn.Module`, which gets its images
+        (N, C, H, W) as they are, in eval mode; what it gives is taken for logits (N, K), or told to be a softmax. `target` is the
+        class to explain: an index, a name, a set of them, or a tensor (N,) with one index an image; by default the positive set
+        of a `types.Target`. `lungs` (N, 1, H, W) is the mask read once from the images, for a target that reads the lungs only
+        and for methods that ask for it; without one the target's own segmenter reads it. Raises TargetError for a model that the
+        method cannot look into, ValueError for images or classes that it does not have.
         """
-        return self.heat(images, target, held(images, target, lungs), positive_set(target, len(images)).to(images.device))
+        return self._asked(images, model, lungs, target)[0].expand_as(images)
 
-    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+    def explain(
+        self, image: Tensor, model: Target | nn.Module, lungs: Tensor | None = None, *, target: Chosen = None
+    ) -> Explanation:
+        """`attribute` of one image (1, C, H, W), with what it is of, to be shown and saved. Colours are added up."""
+        if len(image) != 1:
+            raise ValueError(f"expected one image (1, C, H, W), got {tuple(image.shape)}")
+        heat, explained, chosen, note = self._asked(image, model, lungs, target, noted=True)
+        inside = chosen[0].tolist()
+        return Explanation(
+            image=image[0].detach().float().cpu(),
+            map=heat[0].sum(0, keepdim=True).cpu(),
+            method=self.name or type(self).__name__,
+            title=self.title,
+            classes=tuple(name for name, taken in zip(explained.classes, inside, strict=True) if taken),
+            signed=self.signed,
+            unit=self.unit,
+            note=note,
+            caveat=self.caveat,
+        )
+
+    def _asked(
+        self, images: Tensor, model: Target | nn.Module, lungs: Tensor | None, target: Chosen, *, noted: bool = False
+    ) -> tuple[Tensor, Target, Tensor, str]:
+        """Heat (N, 1 or C, H, W), the model as a target, the classes (N, K) explained, and the note where it is asked for."""
+        with opened(model):
+            images, lungs = images.clone(), None if lungs is None else lungs.clone()  # none of inference mode's
+            explained = model if isinstance(model, Target) else PlainModel(model, images)
+            if self.needs_target and isinstance(explained, PlainModel):
+                raise TargetError(f"{self.name} needs a target, not a plain module: gan_explain.as_target(model, ...) makes one")
+            chosen = chosen_classes(explained, target, len(images)).to(images.device)
+            heat = self.heat(images, explained, held(images, explained, lungs), chosen)
+            return heat, explained, chosen, self.note(images, explained, lungs, chosen) if noted else ""
+
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         """How the maps of these images were made, in a few words for a caption; "" where there is nothing to say."""
         return ""
 
     @abstractmethod
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
-        """The same for any set of classes, `chosen` (N, K) bool: some, not all, of each image's."""
+        """What a method is: heat (N, 1, H, W) or (N, C, H, W) of `chosen` (N, K) bool: some, not all, of each image's classes."""
 
     def as_quantus(self) -> Callable[..., Floats]:
         """The `explain_func` that Quantus (Hedstrom et al., JMLR 2023, arXiv 2202.06861) expects.
 
-        explain(model, inputs (N, 1, H, W), targets (N,)) -> (N, 1, H, W): heat of the log-odds of the classes `targets`, indices
-        into model.classes. `model` is a `types.Target`; a lungs-only one segments the images itself. Quantus' other arguments
-        (device, ...) have no say here.
+        explain(model, inputs (N, C, H, W), targets (N,)) -> (N, C, H, W): `attribute` of the classes `targets`, one index an
+        image. Quantus' other arguments (device, ...) have no say here.
         """
 
-        def explain(model: Target, inputs: Any, targets: Any, **_: object) -> Floats:
-            if not isinstance(model, Target):
-                raise TargetError(f"expected a target (gan_explain.types.Target) as the model, got {type(model).__name__}")
-            images = torch.as_tensor(np.asarray(inputs), dtype=torch.float32)
+        def explain(model: Target | nn.Module, inputs: Any, targets: Any, **_: object) -> Floats:
+            images = torch.as_tensor(np.asarray(inputs), dtype=torch.float32).to(device_of(model))
             indices = torch.as_tensor(np.asarray(targets)).long().reshape(-1)
-            if indices.shape != (len(images),) or not bool(((indices >= 0) & (indices < len(model.classes))).all()):
-                raise ValueError(f"expected {len(images)} class indices below {len(model.classes)}, got {indices.tolist()}")
-            chosen = torch.nn.functional.one_hot(indices, len(model.classes)).bool()
-            where = device_of(model)
-            images = images.to(where)
-            heat = self.heat(images, model, held(images, model, None), chosen.to(where))
-            result: Floats = heat.cpu().numpy()
-            return result
+            heat: Floats = self.attribute(images, model, target=indices).cpu().numpy()
+            return heat
 
         return explain
+
+
+METHODS: dict[str, type[Method]] = {}  # a name, as --method takes it, to a method
+Kind = TypeVar("Kind", bound=type[Method])
+
+
+def register(name: str) -> Callable[[Kind], Kind]:
+    """Decorator of a `Method`: enters it in `METHODS` under a name."""
+
+    def enter(method: Kind) -> Kind:
+        method.name = name
+        METHODS[name] = method
+        return method
+
+    return enter
+
+
+def explained_set(target: Target, chosen: Tensor | None, images: Tensor) -> Tensor:
+    """The classes explained of each of images: those `chosen` (N or more, K), else the target's positive set; (N, K) bool."""
+    return (chosen_classes(target, None, len(images)) if chosen is None else chosen[: len(images)]).to(images.device)
 
 
 def held(images: Tensor, target: Target, lungs: Tensor | None) -> Tensor | None:
@@ -79,11 +156,6 @@ def held(images: Tensor, target: Target, lungs: Tensor | None) -> Tensor | None:
     target reads in them; None for a target that sees the whole image."""
     segmenter = getattr(target, "segmenter", None)
     return segmenter(images) if lungs is None and target.uses_lungs and segmenter is not None else lungs
-
-
-def positive_set(target: Target, count: int) -> Tensor:
-    """Which of the classes count as positive, once for each of `count` images: (count, K) bool."""
-    return torch.tensor([[name in target.positive for name in target.classes]]).expand(count, -1)
 
 
 def log_odds(logits: Tensor, chosen: Tensor) -> Tensor:
@@ -95,7 +167,7 @@ def log_odds(logits: Tensor, chosen: Tensor) -> Tensor:
 
 
 def answer(target: Target) -> Callable[[Tensor, Tensor | None, Tensor], Tensor]:
-    """The number that is explained, as a function that captum can call: (images (N, 1, H, W), masks for the target or None,
+    """The number that is explained, as a function that captum can call: (images (N, C, H, W), masks for the target or None,
     chosen (N, K) bool) -> log-odds (N,), float64. Masks and chosen go as captum's additional_forward_args, which it repeats with
     the images."""
 
@@ -107,7 +179,8 @@ def answer(target: Target) -> Callable[[Tensor, Tensor | None, Tensor], Tensor]:
 
 def check_input(images: Tensor, target: Target, method: str, *, gradients: bool = True) -> None:
     """ValueError for images of another shape or range, TargetError for a target without the gradients that a method needs."""
-    check_images(images)
+    if not isinstance(target, PlainModel):
+        check_images(images)
     if gradients and not target.differentiable:
         raise TargetError(f"{method} needs a target with gradients; this one only runs forward")
 

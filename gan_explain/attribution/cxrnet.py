@@ -11,12 +11,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, check_input
+from gan_explain.attribution.base import Method, check_input, register
 from gan_explain.nets.cxrnet import CxrNet, mixture
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import Target, TargetError
 
 
+@register("cxrnet")
 class CxrNetMap(Method):
     """The map of the positive set, from one forward pass: no gradient is needed."""
 

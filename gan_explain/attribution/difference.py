@@ -12,13 +12,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gan_explain.attribution.base import check_input, finite
+from gan_explain.attribution.base import check_input, finite, register
 from gan_explain.attribution.latent_path import GeneratorMethod, way_of
 from gan_explain.optics import opacity
 from gan_explain.pixels import quantize16
 from gan_explain.types import Target
 
 
+@register("difference")
 class Difference(GeneratorMethod):
     """What is taken off a positive, or laid over a negative, as opacity; the target only says which of the two."""
 
@@ -34,11 +35,12 @@ class Difference(GeneratorMethod):
         check_input(images, target, "difference", gradients=False)
         return finite(opacity(self.paths(images, target, lungs).tau), "difference")
 
-    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         """What the map shows, for the first image."""
         return way_of(self.paths(images[:1], target, None if lungs is None else lungs[:1]))
 
 
+@register("reader")
 class ReaderMap(GeneratorMethod):
     """The layer that the generator's reader finds on the image, as opacity. The target is not asked at all."""
 
@@ -48,6 +50,7 @@ class ReaderMap(GeneratorMethod):
         "and says nothing of what this one looked at."
     )
     unit: ClassVar[str] = "opacity"
+    needs_target: ClassVar[bool] = False
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W) -> (N, 1, H, W) in [0, 1], the same for any target and any `chosen`."""
@@ -56,5 +59,5 @@ class ReaderMap(GeneratorMethod):
         with torch.no_grad():
             return finite(opacity(generator.read(quantize16(images), inside)), "reader")
 
-    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         return "what is read on the image, no target asked"

@@ -21,11 +21,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, check_input, finite
-from gan_explain.attribution.layers import laid_over, last_map, named_layer, needs_places, network_of, reads_spectrum, watched
+from gan_explain.attribution.base import Layer, Method, check_input, finite, register
+from gan_explain.attribution.layers import (
+    feature_map,
+    laid_over,
+    look,
+    maps_of,
+    modules_of,
+    needs_places,
+    network_of,
+    reads_spectrum,
+)
 from gan_explain.data.spectral import HIGH, LOW, SpectralImportance
 from gan_explain.spectrum import filtered, fitted, radius, symmetric
-from gan_explain.targets import ModuleTarget, masks_for
+from gan_explain.targets import ModuleTarget
 from gan_explain.types import Target, TargetError
 
 K = 1.0
@@ -49,32 +58,19 @@ def scaled(maps: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def activations(target: Target, images: Tensor, lungs: Tensor | None, layer: str) -> Tensor:
-    """What a layer of the target's network gives for images (N, 1, H, W): (N, C, h, w). TargetError unless those are maps."""
-    named_layer(target, layer)
-    seen = dict[str, Tensor]()
-
-    def keep(name: str, output: Tensor) -> None:
-        if name == layer:
-            seen[name] = output.clone()  # what follows may write over it
-
-    with watched(network_of(target), keep):
-        target.logits(images, masks_for(target, lungs))
-    found = seen.get(layer)
-    if found is None or found.ndim != 4 or len(found) != len(images):
-        came = "nothing" if found is None else tuple(found.shape)
-        raise TargetError(f"layer {layer!r}: expected feature maps ({len(images)}, C, h, w), got {came}")
-    return finite(found, f"layer {layer!r}")
+def activations(target: Target, images: Tensor, lungs: Tensor | None, layer: Layer = "") -> Tensor:
+    """What a layer of the target's network gives for images (N, C, H, W), as (N, C, h, w). Raises TargetError as
+    `feature_map`."""
+    found = feature_map(target, images[:1], None if lungs is None else lungs[:1], layer)
+    _, given = look(target, images, lungs, [found.name])
+    return finite(found.cells(given[found.name]), f"layer {found.name!r}")
 
 
-@torch.no_grad()
 def finest_map(target: Target, images: Tensor, lungs: Tensor | None) -> str:
     """Name of the last block (any module that holds a convolution) whose output has at least LEAST_CELLS cells a side, found by
     running images (N, 1, H, W); of the last such convolution in a network without blocks. TargetError where there is none."""
-    modules, ran = dict[str, torch.nn.Module](network_of(target).named_modules()), list[tuple[str, tuple[int, ...]]]()
-    with watched(network_of(target), lambda name, output: ran.append((name, tuple(output.shape)))):
-        target.logits(images, masks_for(target, lungs))
-    wide = [name for name, shape in ran if name and len(shape) == 4 and min(shape[2:]) >= LEAST_CELLS]
+    modules, ran = modules_of(network_of(target)), maps_of(target, images, lungs)
+    wide = [read.name for _, _, read in ran if read is not None and read.name and min(read.height, read.width) >= LEAST_CELLS]
     maps = [name for name in wide if any(isinstance(part, torch.nn.Conv2d) for part in modules[name].modules())]
     blocks = [name for name in maps if not isinstance(modules[name], torch.nn.Conv2d)]
     if not maps:
@@ -82,8 +78,9 @@ def finest_map(target: Target, images: Tensor, lungs: Tensor | None) -> str:
     return (blocks or maps)[-1]
 
 
+@register("fem")
 class Fem(Method):
-    """FEM at a layer of the target's network: by default its last feature map (`layers.last_map`). Heat in [0, 1]."""
+    """FEM at a layer of the target's network: by default its last feature map (`layers.feature_map`). Heat in [0, 1]."""
 
     title: ClassVar[str] = "FEM"
     caveat: ClassVar[str] = (
@@ -92,27 +89,23 @@ class Fem(Method):
     )
     unit: ClassVar[str] = "of the strongest cell"
 
-    def __init__(self, layer: str = "", k: float = K) -> None:
+    def __init__(self, layer: Layer = "", k: float = K) -> None:
         self.layer, self.k = layer, k
 
-    def layer_of(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
-        """The name of the layer that is looked at; one image is run to find it. Raises TargetError."""
-        return self.layer or last_map(target, images[:1], None if lungs is None else lungs[:1])
-
-    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         """The layer and the number of its cells."""
-        name = self.layer_of(images, target, lungs)
-        height, width = activations(target, images[:1], None if lungs is None else lungs[:1], name).shape[2:]
-        return f"layer {name}, {height} × {width} cells"
+        found = feature_map(target, images[:1], None if lungs is None else lungs[:1], self.layer)
+        return f"layer {found.name}, {found.height} × {found.width} cells"
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
-        """images (N, 1, H, W) -> (N, 1, H, W) in [0, 1], whatever is `chosen`. TargetError without a map over the image."""
+        """images (N, C, H, W) -> (N, 1, H, W) in [0, 1], whatever is `chosen`. TargetError without a map over the image."""
         check_input(images, target, "fem", gradients=False)
         needs_places(target, "fem")
-        cells = fem(activations(target, images, lungs, self.layer_of(images, target, lungs)), self.k).float()  # (N, 1, h, w)
+        cells = fem(activations(target, images, lungs, self.layer), self.k).float()  # (N, 1, h, w)
         return laid_over(cells, images, target, lungs)
 
 
+@register("spectral_fem")
 class SpectralFem(Method):
     """FEM over the frequencies of a target that reads the spectrum, and where in the image those frequencies are.
 
@@ -127,11 +120,11 @@ class SpectralFem(Method):
     )
     unit: ClassVar[str] = "brightness"
 
-    def __init__(self, layer: str = "", k: float = K) -> None:
+    def __init__(self, layer: Layer = "", k: float = K) -> None:
         self.layer, self.k = layer, k
 
-    def layer_of(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
-        """The name of the layer that is looked at; one image is run to find it. Raises TargetError."""
+    def layer_of(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> Layer:
+        """The layer that is looked at; one image is run to find it. Raises TargetError."""
         return self.layer or finest_map(target, images[:1], None if lungs is None else lungs[:1])
 
     def importance(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> Tensor:
@@ -148,11 +141,12 @@ class SpectralFem(Method):
         size = target.prepare.size
         return scaled(symmetric(F.interpolate(cells, (size, size), mode="bilinear", align_corners=False))).float()
 
-    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         """The layer, and the mean frequency by importance."""
         mask = self.importance(images, target, lungs).mean((0, 1)).cpu()  # (size, size)
         middle = float((mask * radius(*mask.shape)).sum() / mask.sum().clamp(min=1e-12))
-        return f"layer {self.layer_of(images, target, lungs)}; mean frequency by importance {middle:.0f} cycles an image"
+        name = feature_map(target, images[:1], None if lungs is None else lungs[:1], self.layer_of(images, target, lungs)).name
+        return f"layer {name}; mean frequency by importance {middle:.0f} cycles an image"
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W) -> (N, 1, H, W) >= 0, whatever is `chosen`. Raises TargetError as `importance` does."""
@@ -163,7 +157,7 @@ class SpectralFem(Method):
 
 
 def spectral_importance(
-    target: Target, *, layer: str = "", k: float = K, low: float = LOW, high: float = HIGH
+    target: Target, *, layer: Layer = "", k: float = K, low: float = LOW, high: float = HIGH
 ) -> SpectralImportance:
     """The transform that emphasises, in each image, the frequencies that a spectrum target responds to there."""
     method = SpectralFem(layer, k)

@@ -9,7 +9,7 @@ from captum.attr import InputXGradient
 from captum.attr import IntegratedGradients as Integrated
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, answer, check_input, finite, positive_set
+from gan_explain.attribution.base import Method, answer, check_input, explained_set, finite, register
 from gan_explain.targets import masks_for
 from gan_explain.types import Target
 
@@ -17,6 +17,7 @@ STEPS = 128  # points of the line
 CHUNK = 64  # images that a target sees at a time
 
 
+@register("integrated_gradients")
 class IntegratedGradients(Method):
     """Integrated gradients (Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017, arXiv 1703.01365):
     x times the mean gradient along the straight line from black to x, by Gauss-Legendre.
@@ -35,7 +36,7 @@ class IntegratedGradients(Method):
     signed: ClassVar[bool] = True
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
-        """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W), in log-odds. Raises TargetError without gradients."""
+        """images (N, C, H, W), chosen (N, K) bool -> (N, C, H, W), in log-odds. Raises TargetError without gradients."""
         check_input(images, target, "integrated_gradients")
         with torch.enable_grad():
             x = images.detach().clone().requires_grad_()
@@ -44,15 +45,16 @@ class IntegratedGradients(Method):
             found = line.attribute(x, n_steps=STEPS, additional_forward_args=given, internal_batch_size=max(CHUNK, len(x)))
         return finite(found, "integrated_gradients")
 
-    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         """What the sum of the first image's map stands for."""
         first, mask = images[:1], None if lungs is None else lungs[:1]
-        log_odds, masks, chosen = answer(target), masks_for(target, mask), positive_set(target, 1).to(images.device)
+        log_odds, masks, inside = answer(target), masks_for(target, mask), explained_set(target, chosen, images[:1])
         with torch.no_grad():
-            gained = float(log_odds(first, masks, chosen) - log_odds(torch.zeros_like(first), masks, chosen))
+            gained = float(log_odds(first, masks, inside) - log_odds(torch.zeros_like(first), masks, inside))
         return f"from black, log-odds {gained:+.2f}, in {STEPS} steps"
 
 
+@register("gradient_x_input")
 class GradientXInput(Method):
     """Gradient x input (Shrikumar et al., "Not Just a Black Box", arXiv 1605.01713): x times the slope of the log-odds at x."""
 
@@ -65,7 +67,7 @@ class GradientXInput(Method):
     signed: ClassVar[bool] = True
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
-        """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W), in log-odds. Raises TargetError without gradients."""
+        """images (N, C, H, W), chosen (N, K) bool -> (N, C, H, W), in log-odds. Raises TargetError without gradients."""
         check_input(images, target, "gradient_x_input")
         with torch.enable_grad():
             x = images.detach().clone().requires_grad_()

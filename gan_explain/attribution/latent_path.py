@@ -20,7 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, check_input, finite, positive_set
+from gan_explain.attribution.base import Method, check_input, explained_set, finite, register
 from gan_explain.counterfactual import disentangle
 from gan_explain.counterfactual.pathology import Subject, Wish, prior
 from gan_explain.optics import compose
@@ -88,9 +88,10 @@ class GeneratorMethod(Method):
     """
 
     uses_generator: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
 
     def __init__(
-        self, generator: Generator | None, segmenter: Segmenter | None = None, *, seed: int = 0, label: str = "covid"
+        self, generator: Generator | None = None, segmenter: Segmenter | None = None, *, seed: int = 0, label: str = "covid"
     ) -> None:
         self.generator, self.segmenter, self.seed, self.label = generator, segmenter, seed, label
 
@@ -120,6 +121,7 @@ class GeneratorMethod(Method):
         return Paths(start, tau, inside, positive)
 
 
+@register("latent_path")
 class LatentPath(GeneratorMethod):
     """Latent-path attribution, signed, in units of probability: a map sums to what p gains from the start of the path to its end.
 
@@ -143,10 +145,10 @@ class LatentPath(GeneratorMethod):
         gains = finite(torch.stack([each.heat for each in walks]), "latent_path")
         return shared_out(gains, paths.end - paths.start, self.generator.resolution // GRID)
 
-    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         """The way that was walked and how complete the map is, for the first image."""
         first, mask = images[:1], None if lungs is None else lungs[:1]
-        paths, walks = self.walks(first, target, mask, positive_set(target, 1).to(images.device))
+        paths, walks = self.walks(first, target, mask, explained_set(target, chosen, first))
         [it] = walks
         sum_ = f"{it.steps} steps, sum off by {abs(it.residual):.0e}{'' if it.complete else ': not complete'}"
         return f"{way_of(paths)}: p {it.first:.3f} to {it.last:.3f}; {sum_}"

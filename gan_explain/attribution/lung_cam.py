@@ -13,15 +13,16 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from gan_explain.attribution.base import positive_set
+from gan_explain.attribution.base import Layer, explained_set, register
 from gan_explain.attribution.grad_cam import GradCam
-from gan_explain.attribution.layers import map_size
 from gan_explain.metrics.pointing import relevance_mass
 from gan_explain.nets.multi_unet import MultiUNet
 from gan_explain.nets.segmenter import LungSegmenter
+from gan_explain.targets import ModuleTarget
 from gan_explain.types import Segmenter, Target, TargetError
 
 
+@register("lung_cam")
 class LungCam(GradCam):
     """Grad-CAM at the last map (or `layer`), zero outside the lungs: those that a `MultiUNet` finds itself; for any other target
     those given, or what the target's segmenter or else `segmenter` reads."""
@@ -32,18 +33,18 @@ class LungCam(GradCam):
         "were all. A CNN that reads the border of the film has a map in the lungs too. A grid of a few cells, smoothed."
     )
 
-    def __init__(self, layer: str = "", segmenter: Segmenter | None = None) -> None:
+    def __init__(self, layer: Layer = "", segmenter: Segmenter | None = None) -> None:
         super().__init__(layer)
         self.segmenter = segmenter
 
-    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         """How much of the heat was cropped away (the mean over images that have any), by whose lungs, and the number of cells."""
         mask, whose = lungs_of(images, target, lungs, self.segmenter)
-        whole = super().heat(images, target, lungs, positive_set(target, len(images)).to(images.device))
-        height, width = map_size(target, images[:1], None if lungs is None else lungs[:1], self.layer_of(images, target, lungs))
+        whole = super().heat(images, target, lungs, explained_set(target, chosen, images))
+        found = self.map_of(images, target, lungs)
         kept = float(relevance_mass(whole, mask).nanmean())
         cut = "no heat to crop" if kept != kept else f"{1 - kept:.0%} of the heat cropped away"
-        return f"{cut} ({whose}), {height} × {width} cells"
+        return f"{cut} ({whose}), {found.height} × {found.width} cells"
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W) >= 0. Raises TargetError as `GradCam`, and without lungs."""
@@ -53,9 +54,9 @@ class LungCam(GradCam):
 
 def lungs_of(images: Tensor, target: Target, lungs: Tensor | None, segmenter: Segmenter | None = None) -> tuple[Tensor, str]:
     """The lungs (N, 1, H, W) in {0, 1} to crop to, and whose they are. TargetError where nobody knows them."""
-    network, segmenter = getattr(target, "network", None), getattr(target, "segmenter", None) or segmenter
-    if isinstance(network, MultiUNet):
-        return LungSegmenter(network.unet, target.prepare.size)(images), "its own lungs"  # type: ignore[attr-defined]
+    segmenter = getattr(target, "segmenter", None) or segmenter
+    if isinstance(target, ModuleTarget) and isinstance(target.network, MultiUNet):
+        return LungSegmenter(target.network.unet, target.config.size)(images), "its own lungs"
     if lungs is None and segmenter is not None:
         lungs = segmenter(images)
     if lungs is None:

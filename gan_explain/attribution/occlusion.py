@@ -13,7 +13,7 @@ import torch
 from captum.attr import Occlusion as Covering
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, answer, check_input, finite
+from gan_explain.attribution.base import Method, answer, check_input, finite, register
 from gan_explain.pixels import gaussian_blur
 from gan_explain.targets import masks_for
 from gan_explain.types import Target
@@ -22,6 +22,7 @@ PATCHES = 8  # patches in the side of an image; they overlap by half
 CHUNK = 64  # images that a target sees at a time
 
 
+@register("occlusion")
 class Occlusion(Method):
     """Occlusion, signed: below zero where covering raises the log-odds. Needs no gradients."""
 
@@ -34,17 +35,17 @@ class Occlusion(Method):
     signed: ClassVar[bool] = True
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
-        """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W), in log-odds."""
+        """images (N, C, H, W), chosen (N, K) bool -> (N, C, H, W), in log-odds; a patch covers all channels."""
         check_input(images, target, "occlusion", gradients=False)
-        patch, stride = window(max(images.shape[-2:]))
+        (patch, stride), channels = window(max(images.shape[-2:])), images.shape[1]
         with torch.no_grad():
             found = Covering(answer(target)).attribute(
-                images, (1, patch, patch), (1, stride, stride), blurred(images),
+                images, (channels, patch, patch), (channels, stride, stride), blurred(images),
                 additional_forward_args=(masks_for(target, lungs), chosen), perturbations_per_eval=max(1, CHUNK // len(images)),
             )  # fmt: skip
         return finite(found, "occlusion")
 
-    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> str:
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         """Size and step of the patches."""
         patch, stride = window(max(images.shape[-2:]))
         return f"patches of {patch} × {patch} pixels, blurred, every {stride}"

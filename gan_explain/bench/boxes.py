@@ -198,8 +198,8 @@ def bench(given: Given, options: Options) -> Outcome:
         raise DataError(f"{listed}: expected a box in the splits {given.split or 'train, val, test'}, got none")
     lungs, targets = given.load_segmenter(), given.load_targets((given.target, *options.also))
     method = MethodOptions(generator=given.load_generator(), segmenter=lungs)
-    maps = {READER: (METHODS[READER](method), next(iter(targets.values())))}
-    maps |= {f"grad_cam ({spec})": (METHODS["grad_cam"](method), target) for spec, target in targets.items()}
+    maps = {READER: (METHODS[READER].of(method), next(iter(targets.values())))}
+    maps |= {f"grad_cam ({spec})": (METHODS["grad_cam"].of(method), target) for spec, target in targets.items()}
     if given.dry_run:
         return Outcome({"images": len(chosen), "maps": list(maps)})
     rows = list(given.progress(measured(root, chosen, maps, lungs), len(chosen) * (len(maps) + len(REFERENCES)), "map"))

@@ -57,7 +57,7 @@ def bench(given: Given, options: Options) -> Outcome:
     """The positives of a split, asked of every method that a target allows; TargetError for one that was asked for and is not."""
     chosen = {given.target: tuple(dict.fromkeys(options.method)) or tuple(METHODS), **options.others}
     lungs = given.load_segmenter()
-    needed = any(METHODS[name](MethodOptions()).uses_generator for names in chosen.values() for name in names)
+    needed = any(METHODS[name].uses_generator for names in chosen.values() for name in names)
     layers = given.load_generator() if needed else None
     label = "covid" if layers is None else layers.labels[0]
     settings = MethodOptions(options.layer, layers, segmenter=lungs, seed=given.seed, label=label)

@@ -124,7 +124,7 @@ def usable(
     found, reasons = dict[str, Method](), dict[str, str]()
     for name in names:
         try:
-            method = METHODS[name](options)
+            method = METHODS[name].of(options)
             if method.uses_generator and options.generator is None:
                 raise TargetError("needs a generator, and none was given")
             method.attribute(asked.images[:1], target, asked.lungs[:1])

@@ -77,7 +77,7 @@ def explain(run: common.Run, options: ExplainOptions, models: ModelOptions) -> d
     spec = models.target or default_target(models.generator)
     explained = load_target(run, spec, models, lungs_of)
     layers = None
-    if any(METHODS[name](MethodOptions()).uses_generator for name in chosen):
+    if any(METHODS[name].uses_generator for name in chosen):
         layers = load_generator(models.generator).to(run.device)
         run.record(generator=generator_facts(models.generator))
     shown = shown_name(run, options.image, radiograph.sha256)
@@ -90,7 +90,7 @@ def explain(run: common.Run, options: ExplainOptions, models: ModelOptions) -> d
     settings = MethodOptions(
         options.layer, layers, run.seed, label="covid" if layers is None else layers.labels[0], segmenter=lungs_of
     )
-    maps, left_out = _maps({name: METHODS[name](settings) for name in chosen}, explained, x, lungs, strict=not everything)
+    maps, left_out = _maps({name: METHODS[name].of(settings) for name in chosen}, explained, x, lungs, strict=not everything)
     inside = {name: float(relevance_mass(made.heat, lungs)) for name, made in maps.items()}
     notes = {name: _notes(made.note, inside[name], share, explained) for name, made in maps.items()}
     label, point = render.positive_label(explained.positive), explained.operating_point

@@ -13,6 +13,8 @@ from gan_explain.types import TargetError
 
 Output = Literal["logits", "probabilities"]
 TINY, CLOSE = 1e-30, 1e-6  # least probability of a softmax, and distance of a sigmoid from 0 and 1, that are told apart from none
+AFFINE = ("Addmm", "Mm", "Convolution")  # operations, as autograd calls them, that end in no probabilities
+RESHAPING = ("View", "Unsafe", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "ToCopy", "Clone", "Alias", "Permute")
 SLACK = 1e-3  # what half precision may miss of a sum of one
 
 
@@ -48,7 +50,8 @@ def told_output(network: Callable[[Tensor], Any], x: Tensor, *, multi_label: boo
 
     Logits grow with the input and leave [0, 1]. Rows in [0, 1] that sum to one are a softmax; single values (or several that are
     declared as `multi_label`) that 1000 x drives to 0 or 1 are sigmoids' . Raises TargetError, which names what must be declared,
-    for what stays in [0, 1] and is neither: sigmoids, or the logits of a network that does not see how large its input is.
+    for what stays in [0, 1] and is neither: sigmoids, or the logits of a network that does not see how large its input is and
+    does not end in a linear layer.
     """
     with torch.no_grad():
         calm, wild = outputs(network, x).float(), outputs(network, 1000 * x).float()
@@ -57,6 +60,8 @@ def told_output(network: Callable[[Tensor], Any], x: Tensor, *, multi_label: boo
     several = calm.ndim == 2 and calm.shape[1] > 1 and not multi_label
     if several and sum_to_one(calm) and sum_to_one(wild):
         return "probabilities"
+    if _last_operation(network, x[:1]).startswith(AFFINE):
+        return "logits"
     driven = float((wild - wild.round()).abs().max()) < SLACK and float((wild - calm).abs().max()) > CLOSE
     if driven and not several:
         return "probabilities"
@@ -65,6 +70,15 @@ def told_output(network: Callable[[Tensor], Any], x: Tensor, *, multi_label: boo
         f"outputs {tuple(calm.shape)} stay in [0, 1] whatever the network is shown: declare "
         f'output="probabilities" or output="logits"{or_findings}'
     )
+
+
+def _last_operation(network: Callable[[Tensor], Any], x: Tensor) -> str:
+    """What autograd calls the last operation of a network, reshaping left out; "" where no gradient passes."""
+    with torch.enable_grad():
+        node = outputs(network, x.detach().clone().requires_grad_()).grad_fn
+    while node is not None and node.name().startswith(RESHAPING) and node.next_functions:
+        node = node.next_functions[0][0]
+    return "" if node is None else node.name()
 
 
 def _within(out: Tensor) -> bool:

@@ -27,7 +27,7 @@ def untrained(**options: object) -> ModuleTarget:
 
 
 def heat(name: str, x: Tensor, target: ModuleTarget, lungs: Tensor | None = None) -> Tensor:
-    return METHODS[name](MethodOptions()).attribute(x, target, lungs)
+    return METHODS[name].of(MethodOptions()).attribute(x, target, lungs)
 
 
 def test_maps_are_captums_own() -> None:
@@ -65,7 +65,7 @@ def test_integrated_gradients_are_complete(lungs_only: bool) -> None:
         odds = [(z := target.logits(each, lungs).double())[:, 2] - z[:, :2].logsumexp(1) for each in (x, torch.zeros_like(x))]
     gained = odds[0] - odds[1]
     assert torch.allclose(found, gained, rtol=0.02, atol=0.02 * float(gained.abs().max()))
-    note = METHODS["integrated_gradients"](MethodOptions()).note(x, target, lungs)
+    note = METHODS["integrated_gradients"].of(MethodOptions()).note(x, target, lungs)
     assert f"{float(gained[0]):+.2f}" in note
 
 
@@ -117,7 +117,7 @@ def test_only_occlusion_does_without_gradients() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_quantus_asks_for_classes_and_nothing_is_left_behind(name: str) -> None:
     target, x = untrained(), torch.rand(2, 1, SIZE, SIZE)
-    method = METHODS[name](MethodOptions())
+    method = METHODS[name].of(MethodOptions())
     explain = method.as_quantus()
     found = explain(target, x.numpy(), np.array([2, 0]))
     assert np.allclose(found[0], method.attribute(x, target)[0].numpy(), rtol=1e-4, atol=1e-6)

@@ -48,7 +48,7 @@ def by_hand(x: Tensor, k: int) -> Tensor:
 
 def test_it_is_the_map_of_the_positive_class() -> None:
     x = torch.rand(2, 1, 16, 16)
-    method = METHODS["cxrnet"](MethodOptions())
+    method = METHODS["cxrnet"].of(MethodOptions())
     assert isinstance(method, Method)
     torch.testing.assert_close(method.attribute(x, solved()), by_hand(x, 2))
     both = (0.3 * by_hand(x, 1) + 0.2 * by_hand(x, 2)) / 0.5

@@ -218,10 +218,10 @@ def test_importance_as_a_transform() -> None:
 def test_each_method_refuses_the_other_ones_targets() -> None:
     images = torch.rand(1, 1, 32, 32)
     with pytest.raises(TargetError, match="needs a target trained on spectra"):
-        METHODS["spectral_fem"](MethodOptions()).attribute(images, architecture("small"))
+        METHODS["spectral_fem"].of(MethodOptions()).attribute(images, architecture("small"))
     for name in ("fem", "grad_cam"):
         with pytest.raises(TargetError, match=f"{name} needs a target that reads the image; the cells of this one are"):
-            METHODS[name](MethodOptions()).attribute(images, ring(7, 14))
+            METHODS[name].of(MethodOptions()).attribute(images, ring(7, 14))
     with pytest.raises(TargetError, match="feature map of 7 × 7 cells"):
         SpectralFem().attribute(images, ring(0, 2, 6))
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_explain.attribution import METHODS, GradCam, MethodOptions
-from gan_explain.attribution.base import log_odds, positive_set
-from gan_explain.attribution.layers import last_map, map_size, watched
+from gan_explain.attribution.base import explained_set, log_odds
+from gan_explain.attribution.layers import feature_map, watched
 from gan_explain.metrics.pointing import pointing_game
 from gan_explain.nets.classifier import ARCHITECTURES, THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.targets import ModuleTarget, TargetConfig
@@ -160,8 +160,9 @@ def test_the_last_feature_map_of_every_architecture(arch: str) -> None:
     net = target(build(ClassifierConfig(arch=arch, classes=2, channels=channels)), size=64, channels=channels)
     images = torch.rand(1, 1, 64, 64)
     name, side = LAST[arch]
-    assert last_map(net, images, None) == name
-    assert map_size(net, images, None, name) == (side, side)
+    found = feature_map(net, images, None)
+    assert (found.name, found.height, found.width) == (name, side, side)
+    assert feature_map(net, images, None, name) == found
     heat = GradCam().attribute(images, net)
     assert heat.shape == images.shape
     assert bool((heat >= 0).all())
@@ -238,19 +239,21 @@ def test_quantus_asks_for_classes() -> None:
     assert (mixed[1] == 0).all()  # all the evidence is for covid
     with pytest.raises(ValueError, match="class indices below 2"):
         explain(net, x.numpy(), np.array([0, 2, 0]))
-    with pytest.raises(TargetError, match="expected a target"):
-        explain(Paper(), x.numpy(), np.array([0, 1, 0]))
+    plain = explain(Paper(), x.numpy() - 0.5, np.array([1, 1, 1]))  # any module: images as it takes them
+    np.testing.assert_allclose(plain, ours, atol=1e-6)
+    with pytest.raises(TargetError, match="expected an nn.Module or a target"):
+        explain(object(), x.numpy(), np.array([0, 1, 0]))  # type: ignore[arg-type]
 
 
 def test_methods_are_explainers_with_a_caveat() -> None:
     for name, make in METHODS.items():
-        method: Explainer = make(MethodOptions())
+        method: Explainer = make.of(MethodOptions())
         assert method.title, name
         assert len(method.caveat) > 20, name
 
 
 def test_positive_set_is_a_row_an_image() -> None:
-    assert positive_set(target(Paper(head=((0.0, 0.0),) * 3), THREE), 2).tolist() == [[False, True, True]] * 2
+    assert explained_set(target(Paper(head=((0.0, 0.0),) * 3), THREE), None, torch.zeros(2)).tolist() == [[False, True, True]] * 2
 
 
 def test_the_cells_of_a_cut_lie_where_the_cut_was() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.attribution import METHODS, Difference, LatentPath, MethodOptions, ReaderMap, latent_path
-from gan_explain.attribution.base import positive_set
+from gan_explain.attribution.base import explained_set
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.optics import compose, opacity, take_off
@@ -109,7 +109,7 @@ def test_heat_is_that_of_the_path_on_paper(positive: bool) -> None:
     cells = torch.nn.functional.avg_pool2d(share, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)  # 2 x 2 of them
     assert torch.allclose(heat, gained * cells, atol=1e-4 * gained)
     assert not torch.allclose(cells, share, atol=1e-3)
-    [walk] = LatentPath(Veil()).walks(x, target, lungs, positive_set(target, 1))[1]
+    [walk] = LatentPath(Veil()).walks(x, target, lungs, explained_set(target, None, torch.zeros(1)))[1]
     assert torch.allclose(walk.heat.float(), gained * share[0], atol=1e-4 * gained)
 
 
@@ -135,7 +135,7 @@ def test_a_map_sums_to_what_p_gains(steepness: float) -> None:
     network = Steep(target.network, steepness, float(middle))
     steep = ModuleTarget(network, TargetConfig(classes=target.classes, positive=target.positive, size=64, channels=1))
     method = LatentPath(generator)
-    paths, walks = method.walks(images, steep, lungs, positive_set(steep, 4))
+    paths, walks = method.walks(images, steep, lungs, explained_set(steep, None, torch.zeros(4)))
     assert 0 < int(paths.positive.sum()) < 4
     heat = method.attribute(images, steep, lungs)
     with torch.no_grad():
@@ -203,7 +203,7 @@ def test_images_keep_a_size_of_their_own(size: tuple[int, int]) -> None:
     large = quantize16(torch.nn.functional.interpolate(images, size))
     around = torch.nn.functional.interpolate(lungs, size)
     method = LatentPath(generator)
-    paths, walks = method.walks(large, target, around, positive_set(target, 4))
+    paths, walks = method.walks(large, target, around, explained_set(target, None, torch.zeros(4)))
     no = ~paths.positive
     assert torch.equal(paths.start[no], large[no])
     assert torch.equal(quantize16(paths.end)[paths.positive], large[paths.positive])
@@ -214,11 +214,11 @@ def test_images_keep_a_size_of_their_own(size: tuple[int, int]) -> None:
 def test_every_method_has_a_map_of_an_image_that_is_not_square(name: str) -> None:
     target, generator, images, lungs = mixed()
     tall, around = (torch.nn.functional.interpolate(each, (120, 80)) for each in (images, lungs))
-    heat = METHODS[name](MethodOptions(generator=generator)).attribute(tall, target, around)
+    heat = METHODS[name].of(MethodOptions(generator=generator)).attribute(tall, target, around)
     assert heat.shape == tall.shape
     assert bool(torch.isfinite(heat).all())
     with pytest.raises(ValueError, match=r"expected finite images in \[0, 1\]"):
-        METHODS[name](MethodOptions(generator=generator)).attribute(2 * tall, target, around)
+        METHODS[name].of(MethodOptions(generator=generator)).attribute(2 * tall, target, around)
 
 
 def test_the_lungs_are_held_along_the_path() -> None:
@@ -289,12 +289,12 @@ def test_what_is_missing_is_said() -> None:
     with pytest.raises(TargetError, match="latent_path needs a target with gradients"):
         LatentPath(Veil()).attribute(x, weighed(EVEN, 0.0, differentiable=False), lungs)
     for name in ("latent_path", "difference", "reader"):
-        method = METHODS[name](MethodOptions())
+        method = METHODS[name].of(MethodOptions())
         assert method.uses_generator
         with pytest.raises(ValueError, match="expected a disentangling generator"):
             method.attribute(x, weighed(EVEN, 0.0), lungs)
         with pytest.raises(ValueError, match="lung mask or a segmenter"):
-            METHODS[name](MethodOptions(generator=Veil())).attribute(x, weighed(EVEN, 0.0))
+            METHODS[name].of(MethodOptions(generator=Veil())).attribute(x, weighed(EVEN, 0.0))
 
 
 def test_notes_say_which_way() -> None:
@@ -319,12 +319,12 @@ def test_the_shipped_phantom_generator() -> None:
     places = range(0, len(found), max(1, len(found) // 12))
     batch = found.batch(list(places)[:12])
     lungs = lungs_of(batch.images)
-    _, walks = LatentPath(generator).walks(batch.images, target, lungs, positive_set(target, len(batch.images)))
+    _, walks = LatentPath(generator).walks(batch.images, target, lungs, explained_set(target, None, batch.images))
     assert all(walk.complete for walk in walks)
     assert batch.lesion is not None
     ill = batch.lesion.flatten(1).any(1)
     names = ("latent_path", "difference", "reader", "grad_cam")
-    maps = {each: METHODS[each](MethodOptions(generator=generator)) for each in names}
+    maps = {each: METHODS[each].of(MethodOptions(generator=generator)) for each in names}
     heat = {each: made.attribute(batch.images[ill], target, lungs[ill]) for each, made in maps.items()}
     for each in names[:3]:
         assert bool(pointing_game(heat[each], batch.lesion[ill]).all())

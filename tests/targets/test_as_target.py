@@ -75,6 +75,14 @@ def test_what_cannot_be_told_is_asked(network: nn.Module) -> None:
     assert made(network, output="logits").config.output == "logits"
 
 
+def test_a_linear_layer_at_the_end_gives_logits_wherever_they_lie() -> None:
+    """A transformer normalises before its head: its logits do not grow with the input."""
+    network = nn.Sequential(nn.Flatten(), nn.LayerNorm(256), nn.Linear(256, 2))
+    nn.init.zeros_(network[2].weight)
+    network[2].bias.data = torch.tensor([0.2, 0.7])
+    assert made(network).config.output == "logits"
+
+
 def test_the_probe_notices_what_was_not_declared() -> None:
     network, images = Ends(lambda z: z.softmax(1)), torch.rand(2, 1, 16, 16)
     silent = TargetConfig(classes=TWO, positive=("covid",), size=16, channels=1)

@@ -184,8 +184,6 @@ def test_our_architectures_keep_the_contract(arch: str, lungs_only: bool) -> Non
     probe(
         ModuleTarget(
             network,
-            TargetConfig(
-                classes=CLASSES, positive=("covid",), size=64, channels=channels, lungs_only=lungs_only, output="logits"
-            ),
+            TargetConfig(classes=CLASSES, positive=("covid",), size=64, channels=channels, lungs_only=lungs_only),
         )
     )
