@@ -123,7 +123,9 @@ def written(name: str, made: Any, short: bool = False) -> str:
 
 
 def parameter(p: inspect.Parameter) -> str:
-    return f"{p.name}: {kind(p.annotation)} = {p.default!r}"
+    made = type(p.default)
+    default = f"{made.__name__}()" if made.__module__.startswith("gan_explain") else repr(p.default)
+    return f"{p.name}: {kind(p.annotation)} = {default}"
 
 
 def text(made: Any) -> str:

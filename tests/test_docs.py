@@ -5,12 +5,23 @@ from __future__ import annotations
 import ast
 import pkgutil
 import re
+import shlex
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
+
+import gan_explain
+from gan_explain.bench import BENCHMARKS
+from gan_explain.cli import main
+from gan_explain.cli.options import overridden
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "checkpoints").rglob("*.md")])
+SCRIPTS = {"interpolate.py": ["interpolate"], "train_gan.py": ["train", "generator"]}
+PROGRAM = re.compile(r"(?:gan-explain|python (?:interpolate|train_gan)\.py|torchrun (?:-\S+ \S+ )*train_gan\.py)(?= |$)")
 
 
 def name_of(document: Path) -> str:
@@ -56,14 +67,121 @@ def test_local_links_and_named_modules_exist(document: Path) -> None:
         assert any(place.is_file() for place in places), f"{document.name} names {name}"
 
 
+# -- commands -----------------------------------------------------------------------------------------------------------------
+
+
+def lines_of(block: str) -> Iterator[str]:
+    """The lines of a shell block: continued ones joined, comments taken off, variables put in."""
+    values: dict[str, str] = {}
+    for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+        line = re.sub(r"(^|\s)#.*", "", line).strip()
+        for _ in range(3):  # a variable may name another
+            line = re.sub(r"\$(\w+)", lambda match: values.get(match[1], match[0]), line)
+        if assigned := re.fullmatch(r'(\w+)="(.*)"', line):
+            values[assigned[1]] = assigned[2]
+        else:
+            yield line
+
+
+def commands(document: Path) -> list[str]:
+    """Every line of a shell block, indented block or `code` that starts a command of the toolkit."""
+    text = document.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M)
+    rest = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    indented = re.findall(r"(?:^    .*\n)+", rest, re.M)
+    spans = [" ".join(span.split()).replace("\\|", "|") for span in re.findall(r"`([^`]+)`", rest)]
+    found = [line for kind, block in fenced if kind != "python" for line in lines_of(block)]
+    found += [line for block in indented for line in lines_of(block)] + spans
+    return [line[match.start() :] for line in found if (match := PROGRAM.match(line))]
+
+
+def named(line: str) -> tuple[click.Command, list[str], click.Context]:
+    """The command that a line names, what it is given, and its context."""
+    words = shlex.split(re.sub(r" \[(--[^\]]*)\]", r" \1", line))  # [--seed 1] may be left out
+    script = next((word for word in words if word in SCRIPTS), None)
+    words = SCRIPTS[script] + words[words.index(script) + 1 :] if script else words[1:]
+    command: click.Command = main
+    context = click.Context(main, info_name="gan-explain")
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        inner = command.get_command(context, words[0])
+        if inner is None and re.fullmatch(r"[A-Z]+|.*[|.].*", words[0]):  # NAME, or a|b|c
+            return command, [], context
+        assert inner is not None, f"{line}: no command {words[0]!r}"
+        command, context, words = inner, click.Context(inner, info_name=words[0], parent=context), words[1:]
+    return command, words, context
+
+
+def is_placeholder(word: str) -> bool:
+    return bool(re.fullmatch(r"[A-Z_\[\].,:/]+", word)) or any(sign in word for sign in "|$…")
+
+
+@pytest.mark.parametrize(
+    ("document", "line"),
+    [pytest.param(d, line, id=f"{name_of(d)}: {line}") for d in DOCUMENTS for line in dict.fromkeys(commands(d))],
+)
+def test_a_command_and_its_options_exist(document: Path, line: str) -> None:
+    command, words, context = named(line)
+    if isinstance(command, click.Group):
+        return
+    words = [word for word in words if word != "..."]
+    for parameter in command.params:  # an option that is named without its value
+        if words and words[-1] in parameter.opts and not getattr(parameter, "is_flag", False):
+            words.append("VALUE")
+    given, left, _ = command.make_parser(context).parse_args(words)
+    benchmark = given.get("name")
+    if command.name == "bench" and isinstance(benchmark, str) and not is_placeholder(benchmark):
+        assert benchmark in BENCHMARKS, f"{line}: no benchmark {benchmark!r}"
+        overridden(import_module(f"gan_explain.bench.{benchmark}").Options(), given.get("set") or ())
+    assert not left, f"{line}: too many arguments: {left}"
+    for parameter in command.params:
+        values = given.get(parameter.name or "")
+        for value in values if isinstance(values, list | tuple) else [values]:
+            if isinstance(value, str) and not is_placeholder(value) and not isinstance(parameter.type, click.Path | click.Tuple):
+                parameter.type.convert(value, parameter, context)
+
+
+def every_option(command: click.Command, context: click.Context) -> Iterator[str]:
+    for parameter in command.params:
+        yield from (*parameter.opts, *parameter.secondary_opts)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from every_option(inner, click.Context(inner, parent=context))
+
+
+def test_every_option_that_is_named_exists() -> None:
+    known = {*every_option(main, click.Context(main)), "--help", "--version"}
+    unknown = {}
+    for document in DOCUMENTS:
+        spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.S | re.M))
+        options = {
+            word
+            for span in spans
+            if not re.match(r"(?:python|torchrun|pytest|pip) ", span)
+            for word in re.findall(r"(?<![\w-])--[a-z][\w-]*", span)
+        }
+        unknown[name_of(document)] = options - known
+    assert {name: options for name, options in unknown.items() if options} == {}
+
+
+def test_the_check_of_commands_can_fail() -> None:
+    with pytest.raises(AssertionError, match="no command"):
+        named("gan-explain dance")
+    command, words, context = named("gan-explain data DIR --sing 3")
+    with pytest.raises(click.NoSuchOption):
+        command.make_parser(context).parse_args(words)
+
+
 # -- pages that follow the code ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_names_of_the_code_exist(document: Path) -> None:
     """`optics.compose`, `targets.ModuleTarget`, `TargetConfig.domain`: what starts with a room is looked up from there."""
-    rooms = {path.stem for path in (ROOT / "gan_explain").iterdir()}
-    for name in re.findall(r"`(?:gan_explain\.)?([a-z]+(?:\.\w+)+)(?:\(\))?`", document.read_text(encoding="utf-8")):
+    rooms, text = {path.stem for path in (ROOT / "gan_explain").iterdir()}, document.read_text(encoding="utf-8")
+    assert set(re.findall(r"\bgx\.(\w+)", text)) <= set(gan_explain.PUBLIC)
+    for name in re.findall(r"`(?:gan_explain\.)?([a-z]+(?:\.\w+)+)(?:\((?:\.\.\.)?\))?`", text):
         parts = name.split(".")
         if parts[0] in rooms and parts[-1] not in ("py", "md", "json", "csv", "html", "jsonl"):
             try:
