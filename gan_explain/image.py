@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gan_explain.files.dicom import check_dicom, check_growth, is_dicom, read_dicom
 from gan_explain.files.temporaries import write_bytes
-from gan_explain.types import DataError
+from gan_explain.types import Brief, DataError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")  # others start programs (EPS) or take memory before they tell their size (WebP)
 LARGE = 1 << 20  # pixels from which a PNG is judged by its checksums
@@ -31,8 +31,8 @@ FloatImage = NDArray[np.float32]
 Box = tuple[slice, slice]
 
 
-@dataclass(frozen=True)
-class Picture:
+@dataclass(frozen=True, repr=False)
+class Picture(Brief):
     """One image file as it was read: its name, pixels (H, W) in [0, 1], colourfulness in [0, 1] (0: gray), and the SHA-256 of its
     bytes."""
 
@@ -121,9 +121,12 @@ def check_image(path: str | os.PathLike[str]) -> None:
 
 
 def picture_of(image: Image.Image, name: str = "image") -> Picture:
-    """An image that Pillow has opened, as a file of its is read; the digest is that of its pixels. Raises DataError."""
-    pixels = _to_unit(image)
-    return Picture(name, pixels, _colourfulness(image), digest_of(pixels))
+    """An image that Pillow has opened, as its file is read; the digest is that of its pixels. DataError where it has none."""
+    try:
+        pixels = _to_unit(image)
+        return Picture(name, pixels, _colourfulness(image), digest_of(pixels))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name}: expected a readable image, got: {error}") from error
 
 
 def digest_of(pixels: FloatImage) -> str:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_explain.types import Brief
+
 
 class Frames(Sequence[Tensor]):
     """A sequence of L images (1, H, W) on the 16-bit grid; each is made when it is asked for."""
@@ -35,6 +37,9 @@ class Frames(Sequence[Tensor]):
     def __iter__(self) -> Iterator[Tensor]:
         return (self._make(i) for i in range(self._count))
 
+    def __repr__(self) -> str:
+        return f"<{self._count} frames>"
+
     def stack(self) -> Tensor:
         """All of them at once: (L, 1, H, W)."""
         return torch.stack(list(self))
@@ -48,8 +53,8 @@ def stored(frames: Tensor) -> Frames:
     return Frames(lambda i: frames[i], len(frames))
 
 
-@dataclass(frozen=True)
-class Response:
+@dataclass(frozen=True, repr=False)
+class Response(Brief):
     """Images of one structure at growing strength, and what the target makes of them.
 
     frames: L images (1, H, W), made when asked for; strengths (L,); probability (L,) of the positive set; class_probability

@@ -6,7 +6,7 @@ Shapes: N images, K classes, d code dimensions, L strengths. Images are float32 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # errors and records are there before torch is
     from torch import Tensor
 
 SPLITS = ("train", "val", "test")
+FEW, LONGEST = 6, 100  # items and characters that a repr shows of one value
 
 
 class DataError(ValueError):
@@ -31,6 +32,27 @@ class TrainingDiverged(RuntimeError):
 
 class CheckpointError(DataError):
     """A checkpoint is missing, damaged or of another kind; the message names it (exit code 3)."""
+
+
+class Brief:
+    """A dataclass (`repr=False`) whose repr fits on a few lines of a notebook: tensors by their shapes, long texts cut."""
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={brief(value)}" for name, value in vars(self).items() if not name.startswith("_"))
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def brief(value: object) -> str:
+    """A value in a few words: a tensor or an array as `tensor(1, 1, 120, 96)`, a sequence of many as their number."""
+    shape = getattr(value, "shape", None)
+    if shape:
+        return f"{type(value).__name__.lower()}({', '.join(map(str, shape))})"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > FEW:
+        return f"<{len(value)} {type(value[0]).__name__}s>"
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 @dataclass(frozen=True)

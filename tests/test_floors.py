@@ -13,8 +13,8 @@ PACKAGE = ROOT / "gan_explain"
 
 # From the ground up. A part imports only from lines above its own; inside a package anything goes.
 FLOORS = (
-    ("labels", "optics", "pixels", "response", "settings", "spectrum", "stats", "types"),
-    ("files", "lungs"),
+    ("labels", "optics", "pixels", "settings", "spectrum", "stats", "types"),
+    ("files", "lungs", "response"),
     ("image", "nets"),
     ("data", "render", "targets"),
     ("counterfactual", "metrics"),

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from gan_explain.attribution.base import Method, check_input, explained_set, finite, register
 from gan_explain.counterfactual import disentangle
-from gan_explain.counterfactual.pathology import Subject, Wish, prior
+from gan_explain.counterfactual.disentangle import Disentangled
+from gan_explain.counterfactual.pathology import PathologyOptions, prior
 from gan_explain.optics import compose
 from gan_explain.targets import masks_for
 from gan_explain.types import Generator, Segmenter, Target
@@ -116,8 +117,9 @@ class GeneratorMethod(Method):
             if positive[i]:
                 start[i] = apart.structure[i]
             else:
-                subject = Subject(start[i : i + 1], inside[i : i + 1], tau[i : i + 1])
-                tau[i : i + 1] = prior(generator, target, subject, Wish(self.seed, self.label)).layer
+                one = slice(i, i + 1)
+                untouched = Disentangled(start[one], start[one], tau[one], inside[one])
+                tau[one] = prior(generator, target, untouched, PathologyOptions(self.seed, self.label)).layer
         return Paths(start, tau, inside, positive)
 
 

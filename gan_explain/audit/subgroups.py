@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gan_explain.data.columns import is_said, numbers
 from gan_explain.stats import Floats, between_groups, centred_within, curve_band, curve_permutation_test, holm
 
 LEAST_PATIENTS = 5  # a group of fewer is left out
@@ -22,29 +22,20 @@ Comparison = dict[str, Any]
 
 
 def grouped(values: Sequence[str], column: str = "") -> list[str]:
-    """Group names of a manifest column (N,): its values as they are; empty ones are "unknown".
+    """Group names of a manifest column (N,): its values as they are; what says nothing (empty, N/A) is "unknown".
 
     A numeric column with more than six different values becomes bands: `age` 0-17, 18-39, 40-59, 60+ (years; an age below 0 or
     above 120 is unknown), any other its terciles, named by their limits.
     """
-    texts = [value.strip() for value in values]
-    numbers = [_number(text) for text in texts]
-    known = [x for x in numbers if x is not None]
-    if len(known) < sum(map(bool, texts)) or len(set(known)) <= MANY:
-        return [text or UNKNOWN for text in texts]
+    found = numbers(values, column)
+    known = [x for x in found or () if x is not None]
+    if found is None or len(set(known)) <= MANY:
+        return [value.strip() if is_said(value) else UNKNOWN for value in values]
     if column == "age":
-        return [UNKNOWN if x is None else _age(x) for x in numbers]
+        return [UNKNOWN if x is None else _age(x) for x in found]
     first, second = np.quantile(known, [1 / 3, 2 / 3])
     names = f"up to {first:g}", f"{first:g} to {second:g}", f"above {second:g}"
-    return [UNKNOWN if x is None else names[int(x > first) + int(x > second)] for x in numbers]
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    return [UNKNOWN if x is None else names[int(x > first) + int(x > second)] for x in found]
 
 
 def _age(years: float) -> str:

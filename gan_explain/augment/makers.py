@@ -22,13 +22,13 @@ from torch import Tensor
 from gan_explain.counterfactual.disentangle import disentangle, laid
 from gan_explain.counterfactual.translate import Translator
 from gan_explain.lungs import opacity_load
-from gan_explain.types import Generator
+from gan_explain.types import Brief, Generator
 
 LEAST_LOAD = 0.02  # mean thickness over the lungs from which a positive is worth taking a layer from
 
 
-@dataclass(frozen=True)
-class Made:
+@dataclass(frozen=True, repr=False)
+class Made(Brief):
     """images (N, 1, H, W) in [0, 1]; strengths (N,); donors (N,): index of the positive whose layer was used, -1 for none."""
 
     images: Tensor

@@ -13,14 +13,14 @@ from gan_explain.augment.makers import Maker
 from gan_explain.augment.quality import Duplicates, Rule, contrast_of, tally
 from gan_explain.data import Dataset, belongs
 from gan_explain.data.manifest import is_synthetic
-from gan_explain.types import DataError, Record, Segmenter, Target
+from gan_explain.types import Brief, DataError, Record, Segmenter, Target
 
 logger = logging.getLogger(__name__)
 TRIES = 6  # images made for each one asked for, at most
 
 
-@dataclass(frozen=True)
-class Synthetic:
+@dataclass(frozen=True, repr=False)
+class Synthetic(Brief):
     """One synthetic positive: image (1, H, W) on the 8-bit grid, its source, lambda, and the record whose layer it wears."""
 
     image: Tensor

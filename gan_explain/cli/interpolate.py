@@ -165,7 +165,7 @@ def _read(run: common.Run, pictures: Pictures, asked: TraversalOptions, segmente
 
 def _pathology(run: common.Run, asked: TraversalOptions, pictures: Pictures, named: ModelOptions) -> Followed:
     """The patients asked for, under their pathologies, and how long that took."""
-    from gan_explain.counterfactual import traverse, traverse_between
+    from gan_explain.counterfactual import traverse
     from gan_explain.counterfactual.synthetic import synthetic_radiograph
 
     models = load_models(run, named)
@@ -175,7 +175,7 @@ def _pathology(run: common.Run, asked: TraversalOptions, pictures: Pictures, nam
     reference = found[asked.reference] if asked.reference else None
     if asked.between:
         a, b = (found[path] for path in asked.between)
-        patients = [Patient(traverse_between(generator, target, (a, b), asked.strengths).cpu(), a)]
+        patients = [Patient(traverse(generator, target, a, pathology="between", reference=b, strengths=asked.strengths).cpu(), a)]
     else:
         kind, subjects = asked.kind, [found[asked.image]] if asked.image else []
         if not subjects:

@@ -5,8 +5,8 @@ from gan_explain.counterfactual.disentangle import Disentangled, disentangle, la
 from gan_explain.counterfactual.pathology import PATHOLOGIES, Pathology, choose
 from gan_explain.counterfactual.radiograph import Radiograph, read_radiograph
 from gan_explain.counterfactual.respond import positive_probability, respond
-from gan_explain.counterfactual.saved import load_traversal, save_traversal
-from gan_explain.counterfactual.traversal import Traversal, even_strengths, traverse, traverse_between
+from gan_explain.counterfactual.traversal import Traversal, load_traversal
+from gan_explain.counterfactual.traverse import even_strengths, traverse
 
 __all__ = [
     "PATHOLOGIES",
@@ -24,7 +24,5 @@ __all__ = [
     "positive_probability",
     "read_radiograph",
     "respond",
-    "save_traversal",
     "traverse",
-    "traverse_between",
 ]

@@ -6,6 +6,8 @@ from gan_explain.counterfactual.pathology import check_kind
 from gan_explain.counterfactual.radiograph import Radiograph
 from gan_explain.types import Generator, Target
 
+BETWEEN = "between"  # what `traverse` takes beside the names of PATHOLOGIES
+
 
 def check_target(target: object) -> None:
     """TypeError for what is no target."""
@@ -29,13 +31,13 @@ def check_radiographs(*radiographs: object) -> None:
 
 def check_pathology(generator: Generator, pathology: str | None, label: str | None, reference: Radiograph | None) -> None:
     """ValueError for a pathology, a label or a reference that there is not, even where none is needed."""
-    if pathology is not None:
+    if pathology is not None and pathology != BETWEEN:
         check_kind(pathology)
     if label is not None and label not in generator.labels:
         raise ValueError(f"no code prior for {label!r}: expected one of {', '.join(generator.labels)}")
     if reference is not None:
         check_radiographs(reference)
-    elif pathology == "from":
+    elif pathology in ("from", BETWEEN):
         raise ValueError("expected a radiograph to take the pathology from (reference), got none")
 
 

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from gan_explain.counterfactual.checks import check_parts, check_pathology, check_radiographs
 from gan_explain.counterfactual.disentangle import disentangle, laid
-from gan_explain.counterfactual.pathology import Subject, Wish, choose, prior
+from gan_explain.counterfactual.pathology import PathologyOptions, check_kind, choose
 from gan_explain.counterfactual.radiograph import Radiograph
 from gan_explain.counterfactual.respond import probability
 from gan_explain.pixels import quantize16
-from gan_explain.types import Generator, Target
+from gan_explain.types import Brief, Generator, Target
 
 
-@dataclass(frozen=True)
-class Counterfactual:
+@dataclass(frozen=True, repr=False)
+class Counterfactual(Brief):
     """structure, layer and image (1, 1, H, W): `image` is the radiograph on the other side, at strength 1 of `layer` for a
     negative, at strength 0 for a positive. before, after: p of the positive set. `flipped`: whether the target's call changed."""
 
@@ -49,6 +49,7 @@ def counterfactual(
     """A radiograph that the target calls negative under a `pathology` at strength 1; one that it calls positive with what was
     read on it taken off. Whether p follows is a finding about the target, not a promise."""
     check_parts(generator, target)
+    check_kind(pathology)
     check_pathology(generator, pathology, label, reference)
     check_radiographs(radiograph)
     before = probability(target, radiograph.image, radiograph.lungs)
@@ -57,9 +58,9 @@ def counterfactual(
         structure, layer, kind = apart.structure, apart.layer, "own"
         image = quantize16(structure)
     else:
-        subject = Subject(apart.image, radiograph.lungs, apart.layer)
-        wish = Wish(seed, label or generator.labels[0], reference=reference)
-        found = choose(pathology, generator, target, subject, wish) or prior(generator, target, subject, wish)
+        apart, options = apart.untouched(), PathologyOptions(seed, label or generator.labels[0], reference=reference)
+        found = choose(pathology, generator, target, apart, options) or choose("prior", generator, target, apart, options)
+        assert found is not None
         structure, layer, kind = apart.image, found.layer, found.kind
         image = laid(structure, layer)
     after = probability(target, image, radiograph.lungs)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from gan_explain.optics import compose, take_off
 from gan_explain.pixels import check_images, quantize16
-from gan_explain.types import Generator
+from gan_explain.types import Brief, Generator
 
 
-@dataclass(frozen=True)
-class Disentangled:
-    """Images on the 16-bit grid, the structure under their layer, and the layer: (N, 1, H, W) each.
+@dataclass(frozen=True, repr=False)
+class Disentangled(Brief):
+    """Images on the 16-bit grid, the structure under their layer, the layer, and their lungs: (N, 1, H, W) each.
 
     The structure is not rounded: `laid(structure, layer)` is `image` to the last of 16 bits.
     """
@@ -22,6 +22,11 @@ class Disentangled:
     image: Tensor
     structure: Tensor
     layer: Tensor
+    lungs: Tensor
+
+    def untouched(self) -> Disentangled:
+        """The same with the image for its structure: that of one without the disease."""
+        return replace(self, structure=self.image)
 
 
 @torch.no_grad()
@@ -31,7 +36,7 @@ def disentangle(generator: Generator, images: Tensor, lungs: Tensor) -> Disentan
     check_images(images)
     images = quantize16(images)
     tau = generator.read(images, lungs)
-    return Disentangled(images, take_off(images, tau), tau)
+    return Disentangled(images, take_off(images, tau), tau, lungs)
 
 
 @torch.no_grad()

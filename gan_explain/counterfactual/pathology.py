@@ -18,12 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_explain.counterfactual.disentangle import Disentangled
 from gan_explain.counterfactual.radiograph import Radiograph
 from gan_explain.counterfactual.respond import positive_probability, respond
 from gan_explain.lungs import opacity_load
 from gan_explain.nets.layers import unit_strength
 from gan_explain.optics import compose
-from gan_explain.types import Generator, Target
+from gan_explain.types import Brief, Generator, Target
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +34,8 @@ STEPS, RATE = 40, 0.15  # of the gradient of `steered`
 ROUNDS, KEPT = 8, 8  # of its search where there is no gradient
 
 
-@dataclass(frozen=True)
-class Pathology:
+@dataclass(frozen=True, repr=False)
+class Pathology(Brief):
     """A layer tau (1, 1, H, W) at strength 1, where it came from, its code (1, d) where it has one, facts for the record, and
     remarks on what may be wrong with it."""
 
@@ -46,16 +47,7 @@ class Pathology:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What a pathology is chosen for: the structure (1, 1, H, W), its lungs, and the layer that was read on it."""
-
-    structure: Tensor
-    lungs: Tensor
-    read: Tensor
-
-
-@dataclass(frozen=True)
-class Wish:
+class PathologyOptions:
     """How to choose: seed, label of the prior, draws to choose among, and another patient's radiograph."""
 
     seed: int = 0
@@ -70,43 +62,43 @@ def check_kind(kind: str) -> None:
         raise ValueError(f"expected a pathology of {', '.join(PATHOLOGIES)}, got {kind!r}")
 
 
-def choose(kind: str, generator: Generator, target: Target, subject: Subject, wish: Wish) -> Pathology | None:
-    """The pathology that `kind` (a name of PATHOLOGIES) gives a subject; None where there is no such layer (nothing minimal
-    crosses). ValueError for another name."""
+def choose(kind: str, generator: Generator, target: Target, apart: Disentangled, options: PathologyOptions) -> Pathology | None:
+    """The pathology that `kind` (a name of PATHOLOGIES) gives a radiograph taken apart; None where there is no such layer
+    (nothing minimal crosses). ValueError for another name."""
     check_kind(kind)
-    return PATHOLOGIES[kind](generator, target, subject, wish)
+    return PATHOLOGIES[kind](generator, target, apart, options)
 
 
-def own(generator: Generator, target: Target, subject: Subject, wish: Wish) -> Pathology:
-    return Pathology("own", subject.read, remarks=_little(subject.read, subject.lungs, "the radiograph"))
+def own(generator: Generator, target: Target, apart: Disentangled, options: PathologyOptions) -> Pathology:
+    return Pathology("own", apart.layer, remarks=_little(apart.layer, apart.lungs, "the radiograph"))
 
 
 @torch.no_grad()
-def of_another(generator: Generator, target: Target, subject: Subject, wish: Wish) -> Pathology:
-    if wish.reference is None:
+def of_another(generator: Generator, target: Target, apart: Disentangled, options: PathologyOptions) -> Pathology:
+    if options.reference is None:
         raise ValueError("expected a radiograph to take the pathology from, got none")
-    other = wish.reference
+    other = options.reference
     tau = generator.read(other.image, other.lungs)
-    moved = generator.move(tau, other.lungs, subject.lungs)
+    moved = generator.move(tau, other.lungs, apart.lungs)
     remarks = _little(tau, other.lungs, "the reference")
     facts = {"reference": other.name, "load": float(opacity_load(tau, other.lungs))}
     return Pathology("from", moved, facts=facts, remarks=remarks)
 
 
 @torch.no_grad()
-def prior(generator: Generator, target: Target, subject: Subject, wish: Wish) -> Pathology:
-    code = generator.prior(1, torch.Generator().manual_seed(wish.seed), wish.label).to(subject.structure)
-    return Pathology("prior", generator.layer(code, subject.lungs), code)
+def prior(generator: Generator, target: Target, apart: Disentangled, options: PathologyOptions) -> Pathology:
+    code = generator.prior(1, torch.Generator().manual_seed(options.seed), options.label).to(apart.structure)
+    return Pathology("prior", generator.layer(code, apart.lungs), code)
 
 
 @torch.no_grad()
 def minimal(
-    generator: Generator, target: Target, subject: Subject, wish: Wish, most: float = 3.0, bisections: int = 12
+    generator: Generator, target: Target, apart: Disentangled, options: PathologyOptions, most: float = 3.0, bisections: int = 12
 ) -> Pathology | None:
     """Strength 1 is the first crossing found (by bisection, to most / 2^bisections); None when no draw crosses up to `most`."""
-    count = wish.candidates
-    codes = generator.prior(count, torch.Generator().manual_seed(wish.seed), wish.label).to(subject.structure)
-    structure, lungs = _small(subject)
+    count = options.candidates
+    codes = generator.prior(count, torch.Generator().manual_seed(options.seed), options.label).to(apart.structure)
+    structure, lungs = _small(apart)
     tau = generator.layer(codes, lungs.expand(count, -1, -1, -1))
 
     def crossed(strength: Tensor) -> Tensor:
@@ -125,26 +117,26 @@ def minimal(
     load = (tau * lungs).sum((1, 2, 3)) * high
     best = int(torch.where(reached, load, torch.inf).argmin())
     code = codes[best : best + 1] * high[best]
-    return Pathology("minimal", generator.layer(code, subject.lungs), code)
+    return Pathology("minimal", generator.layer(code, apart.lungs), code)
 
 
-def steered(generator: Generator, target: Target, subject: Subject, wish: Wish) -> Pathology:
+def steered(generator: Generator, target: Target, apart: Disentangled, options: PathologyOptions) -> Pathology:
     """Starts from the best of the draws and stays in the prior: codes are z = mean + factor e with |e| no longer than a draw's.
     By gradient for targets that have one, else by a cross-entropy search (Rubinstein 1999)."""
-    draws = generator.prior_noise(wish.candidates, torch.Generator().manual_seed(wish.seed)).to(subject.structure)
-    structure, lungs = _small(subject)
+    draws = generator.prior_noise(options.candidates, torch.Generator().manual_seed(options.seed)).to(apart.structure)
+    structure, lungs = _small(apart)
 
     def answer(noise: Tensor) -> Tensor:
-        codes = generator.from_noise(noise, wish.label)
+        codes = generator.from_noise(noise, options.label)
         many = lungs.expand(len(noise), -1, -1, -1)
         frames = compose(structure, generator.layer(codes, many))
         logits = target.logits(frames, many if target.uses_lungs else None).float()
         return positive_probability(target, logits.softmax(1)).clamp(1e-6, 1 - 1e-6).logit()
 
     find = _by_gradient if target.differentiable else _by_search
-    best = find(answer, draws, torch.Generator().manual_seed(wish.seed + 1))
-    code = generator.from_noise(best, wish.label).detach()
-    return Pathology("steered", generator.layer(code, subject.lungs).detach(), code)
+    best = find(answer, draws, torch.Generator().manual_seed(options.seed + 1))
+    code = generator.from_noise(best, options.label).detach()
+    return Pathology("steered", generator.layer(code, apart.lungs).detach(), code)
 
 
 def _by_gradient(answer: Callable[[Tensor], Tensor], draws: Tensor, random: torch.Generator) -> Tensor:
@@ -197,15 +189,15 @@ def between(codes: tuple[Tensor, Tensor], position: float) -> Tensor:
     return direction * ((1 - position) * strengths[0] + position * strengths[1])
 
 
-def _small(subject: Subject) -> tuple[Tensor, Tensor]:
+def _small(apart: Disentangled) -> tuple[Tensor, Tensor]:
     """Structure and lungs at a size on which searches are cheap, longer side WORKING or less."""
-    height, width = subject.structure.shape[-2:]
+    height, width = apart.structure.shape[-2:]
     scale = min(1.0, WORKING / max(height, width))
     if scale == 1:
-        return subject.structure, subject.lungs
+        return apart.structure, apart.lungs
     to = [max(1, round(side * scale)) for side in (height, width)]
-    structure = torch.nn.functional.interpolate(subject.structure, to, mode="bilinear", antialias=True, align_corners=False)
-    return structure, torch.nn.functional.interpolate(subject.lungs, to, mode="nearest-exact")
+    structure = torch.nn.functional.interpolate(apart.structure, to, mode="bilinear", antialias=True, align_corners=False)
+    return structure, torch.nn.functional.interpolate(apart.lungs, to, mode="nearest-exact")
 
 
 def _little(tau: Tensor, lungs: Tensor, where: str) -> tuple[str, ...]:
@@ -217,7 +209,7 @@ def _little(tau: Tensor, lungs: Tensor, where: str) -> tuple[str, ...]:
     return (remark,)
 
 
-PATHOLOGIES: Mapping[str, Callable[[Generator, Target, Subject, Wish], Pathology | None]] = {
+PATHOLOGIES: Mapping[str, Callable[[Generator, Target, Disentangled, PathologyOptions], Pathology | None]] = {
     "own": own,
     "from": of_another,
     "prior": prior,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import logging
 import os
 import tempfile
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -17,20 +15,21 @@ from PIL import Image
 from torch import Tensor
 
 from gan_explain.counterfactual.doubts import doubts
-from gan_explain.image import Picture, clip_percentile, read_picture, trim_box
+from gan_explain.image import Picture, clip_percentile, digest_of, picture_of, read_picture, trim_box
 from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.pixels import check_images, quantize16
-from gan_explain.types import DataError, Segmenter
+from gan_explain.types import Brief, DataError, Segmenter
 
 logger = logging.getLogger(__name__)
 
 SMALLEST = 64  # pixels a side that an image must have
+LUMA = (0.299, 0.587, 0.114)  # brightness of red, green and blue (ITU-R 601), as Pillow has it
 COLOURFUL = 0.05  # mean distance of the colour channels above which an image is taken for a photograph
-Source = str | os.PathLike[str] | Picture | bytes | np.ndarray[Any, Any] | Image.Image | Tensor
+Source = str | os.PathLike[str] | Picture | bytes | IO[bytes] | np.ndarray[Any, Any] | Image.Image | Tensor
 
 
-@dataclass(frozen=True)
-class Radiograph:
+@dataclass(frozen=True, repr=False)
+class Radiograph(Brief):
     """image (1, 1, H, W) in [0, 1] on the 16-bit grid, whole and at its own size; lungs (1, 1, H, W) in {0, 1}.
 
     `sha256` is that of the file's bytes (of the pixels where there is no file). `fit` says what was done to the pixels: the size
@@ -54,6 +53,11 @@ class Radiograph:
     def to(self, device: torch.device) -> Radiograph:
         return replace(self, image=self.image.to(device), lungs=self.lungs.to(device))
 
+    def _repr_png_(self) -> bytes:
+        from gan_explain.render import draw, strip
+
+        return draw.png(strip.draw_radiograph(self.image[0], self.lungs[0], "; ".join((self.name, *self.remarks))))
+
 
 def read_radiograph(
     source: Source,
@@ -65,13 +69,15 @@ def read_radiograph(
     force: bool = False,
 ) -> Radiograph:
     """Read one frontal chest radiograph: a path (PNG, JPEG, TIFF, BMP, GIF, DICOM), a file read before (`image.read_picture`),
-    its bytes, an array (H, W), a PIL image.
+    its bytes, a file opened in binary mode, a PIL image, or an array or tensor: (H, W), (H, W, 1) or (H, W, 3) of uint8, uint16
+    or floats in [0, 1].
 
-    Uniform borders are trimmed (`trim`), the 0.5 and 99.5 percentiles become 0 and 1; nothing is cropped. `size` is the longer
-    side to work at, in pixels; None keeps the radiograph's own. Without a `segmenter` the shipped one finds the lungs.
+    Uniform borders are trimmed (`trim`), which is logged and stands in `fit`; the 0.5 and 99.5 percentiles become 0 and 1;
+    nothing is cropped. `size` is the longer side to work at, in pixels; None keeps the radiograph's own. Without a `segmenter`
+    the shipped one finds the lungs.
 
-    Raises DataError for what is no frontal chest radiograph: unreadable, below 64 pixels a side, of one gray, in colour, without
-    lungs; `force` lets the last two pass. ValueError for an array that is not (H, W), not finite, or not in [0, 1].
+    Raises DataError for what is no frontal chest radiograph: unreadable, below 64 pixels a side, of one gray, in colour, noise,
+    print, without lungs; `force` lets the last four pass. ValueError for an array of another shape, not finite, or not in [0, 1].
     """
     if size is not None and size < SMALLEST:
         raise ValueError(f"expected a size of at least {SMALLEST} pixels, got {size}")
@@ -83,8 +89,9 @@ def read_radiograph(
     if min(height, width) < SMALLEST:
         raise DataError(f"{label}: expected an image of at least {SMALLEST}x{SMALLEST} pixels, got {width}x{height}")
     rows, columns = trim_box(array) if trim else (slice(0, height), slice(0, width))
-    cut = np.ascontiguousarray(array[rows, columns])
-    image = torch.from_numpy(clip_percentile(cut))[None, None]
+    image = torch.from_numpy(np.ascontiguousarray(clip_percentile(array[rows, columns])))[None, None]
+    if image.shape[-2:] != array.shape:
+        logger.info("%s: uniform borders trimmed: %dx%d of %dx%d pixels kept", label, *image.shape[:1:-1], width, height)
     if not bool(image.any()):
         raise DataError(f"{label}: expected a radiograph, got an image of one gray")
     if size is not None and size != max(image.shape[-2:]):
@@ -116,23 +123,35 @@ def _picture(source: Source) -> Picture:
     if isinstance(source, str | os.PathLike):
         return read_picture(source)
     if isinstance(source, Image.Image):
-        buffer = io.BytesIO()
-        source.save(buffer, format="PNG")
-        source = buffer.getvalue()
-    if isinstance(source, bytes):
+        return picture_of(source)
+    if hasattr(source, "read"):
+        source, name = source.read(), str(getattr(source, "name", "file"))
+    else:
+        name = "bytes"
+    if isinstance(source, bytes | bytearray | memoryview):
         with tempfile.TemporaryFile() as file:
             file.write(source)
             file.seek(0)
-            return read_picture("bytes", file)
-    array = np.asarray(source.detach().cpu() if isinstance(source, Tensor) else source)
+            return read_picture(name, file)
+    return _of_array(np.asarray(source.detach().cpu() if isinstance(source, Tensor) else source))
+
+
+def _of_array(array: np.ndarray[Any, Any]) -> Picture:
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"expected an array (H, W) of numbers, got {type(source).__name__} of {array.dtype}")
-    largest = {"uint8": 255, "uint16": 65535}.get(array.dtype.name, 1)
-    array = array.astype(np.float32) / np.float32(largest)
-    if array.ndim > 2 and array.size == array.shape[-1] * array.shape[-2]:
-        array = array.reshape(array.shape[-2:])  # (1, 1, H, W) -> (H, W)
-    if array.ndim != 2 or not array.size:
-        raise ValueError(f"expected an array (H, W), got {np.shape(source)}")
-    if not (array.min() >= 0 and array.max() <= 1):  # NaN is neither
-        raise ValueError(f"expected finite values in [0, 1], got {array.min():g} to {array.max():g}")
-    return Picture("array", array, 0.0, hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest())
+        raise ValueError(f"expected an image: a path, bytes, a binary file, an array of numbers, got an array of {array.dtype}")
+    came = array.shape
+    unit = array.astype(np.float32) / np.float32({"uint8": 255, "uint16": 65535}.get(array.dtype.name, 1))
+    if not unit.size or not (unit.min() >= 0 and unit.max() <= 1):  # NaN is neither
+        among = f"{unit.min():g} to {unit.max():g}" if unit.size else f"an array {came}"
+        raise ValueError(f"expected an array of finite values in [0, 1] (or uint8, uint16), got {among}")
+    colourfulness = 0.0
+    if unit.ndim == 3 and unit.shape[2] == 3:
+        colourfulness = float(np.abs(unit - unit.mean(2, keepdims=True)).mean())
+        unit = (unit @ np.array(LUMA, np.float32)).clip(0, 1)
+    elif unit.ndim == 3 and unit.shape[2] == 1:
+        unit = unit[..., 0]
+    elif unit.ndim > 2 and unit.size == unit.shape[-1] * unit.shape[-2]:
+        unit = unit.reshape(unit.shape[-2:])  # (1, 1, H, W) -> (H, W)
+    if unit.ndim != 2:
+        raise ValueError(f"expected an array (H, W), (H, W, 1) or (H, W, 3), got {came}")
+    return Picture("array", unit, colourfulness, digest_of(unit))

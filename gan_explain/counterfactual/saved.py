@@ -14,18 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_explain.counterfactual.traversal import Traversal
 from gan_explain.files.temporaries import write_bytes
 from gan_explain.files.text import csv_text, plain
 from gan_explain.image import check_image, read_image, write_png16
-from gan_explain.response import Frames
+from gan_explain.response import Frames, Response
 from gan_explain.types import DataError
 
 SCHEMA_VERSION = 2
 MANIFEST, CURVE, CLASSES = "traversal.json", "response_curve.csv", "classes.csv"
 
 
-def save_traversal(traversal: Traversal, folder: str | os.PathLike[str]) -> None:
+def save_response(traversal: Response, folder: str | os.PathLike[str]) -> None:
     """Write a traversal into a new or empty folder.
 
     frames/NNN.png, structure.png and lungs.png (16 bit), response_curve.csv (strength, probability), classes.csv (strength, then
@@ -65,8 +64,8 @@ def save_traversal(traversal: Traversal, folder: str | os.PathLike[str]) -> None
     write_bytes(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
 
 
-def load_traversal(folder: str | os.PathLike[str]) -> Traversal:
-    """Read a traversal that `save_traversal` wrote; its frames are read when they are asked for.
+def load_response(folder: str | os.PathLike[str]) -> Response:
+    """Read a traversal that `save_response` wrote; its frames are read when they are asked for.
 
     DataError, naming the file, when something is missing or damaged."""
     folder = Path(folder)
@@ -93,7 +92,7 @@ def load_traversal(folder: str | os.PathLike[str]) -> Traversal:
         check_image(frame)
     curve = _read_csv(folder / CURVE, ["strength", "probability"], count)
     by_class = _read_csv(folder / CLASSES, ["strength", *classes], count)
-    return Traversal(
+    return Response(
         frames=Frames(lambda i: _read_png(frames[i]), count),
         strengths=curve[:, 0],
         probability=curve[:, 1],

@@ -19,7 +19,8 @@ from gan_explain.counterfactual.frames import blended
 from gan_explain.counterfactual.pathology import Pathology
 from gan_explain.counterfactual.radiograph import Radiograph
 from gan_explain.counterfactual.respond import probability
-from gan_explain.counterfactual.traversal import Strengths, Traversal, as_strengths, chart
+from gan_explain.counterfactual.traversal import Traversal
+from gan_explain.counterfactual.traverse import Strengths, as_strengths, chart
 from gan_explain.pixels import quantize16, resize
 from gan_explain.types import Target
 

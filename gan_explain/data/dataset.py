@@ -19,7 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 from gan_explain.data.prepare import prepare_aligned, read_mask
 from gan_explain.image import read_image
 from gan_explain.labels import coarse
-from gan_explain.types import SPLITS, DataError, Record
+from gan_explain.types import SPLITS, Brief, DataError, Record
 
 CACHE_BYTES = 2 << 30
 
@@ -108,8 +108,8 @@ class Item(TypedDict):
     path: str
 
 
-@dataclass(frozen=True)
-class Batch:
+@dataclass(frozen=True, repr=False)
+class Batch(Brief):
     """N samples as tensors. images (N, 1, H, W) in [0, 1]; lungs (N, 1, H, W) human mask, zeros where `has_lungs` (N,) is False;
     lesion (N, 1, H, W) and severity (N,), NaN where unknown, are None if no sample has them."""
 

@@ -15,15 +15,15 @@ from gan_explain.files.text import csv_text
 from gan_explain.metrics.measure import Measure
 from gan_explain.progression.patients import DATES, DAY
 from gan_explain.stats import spearman
-from gan_explain.types import Record
+from gan_explain.types import Brief, Record
 
 OPACITY_ABOVE = 0.1  # alpha from which a pixel counts as affected: the layer hides a tenth of the light or more
 HEAT_ABOVE = 0.5  # share of the patient's highest heat from which a pixel counts as hot
 MEASURES = ("probability", "opacity_load", "opacity_area", "grad_cam_area")
 
 
-@dataclass(frozen=True)
-class Visit:
+@dataclass(frozen=True, repr=False)
+class Visit(Brief):
     """One radiograph of a patient. Measures are numbers, NaN where they could not be taken; tensors are (1, H, W) on the CPU.
 
     probability of the positive set; class_probability (K,); opacity_load, mean tau over the lungs of the layer that the reader

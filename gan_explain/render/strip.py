@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -18,6 +18,7 @@ from gan_explain.render.draw import (
     MUTED,
     TEXT,
     Heat,
+    Pixels,
     Rgb,
     axis_of,
     canvas,
@@ -30,6 +31,7 @@ from gan_explain.render.draw import (
     smooth,
     write_png,
 )
+from gan_explain.render.heat import outlined
 from gan_explain.response import Response
 
 GAP, MARGIN = 6, 20
@@ -89,19 +91,26 @@ def draw_strip(
 def draw_counterfactual(structure: Tensor, layer: Tensor, after: Tensor, caption: str, kind: str, side: int = 320) -> Image.Image:
     """A structure, the layer of a `kind` over it, and the counterfactual, (1, H, W) each, above a caption."""
     alpha = opacity(layer).cpu()
-    gray, image = enlarge(structure, side), enlarge(after, side)
-    scale = max(FAINTEST, float(alpha.abs().max()))
-    columns = (
-        ("structure", gray),
-        (f"layer ({kind})", overlay(gray, smooth(alpha, side), scale)),
-        ("counterfactual", image),
-    )
-    picture, draw = canvas(2 * MARGIN + 3 * (side + GAP) - GAP, 34 + side + 34)
-    for i, (title, pixels) in enumerate(columns):
+    gray = enlarge(structure, side)
+    warm = overlay(gray, smooth(alpha, side), max(FAINTEST, float(alpha.abs().max())))
+    return _beside({"structure": gray, f"layer ({kind})": warm, "counterfactual": enlarge(after, side)}, caption)
+
+
+def draw_radiograph(image: Tensor, lungs: Tensor, caption: str, side: int = 320) -> Image.Image:
+    """A radiograph, and the outline of its lungs over it, (1, H, W) each, above a caption."""
+    gray = enlarge(image, side)
+    return _beside({"radiograph": gray, "lungs": outlined(gray, lungs)}, caption)
+
+
+def _beside(columns: Mapping[str, Pixels], caption: str) -> Image.Image:
+    """Pixels (side, side, 3) beside one another, each under its title, above a caption."""
+    side = len(next(iter(columns.values())))
+    picture, draw = canvas(2 * MARGIN + len(columns) * (side + GAP) - GAP, 34 + side + 34)
+    for i, (title, pixels) in enumerate(columns.items()):
         left = MARGIN + i * (side + GAP)
         draw.text((left, 9), title, MUTED, font(14))
         picture.paste(Image.fromarray(pixels), (left, 34))
-    draw.text((MARGIN, 34 + side + 9), caption, TEXT, font(14))
+    draw.text((MARGIN, 34 + side + 9), fit(caption, picture.width - 2 * MARGIN, 14), TEXT, font(14))
     return picture
 
 

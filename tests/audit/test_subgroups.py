@@ -27,6 +27,12 @@ def test_ages_become_bands() -> None:
     assert grouped(ages[:-1], "age") == expected
 
 
+def test_one_bad_cell_does_not_make_groups_of_ages() -> None:
+    values = [*map(str, range(20, 60)), "nan", "N/A", ">89", "058Y", "011M", "?"]
+    assert grouped(values, "age")[-6:] == ["unknown", "unknown", "60+", "40-59", "0-17", "unknown"]
+    assert set(grouped(values, "age")) == {"18-39", "40-59", "60+", "0-17", "unknown"}
+
+
 def test_other_numbers_become_terciles_named_by_their_limits() -> None:
     found = grouped([str(i) for i in range(1, 10)] + [""], "dose")
     assert found == ["up to 3.66667"] * 3 + ["3.66667 to 6.33333"] * 3 + ["above 6.33333"] * 3 + ["unknown"]

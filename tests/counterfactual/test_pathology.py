@@ -10,8 +10,8 @@ import torch
 from solvable import Uniform, flat, radiograph
 from torch import Tensor
 
-from gan_explain.counterfactual import Pathology, Radiograph, choose, traverse
-from gan_explain.counterfactual.pathology import Subject, Wish, between
+from gan_explain.counterfactual import Disentangled, Pathology, Radiograph, choose, traverse
+from gan_explain.counterfactual.pathology import PathologyOptions, between
 from gan_explain.nets.generator import Disentangler
 from gan_explain.nets.layers import unit_strength
 from gan_explain.optics import compose
@@ -19,25 +19,27 @@ from gan_explain.targets import ModuleTarget
 from gan_explain.types import Generator
 
 
-def subject(x: Radiograph) -> Subject:
-    return Subject(x.image, x.lungs, torch.zeros_like(x.image))
+def subject(x: Radiograph) -> Disentangled:
+    return Disentangled(x.image, x.image, torch.zeros_like(x.image), x.lungs)
 
 
-def chosen(kind: str, generator: Generator, target: ModuleTarget, x: Radiograph, wish: Wish | None = None) -> Pathology:
-    found = choose(kind, generator, target, subject(x), wish or Wish())
+def chosen(
+    kind: str, generator: Generator, target: ModuleTarget, x: Radiograph, options: PathologyOptions | None = None
+) -> Pathology:
+    found = choose(kind, generator, target, subject(x), options or PathologyOptions())
     assert found is not None
     return found
 
 
 def test_another_name_is_refused(uniform: Uniform, brightness: ModuleTarget) -> None:
     with pytest.raises(ValueError, match="expected a pathology of own, from, prior, minimal, steered, got 'worst'"):
-        choose("worst", uniform, brightness, subject(flat(0.2)), Wish())
+        choose("worst", uniform, brightness, subject(flat(0.2)), PathologyOptions())
     with pytest.raises(ValueError, match="expected a radiograph to take the pathology from"):
-        choose("from", uniform, brightness, subject(flat(0.2)), Wish())
+        choose("from", uniform, brightness, subject(flat(0.2)), PathologyOptions())
 
 
 def test_drawn_codes_have_strength_one_and_follow_the_seed(generator: Disentangler, brightness: ModuleTarget) -> None:
-    first, again, other = (chosen("prior", generator, brightness, flat(0.2), Wish(seed)) for seed in (3, 3, 4))
+    first, again, other = (chosen("prior", generator, brightness, flat(0.2), PathologyOptions(seed)) for seed in (3, 3, 4))
     assert first.code is not None
     assert again.code is not None
     assert other.code is not None
@@ -46,14 +48,14 @@ def test_drawn_codes_have_strength_one_and_follow_the_seed(generator: Disentangl
     assert torch.equal(first.code, again.code)
     assert not torch.equal(first.code, other.code)
     with pytest.raises(ValueError, match="no code prior for 'flu'"):
-        chosen("prior", generator, brightness, flat(0.2), Wish(label="flu"))
+        chosen("prior", generator, brightness, flat(0.2), PathologyOptions(label="flu"))
 
 
 def test_another_patients_layer_is_moved_into_these_lungs(
     generator: Disentangler, brightness: ModuleTarget, structure: Tensor, lungs: Tensor
 ) -> None:
     other = radiograph(0.5 + 0.4 * torch.rand(1, 1, 64, 50), name="other")
-    found = chosen("from", generator, brightness, radiograph(structure, lungs), Wish(reference=other))
+    found = chosen("from", generator, brightness, radiograph(structure, lungs), PathologyOptions(reference=other))
     tau = generator.read(other.image, other.lungs)
     assert torch.equal(found.layer, generator.move(tau, other.lungs, lungs))
     assert found.layer.shape == structure.shape
@@ -84,7 +86,7 @@ def test_least_code_crosses_just_at_strength_one(uniform: Uniform, brightness: M
 
 def test_least_code_of_a_real_generator_crosses_at_one(generator: Disentangler, brightness: ModuleTarget, lungs: Tensor) -> None:
     x = radiograph(0.5 + 0.1 * torch.rand(1, 1, 48, 64), lungs)
-    tau = chosen("minimal", generator, brightness, x, Wish(candidates=4)).layer
+    tau = chosen("minimal", generator, brightness, x, PathologyOptions(candidates=4)).layer
     p = [brightness.probability(compose(x.image, tau, s)).item() for s in (0.95, 1.05)]
     assert p[0] < brightness.operating_point < p[1]
 
@@ -119,7 +121,7 @@ def test_none_where_nothing_crosses_and_the_prior_in_its_place(
     uniform: Uniform, brightness: ModuleTarget, caplog: pytest.LogCaptureFixture
 ) -> None:
     empty = radiograph(torch.full((1, 1, 32, 32), 0.2), torch.zeros(1, 1, 32, 32))
-    assert choose("minimal", uniform, brightness, subject(empty), Wish()) is None
+    assert choose("minimal", uniform, brightness, subject(empty), PathologyOptions()) is None
     with caplog.at_level(logging.WARNING):
         film = traverse(uniform, brightness, empty, pathology="minimal", strengths=3)
     assert film.pathology == "prior"
@@ -132,7 +134,7 @@ def test_steering_finds_more_than_any_draw_and_stays_in_the_prior(
 ) -> None:
     brightness.differentiable = differentiable
     x = radiograph(structure, lungs)
-    found = chosen("steered", generator, brightness, x, Wish(candidates=8))
+    found = chosen("steered", generator, brightness, x, PathologyOptions(candidates=8))
     draws = generator.prior(8, torch.Generator().manual_seed(0)).split(1)
     best = max(float(brightness.probability(compose(x.image, generator.layer(code, lungs)))) for code in draws)
     assert float(brightness.probability(compose(x.image, found.layer))) >= best - 1e-5

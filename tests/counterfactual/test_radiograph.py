@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +54,11 @@ def test_whatever_it_comes_as_it_is_the_same(path: Path) -> None:
     x = read_radiograph(path, segmenter=chest)
     pixels = read_image(path)
     others = (path.read_bytes(), read_picture(path), Image.open(path), pixels, torch.from_numpy(pixels)[None, None])
-    for other in (*others, (pixels * 65535).round().astype(np.uint16)):
+    sixteen = (pixels * 65535).round().astype(np.uint16)
+    others += (sixteen, sixteen[..., None], np.repeat(pixels[..., None], 3, 2), pixels.astype(np.float64))
+    with path.open("rb") as file:
+        assert torch.equal(read_radiograph(file, segmenter=chest).image, x.image)
+    for other in (*others, io.BytesIO(path.read_bytes())):
         assert torch.equal(read_radiograph(other, segmenter=chest).image, x.image)
     assert read_radiograph(path.read_bytes(), segmenter=chest).sha256 == x.sha256
 
@@ -64,12 +70,14 @@ def test_a_dicom_file_and_its_bytes(tmp_path: Path, save_dicom: Callable[..., Pa
     assert torch.equal(read_radiograph(path.read_bytes(), segmenter=chest).image, x.image)
 
 
-def test_a_frame_is_trimmed_and_said(tmp_path: Path) -> None:
+def test_a_frame_is_trimmed_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     framed = np.zeros((110, 150), np.float32)
     framed[10:100, 20:140] = 0.2 + 0.6 * ramp()
     x = read_radiograph(framed, segmenter=chest)
     assert x.image.shape == (1, 1, 90, 120)
     assert (x.fit["rows"], x.fit["columns"]) == ([10, 100], [20, 140])
+    assert "uniform borders trimmed: 120x90 of 150x110 pixels kept" in caplog.text
     assert read_radiograph(framed, segmenter=chest, trim=False).image.shape == (1, 1, 110, 150)
 
 
@@ -90,8 +98,10 @@ def test_the_longer_side_may_be_named(path: Path) -> None:
         (np.zeros((3, 90, 90), np.float32), "an array"),
         (np.zeros((0, 90), np.float32), "an array"),
         (torch.zeros(2, 1, 90, 90), "an array"),
-        (np.ones((90, 90), complex), "of numbers, got ndarray of complex128"),
-        (None, "of numbers, got NoneType"),
+        (np.ones((90, 90), complex), "of numbers, got an array of complex128"),
+        (np.zeros((90, 90, 4), np.uint8), r"\(H, W\), \(H, W, 1\) or \(H, W, 3\), got \(90, 90, 4\)"),
+        (io.StringIO("text"), "of numbers, got an array of <U4"),
+        (None, "of numbers, got an array of object"),
     ],
 )
 def test_an_array_that_is_none(source: object, says: str) -> None:
@@ -127,3 +137,30 @@ def test_what_is_no_radiograph(tmp_path: Path) -> None:
 def test_a_radiograph_holds_one_image_and_its_lungs(image: Tensor, lungs: Tensor) -> None:
     with pytest.raises(ValueError, match="expected"):
         Radiograph("x", image, lungs, "")
+
+
+def test_a_photograph_in_colour_as_a_file_an_image_and_an_array(tmp_path: Path) -> None:
+    photo = np.stack([ramp(), ramp()[:, ::-1], ramp() * 0], 2)
+    picture = Image.fromarray((photo * 255).astype(np.uint8))
+    picture.save(tmp_path / "photo.jpg")
+    for source in (tmp_path / "photo.jpg", picture, photo):
+        with pytest.raises(DataError, match="got a colour photograph"):
+            read_radiograph(source, segmenter=chest)
+
+
+def test_a_pil_image_is_read_as_its_file_is(tmp_path: Path) -> None:
+    """Its EXIF too."""
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray((ramp() * 255).astype(np.uint8)).save(tmp_path / "x.png", exif=exif)
+    x = read_radiograph(tmp_path / "x.png", segmenter=chest)
+    assert x.image.shape == (1, 1, 120, 90)
+    with Image.open(tmp_path / "x.png") as opened:
+        assert torch.equal(read_radiograph(opened, segmenter=chest).image, x.image)
+
+
+def test_a_notebook_shows_it_in_a_line_and_a_picture(path: Path) -> None:
+    x = read_radiograph(path, segmenter=chest, name="x")
+    assert repr(x).startswith("Radiograph(name='x', image=tensor(1, 1, 90, 120), lungs=tensor(1, 1, 90, 120), sha256='")
+    assert len(repr(x)) < 600
+    assert Image.open(io.BytesIO(x._repr_png_())).size == (686, 388)

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from solvable import Uniform, answer, flat, radiograph
 from torch import Tensor, nn
 
-from gan_explain.counterfactual import counterfactual, disentangle, laid, load_traversal, respond, traverse, traverse_between
+from gan_explain.counterfactual import counterfactual, disentangle, laid, load_traversal, respond, traverse
 from gan_explain.counterfactual.respond import PIXELS, positive_probability
-from gan_explain.counterfactual.traversal import as_strengths, even_strengths
+from gan_explain.counterfactual.traverse import as_strengths, even_strengths
 from gan_explain.image import read_image, write_png16
 from gan_explain.nets.generator import Disentangler
 from gan_explain.optics import compose
@@ -159,7 +159,7 @@ def test_positive_set_may_hold_several_classes(brightness: ModuleTarget) -> None
 
 def test_between_two_radiographs(generator: Disentangler, brightness: ModuleTarget, lungs: Tensor) -> None:
     negative, positive = (radiograph(b + 0.1 * torch.rand(1, 1, 48, 64), lungs, name) for b, name in ((0.3, "a"), (0.8, "b")))
-    film = traverse_between(generator, brightness, (negative, positive), 5)
+    film = traverse(generator, brightness, negative, pathology="between", reference=positive, strengths=5)
     assert (film.name, film.pathology) == ("a to b", "between")
     assert film.strengths.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert torch.equal(film.frames[0], negative.image[0])  # a negative has no disease
@@ -170,11 +170,11 @@ def test_between_two_radiographs(generator: Disentangler, brightness: ModuleTarg
 
 
 def test_between_two_negatives_nothing_changes_and_that_is_said(generator: Disentangler, brightness: ModuleTarget) -> None:
-    film = traverse_between(generator, brightness, (flat(0.1), flat(0.2)), [0.0, 1.0])
+    film = traverse(generator, brightness, flat(0.1), pathology="between", reference=flat(0.2), strengths=[0.0, 1.0])
     assert torch.equal(film.frames[1], film.frames[0])
     assert "neither image positive" in film.remarks[-1]
     with pytest.raises(ValueError, match="growing strengths from 0 to 1, got"):
-        traverse_between(generator, brightness, (flat(0.1), flat(0.2)), [0.0, 1.5])
+        traverse(generator, brightness, flat(0.1), pathology="between", reference=flat(0.2), strengths=[0.0, 1.5])
 
 
 def test_a_positive_on_which_nothing_is_read_is_remarked_on(brightness: ModuleTarget) -> None:
