@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -146,6 +149,37 @@ def test_images_that_a_generator_does_not_read(world: Path, images: Tensor) -> N
     with pytest.raises(ValueError, match="expected") as caught:
         gx.load_generator().read(images, torch.ones(1, 1, 80, 80))
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def inherited() -> Iterator[None]:
+    """What the rest of a notebook may have set."""
+    with matplotlib.rc_context({"text.usetex": True, "font.family": "no such font", "axes.labelsize": 40}):
+        torch.set_default_dtype(torch.float64)
+        yield
+        torch.set_default_dtype(torch.float32)
+
+
+def heard(kind: str | None) -> tuple[Tensor, bytes]:
+    """A traversal's probabilities and its picture, everything loaded anew."""
+    x = gx.read_radiograph("a.png", segmenter=halves)
+    tr = gx.traverse(gx.load_generator(), gx.load_target("checkpoint:small"), x, pathology=kind, strengths=3)
+    buffer = io.BytesIO()
+    tr.plot(400, 300).savefig(buffer, metadata={"Software": None})
+    return tr.probability, buffer.getvalue()
+
+
+KINDS = [None, "own", "prior", "minimal", "steered"]
+
+
+def test_inherited_surroundings_change_nothing(world: Path, request: pytest.FixtureRequest) -> None:
+    plain = [heard(kind) for kind in KINDS]
+    request.getfixturevalue("inherited")
+    for (p, picture), (q, other) in zip(plain, map(heard, KINDS), strict=True):
+        assert q.dtype == torch.float32
+        assert torch.allclose(p, q, atol=1e-6)
+        assert picture == other
+    assert gx.open_dataset("phantom:n=2", size=32, allow_single_class=True)[0]["image"].dtype == torch.float32
 
 
 def test_importing_it_imports_nothing_else() -> None:

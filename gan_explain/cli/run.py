@@ -94,6 +94,7 @@ class Run:
                 clear_temporaries(self._out.parent, self._out.name)
                 clear_temporaries(self._out, PROGRAM)
             check_folder(self._out, owned=self._replaces, allowed=self.overwrite or self.resume)
+        os.environ["MPLBACKEND"] = "agg"  # drawn off screen, whatever notebook this was started from
         self._facts["device"] = str(self.device)
         seed_everything(self.seed)
         self._stack.enter_context(_log_to_stderr())

@@ -84,7 +84,7 @@ def _heart(image: Tensor, lungs: Tensor) -> float:
     frame = LungFrame(lungs, SIDE // 2)
     left, right = frame.to_canonical(small * frame.supports.sum(1, keepdim=True))[0]
     down, out, height, width = HEART
-    rows, columns = ((torch.arange(n, device=left.device) + 0.5) / n for n in (ROWS, COLUMNS))
+    rows, columns = ((torch.arange(n).to(left) + 0.5) / n for n in (ROWS, COLUMNS))
     heart = torch.exp(-((rows[:, None] - down) / height).square() - ((columns - out) / width).square())
     difference = right - left
     return float(F.cosine_similarity((difference - difference.mean()).flatten(), (heart - heart.mean()).flatten(), dim=0))

@@ -105,7 +105,7 @@ def minimal(
         frames = compose(structure, tau, strength.view(-1, 1, 1, 1))
         return positive_probability(target, respond(target, frames, lungs)) >= target.operating_point
 
-    high = torch.full((count,), most, device=structure.device)
+    high = structure.new_full((count,), most)
     low = torch.zeros_like(high)
     reached = crossed(high)
     if not bool(reached.any()):
@@ -164,7 +164,7 @@ def _by_search(answer: Callable[[Tensor], Tensor], draws: Tensor, random: torch.
     for _ in range(ROUNDS):
         elite = draws[found.topk(min(KEPT, len(draws))).indices]
         spread = elite.std(0, unbiased=False).clamp(min=0.1)
-        draws = _inside(elite.mean(0) + spread * torch.randn(draws.shape, generator=random).to(draws))
+        draws = _inside(elite.mean(0) + spread * torch.randn(draws.shape, generator=random, dtype=torch.float32).to(draws))
         found = answer(draws)
         if float(found.max()) > most:
             best, most = draws[found.argmax()][None], float(found.max())

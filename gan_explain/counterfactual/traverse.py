@@ -31,7 +31,7 @@ Strengths = int | Sequence[float] | Tensor
 
 def even_strengths(low: float, high: float, count: int) -> Tensor:
     """(count,) even strengths; where 1 lies between them, the one nearest to it is moved there: that frame has a name."""
-    strengths = torch.linspace(low, high, count)
+    strengths = torch.linspace(low, high, count, dtype=torch.float32)
     if count > 2 and low < 1 < high:
         strengths[1 + int((strengths[1:-1] - 1).abs().argmin())] = 1.0
     return strengths

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 UNSAID = frozenset({"", "-", "?", "n/a", "na", "nan", "none", "null", "unknown", "not available", "missing"})
 YEARS = {"y": 1.0, "m": 1 / 12, "w": 7 / 365.25, "d": 1 / 365.25}  # of a DICOM age string
 AGE = re.compile(r"(?P<over>[>≥]=?)?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[ymwd])?(?P<more>\+)?", re.IGNORECASE)
-LEAST_NUMBERS = 0.8  # share of a column's entries that must be numbers for it to be a column of numbers
+LEAST_NUMBERS, LEAST_AGES = 0.9, 0.5  # share of what a column says that must be numbers for it to be one of numbers, or of ages
 
 
 def number(text: str) -> float | None:
@@ -40,13 +40,13 @@ def is_said(text: str) -> bool:
 
 
 def numbers(values: Sequence[str], column: str = "") -> list[float | None] | None:
-    """The entries of a column as numbers (`age`: as years), None where unknown, which is logged with their count; None where less
-    than 80 % of what is said are numbers: the column holds names."""
-    read = years if column == "age" else number
+    """The entries of a column as numbers (`age`: as years), None where unknown, which is logged with their count; None where
+    too little of what is said are numbers: the column holds names."""
+    read, least = (years, LEAST_AGES) if column == "age" else (number, LEAST_NUMBERS)
     found = [read(text) for text in values]
     said = [text for text in values if is_said(text)]
     others = [text for text, value in zip(values, found, strict=True) if value is None and is_said(text)]
-    if not said or len(others) > (1 - LEAST_NUMBERS) * len(said):
+    if not said or len(others) > (1 - least) * len(said):
         return None
     if others:
         log.warning("column %s: %d of %d entries are no number and count as unknown", column, len(others), len(said))

@@ -199,7 +199,7 @@ def check_fit(network: Callable[[], nn.Module], part: Part) -> None:
 def load_into(network: nn.Module, part: Part) -> None:
     """Load a part's tensors into a network and freeze it; raises CheckpointError when names or shapes do not fit."""
     _take(network, part)
-    network.requires_grad_(False).eval()
+    network.float().requires_grad_(False).eval()  # whatever torch.set_default_dtype says
 
 
 def _take(network: nn.Module, part: Part, *, assign: bool = False) -> None:

@@ -108,7 +108,7 @@ class Disentangler(nn.Module):
     # -- prior ----------------------------------------------------------------------------------------------------------------
     def prior_noise(self, n: int, generator: torch.Generator) -> Tensor:
         """z2 ~ N(0, I): (n, d)."""
-        return torch.randn(n, self.code_dim, generator=generator).to(self.prior_mean)
+        return torch.randn(n, self.code_dim, generator=generator, dtype=torch.float32).to(self.prior_mean)
 
     def from_noise(self, noise: Tensor, label: str) -> Tensor:
         """z2 (n, d) -> codes distributed in direction like those of `label` images, all of strength |c| / sqrt(d) = 1, so that
@@ -129,6 +129,6 @@ class Disentangler(nn.Module):
         centred = codes - codes.mean(0)
         covariance = centred.T @ centred / max(len(codes) - 1, 1)
         shrunk = min(1.0, self.code_dim / max(len(codes), 1))
-        sphere = torch.eye(self.code_dim).to(codes) * covariance.diagonal().mean().clamp(min=1e-4)
+        sphere = torch.eye(self.code_dim, dtype=codes.dtype).to(codes) * covariance.diagonal().mean().clamp(min=1e-4)
         self.prior_mean[i] = codes.mean(0)
         self.prior_factor[i] = torch.linalg.cholesky((1 - shrunk) * covariance + shrunk * sphere)

@@ -81,7 +81,7 @@ class StructureGenerator(nn.Module):
     def sample(self, n: int, generator: torch.Generator, truncation: float = 1.0) -> Tensor:
         """n codes (n, z_dim) of the prior, on the network's device; `truncation` below 1 draws them towards the mean. The same
         `generator` (of the CPU) gives the same codes on every device."""
-        noise = torch.randn(n, self.config.z_dim, generator=generator).to(self.prior_mean)
+        noise = torch.randn(n, self.config.z_dim, generator=generator, dtype=torch.float32).to(self.prior_mean)
         return self.prior_mean + truncation * noise @ self.prior_scale.T
 
 

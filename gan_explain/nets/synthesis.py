@@ -38,7 +38,7 @@ class StructureGenerator(nn.Module):
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """z1 ~ N(0, I): (n, z_dim)."""
-        return torch.randn(n, self.config.z_dim, generator=generator).to(self.anatomy.encoder)
+        return torch.randn(n, self.config.z_dim, generator=generator, dtype=torch.float32).to(self.anatomy.encoder)
 
     def encode(self, images: Tensor) -> Tensor:
         """The whitened linear code of real images: (N, 1, H, W) -> (N, z_dim), about N(0, I) over the training negatives."""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gan_explain.render.curves import figure_pixels
-from gan_explain.render.draw import ACCENT, BACKGROUND, COOL, LINE, MUTED, PANEL, TEXT, hexadecimal, write_png
+from gan_explain.render.draw import ACCENT, BACKGROUND, COOL, LINE, MUTED, PANEL, TEXT, hexadecimal, own_style, write_png
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Panel:
     bars: Sequence[Bar]
 
 
+@own_style()
 def write_bars(panels: Sequence[Panel], path: str | os.PathLike[str], columns: int = 4) -> None:
     """Write a PNG of panels in rows of `columns`; the first bar of each stands at its top. ValueError without a bar, or where the
     panels' names are not the same ones."""

@@ -25,6 +25,7 @@ from gan_explain.render.draw import (
     Pixels,
     axis_of,
     hexadecimal,
+    own_style,
     write_png,
 )
 from gan_explain.response import Response
@@ -57,6 +58,7 @@ def write_curve(traversal: Response, path: str | os.PathLike[str]) -> None:
     write_png(Image.fromarray(draw_curve(traversal, 1000, 620).pixels), path)
 
 
+@own_style()
 def write_curves(traversals: Sequence[Response], path: str | os.PathLike[str]) -> None:
     """The curves of several patients in one picture, their median drawn heavily (all at the strengths of the first)."""
     first = traversals[0]
@@ -69,11 +71,15 @@ def write_curves(traversals: Sequence[Response], path: str | os.PathLike[str]) -
     write_png(Image.fromarray(figure_pixels(figure)), path)
 
 
+@own_style()
 def curve_figure(traversal: Response, width: int, height: int) -> Figure:
     """The response curve as a figure of a size in pixels."""
-    return _curve(traversal, width, height)[0]
+    figure = _curve(traversal, width, height)[0]
+    figure_pixels(figure)  # drawn once: ticks are made, in this style, when they are first drawn
+    return figure
 
 
+@own_style()
 def draw_curve(traversal: Response, width: int, height: int, *, faint: bool = False) -> Drawing:
     """Draw the response curve at a size in pixels; `faint` leaves the curves pale, for a film to draw over."""
     figure, axes = _curve(traversal, width, height, faint)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +33,14 @@ TEXT: Rgb = (230, 235, 241)
 ACCENT: Rgb = (255, 159, 64)  # positive, layers
 COOL: Rgb = (94, 190, 224)  # negative, second curve
 FAINTEST = 0.15  # opacity that full colour stands for, at least: a faint layer stays faint
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Matplotlib's own settings in the block, whatever a matplotlibrc or a notebook says (LaTeX, other fonts and sizes)."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 @cache

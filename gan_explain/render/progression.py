@@ -29,6 +29,7 @@ from gan_explain.render.draw import (
     font,
     heat_bar,
     hexadecimal,
+    own_style,
     write_png,
 )
 from gan_explain.render.heat import HeatMap, lay, wrap
@@ -137,6 +138,7 @@ class Small:
     operating_point: float
 
 
+@own_style()
 def write_progressions(
     patients: Sequence[Small], path: str | os.PathLike[str], *, label: str, other: str, columns: int = 4
 ) -> None:
@@ -198,6 +200,7 @@ def _column(
         draw.text((left, head + side + i * step + 4), fit(text, side, 13), shade, font(13, bold=i == 0))
 
 
+@own_style()
 def _charts(charts: Sequence[Chart], days: Sequence[float], width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """The panels as pixels (height, width, 3), and the x of each day in pixels (N,)."""
     figure = Figure((width / DPI, height / DPI), dpi=DPI, facecolor=hexadecimal(BACKGROUND))
