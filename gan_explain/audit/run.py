@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from gan_explain.audit.control import positive_control
 from gan_explain.audit.donors import Donors

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from gan_explain.files.checkpoints import CONFIG, WEIGHTS, settle
 from gan_explain.files.signals import heard, next_is_fatal

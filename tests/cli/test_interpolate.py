@@ -6,6 +6,9 @@ import csv
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -262,3 +265,25 @@ def test_steered_and_own(invoke: Invoke, negative: Path) -> None:
         result = invoke("interpolate", negative, "--pathology", kind, *FEW, "--json")
         assert result.exit_code == 0, result.stderr
         assert json.loads(result.stdout)["patients"][0]["pathology"] == kind
+
+
+def test_the_backend_of_a_notebook_is_not_inherited(world: Path, negative: Path) -> None:
+    words = [
+        "interpolate",
+        str(negative),
+        "--generator",
+        "tiny",
+        "--segmenter",
+        "everywhere",
+        "--strengths",
+        "2",
+        "--out",
+        "film",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "gan_explain", *words],
+        env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.no_such_backend", "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (world / "film" / "response_curve.png").is_file()
