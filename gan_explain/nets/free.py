@@ -7,11 +7,13 @@ that it finds shortcuts: markers, borders, tone.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.nets.blocks import Config, ConvAct, conv
+from gan_explain.nets.blocks import Config, ConvAct, conv, near_zero
 from gan_explain.nets.reader import SmallEncoder
 from gan_explain.pixels import resize
 
@@ -34,10 +36,8 @@ class FreeMap(nn.Module):
         self.config, self.resolution = config, config.resolution
         self.encoder = SmallEncoder(config.width)
         channels = self.encoder.channels  # at strides 2, 4, 8, 16
-        self.up = nn.ModuleList(ConvAct(own + below, own) for own, below in zip(channels, channels[1:], strict=False))
-        self.head = conv(config.width, 1)
-        nn.init.normal_(self.head.weight, std=0.005)  # hardly a map
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.up = nn.ModuleList(ConvAct(own + below, own) for own, below in pairwise(channels))
+        self.head = near_zero(conv(config.width, 1), 0.005)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layer(images)

@@ -7,6 +7,8 @@ scaling c scales it. Taught as a VAE-GAN (Larsen et al., ICML 2016, arXiv 1512.0
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ class LayerEncoder(nn.Module):
     def __init__(self, code_dim: int, width: int) -> None:
         super().__init__()
         widths = (2, width, 2 * width, 4 * width)
-        self.blocks = nn.ModuleList(ConvAct(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(ConvAct(a, b) for a, b in pairwise(widths))
         self.head = nn.Linear(widths[-1] * SEED[0] * SEED[1], code_dim)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -41,7 +43,7 @@ class LayerDecoder(nn.Module):
         self.deep = 4 * width
         self.write = nn.Linear(code_dim, self.deep * SEED[0] * SEED[1])
         widths = (self.deep, self.deep, 2 * width, width)
-        self.blocks = nn.ModuleList(ConvAct(a, b, code_dim) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(ConvAct(a, b, code_dim) for a, b in pairwise(widths))
         self.last = ConvAct(width, width, code_dim)
         self.head = conv(width, 2)
         assert self.head.bias is not None
@@ -67,7 +69,7 @@ class LayerDiscriminator(nn.Module):
     def __init__(self, labels: int, width: int) -> None:
         super().__init__()
         widths = (2, width, 2 * width, 4 * width)
-        self.blocks = nn.ModuleList(conv(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(conv(a, b) for a, b in pairwise(widths))
         self.last = conv(widths[-1] + 1, widths[-1])
         self.head = nn.Linear(widths[-1] * SEED[0] * SEED[1], labels)
 

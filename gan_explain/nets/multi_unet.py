@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from gan_explain.nets.blocks import pooled_head
 from gan_explain.nets.unet import UNet, UNetConfig
 
 WIDTHS = (24, 48, 96, 160)
@@ -24,7 +25,7 @@ class MultiUNet(nn.Module):
     def __init__(self, classes: int, channels: int = 1, dropout: float = 0.2, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         self.unet = UNet(UNetConfig(resolution=2 ** len(widths), widths=widths, channels=channels))
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(widths[-1], classes))
+        self.head = pooled_head(widths[-1], classes, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self._classify(self._encode(x))

@@ -9,6 +9,7 @@ said of one image does not depend on its batch, and the levels are brought to un
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,7 @@ class ProjectedDiscriminator(nn.Module):
         super().__init__()
         mixed = [max(8, min(width // 2 * 2**i, 4 * width)) for i in range(len(shapes))]
         self.mix = nn.ModuleList(_fixed(c, m, 1) for (c, _), m in zip(shapes, mixed, strict=True))
-        self.carry = nn.ModuleList(_fixed(coarse, fine, 1) for fine, coarse in zip(mixed[:-1], mixed[1:], strict=True))
+        self.carry = nn.ModuleList(_fixed(coarse, fine, 1) for fine, coarse in pairwise(mixed))
         self.blend = nn.ModuleList(_fixed(m, m, 3) for m in mixed)
         self.heads = nn.ModuleList(_head(m, side, 2 * width) for m, (_, side) in zip(mixed, shapes, strict=True))
         self.register_buffer("scale", torch.ones(len(shapes)))

@@ -9,6 +9,7 @@ from.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ class SmallEncoder(nn.Module):
         super().__init__()
         self.channels = (width, 2 * width, 4 * width, 4 * width)
         widths = (4, *self.channels)
-        self.blocks = nn.ModuleList(nn.Sequential(ConvAct(a, b), ConvAct(b, b)) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(nn.Sequential(ConvAct(a, b), ConvAct(b, b)) for a, b in pairwise(widths))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         x = F.pixel_unshuffle(images * 2 - 1, 2)  # (N, 1, H, W) -> (N, 4, H/2, W/2)

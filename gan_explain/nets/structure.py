@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import field_validator
 from torch import Tensor, nn
 
-from gan_explain.nets.blocks import Config, conv, upsample
+from gan_explain.nets.blocks import Config, conv, near_zero, upsample
 from gan_explain.pixels import resize
 
 FIRST = 8  # side of the map that the code writes
@@ -126,7 +126,7 @@ class Decoder(nn.Module):
         pairs = list(zip(sizes[1:], widths[:-1], widths[1:], strict=True))
         self.up = nn.ModuleList(Layer(cin, cout, z, size, enlarge=True) for size, cin, cout in pairs)
         self.stay = nn.ModuleList(Layer(cout, cout, z, size) for size, _, cout in pairs)
-        self.heads = nn.ModuleList(_small(conv(width, 1, 1)) for width in widths)
+        self.heads = nn.ModuleList(near_zero(conv(width, 1, 1), 0.02) for width in widths)
 
     def forward(self, z: Tensor) -> Tensor:
         code = z + self.mapping(z)
@@ -171,11 +171,3 @@ class Layer(nn.Module):
 
 def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(min(8, channels), channels)
-
-
-def _small(layer: nn.Conv2d) -> nn.Conv2d:
-    """A head that starts near zero: an image starts as even grey."""
-    nn.init.normal_(layer.weight, std=0.02)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer

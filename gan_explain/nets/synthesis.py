@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_explain.nets.blocks import Config, ConvAct, conv, upsample
+from gan_explain.nets.blocks import Config, ConvAct, conv, near_zero, upsample
 from gan_explain.pixels import resize
 
 LOW = 32  # side of the first stage
@@ -58,7 +58,7 @@ class Anatomy(nn.Module):
         self.linear = nn.Linear(z, LOW * LOW)
         self.write = nn.Linear(z, w * SEED * SEED)
         self.blocks = nn.ModuleList([ConvAct(w, w, z), ConvAct(w, w, z), ConvAct(w + 1, w, z), ConvAct(w, w, z)])
-        self.head = _small(conv(w, 1))
+        self.head = near_zero(conv(w, 1), 0.01)
         self.register_buffer("encoder", torch.zeros(z, LOW * LOW))
         self.register_buffer("centre", torch.zeros(LOW * LOW))
         self.encoder: Tensor
@@ -105,7 +105,7 @@ class Detail(nn.Module):
             size, cout = size * 2, max(cin // 2, 16)
             self.octaves.append(nn.ModuleList([conv(cin, cout), *([conv(cout, cout)] if size < 128 else [])]))
             cin = cout
-        self.head = _small(conv(cin, 1))
+        self.head = near_zero(conv(cin, 1), 0.01)
 
     def forward(self, low: Tensor) -> Tensor:
         x = self.stem[0](low * 2 - 1)
@@ -118,11 +118,3 @@ class Detail(nn.Module):
         smooth = F.interpolate(low, (self.resolution, self.resolution), mode="bicubic", align_corners=False)
         image: Tensor = smooth + self.head(x)
         return image
-
-
-def _small(layer: nn.Conv2d) -> nn.Conv2d:
-    """A head that starts near zero, so that a residual starts as none."""
-    nn.init.normal_(layer.weight, std=0.01)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer

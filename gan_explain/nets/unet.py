@@ -7,6 +7,7 @@ Differs: pixel-unshuffle in and pixel-shuffle out, so that no layer works at ful
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -31,10 +32,8 @@ class UNet(nn.Module):
         self.config = config
         widths = config.widths
         self.stem = nn.Sequential(ConvNorm(4 * config.channels, widths[0]), ConvNorm(widths[0], widths[0]))
-        self.down = nn.ModuleList(
-            nn.Sequential(ConvNorm(a, b, stride=2), ConvNorm(b, b)) for a, b in zip(widths, widths[1:], strict=False)
-        )
-        self.up = nn.ModuleList(ConvNorm(a + b, a) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(nn.Sequential(ConvNorm(a, b, stride=2), ConvNorm(b, b)) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(ConvNorm(a + b, a) for a, b in pairwise(widths))
         self.head = nn.Conv2d(widths[0], 4, 3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from torch import Tensor
 from gan_explain.nets import efficientnet_lite
 from gan_explain.nets.efficientnet_lite import (
     CHANNELS,
+    LEVELS,
     PACKAGE,
-    STAGES,
     STRIDES,
     EfficientNetLite0,
     SameConv,
@@ -133,7 +133,7 @@ def test_every_tensor_has_a_name_in_the_package(network: EfficientNetLite0) -> N
     own = network.state_dict()
     assert found.keys() == own.keys()
     assert all(torch.equal(found[name], own[name]) for name in own)
-    assert sum(stage[-1] for stage in STAGES) == 16  # blocks
+    assert sum(stage[-1] for stages in LEVELS for stage in stages) == 16  # blocks
 
 
 def test_weights_are_read_from_a_file_and_frozen(network: EfficientNetLite0, tmp_path: Path) -> None:
