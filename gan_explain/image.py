@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from gan_explain.files.dicom import check_dicom, check_growth, is_dicom, read_dicom
+from gan_explain.files.dicom import check_dicom, is_dicom, read_dicom
+from gan_explain.files.dicom_header import check_growth
 from gan_explain.files.temporaries import write_bytes
 from gan_explain.types import Brief, DataError
 

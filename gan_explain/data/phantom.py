@@ -1,6 +1,6 @@
 """The phantom: procedural chest radiographs whose causes are known. `phantom:n=400,marker_covid=0.8,marker_normal=0.05`.
 
-A healthy chest S (see `anatomy`) is seen through a layer of optical thickness tau >= 0: 1 - x = (1 - S) exp(-tau), exactly.
+A healthy chest S (see `chest`) is seen through a layer of optical thickness tau >= 0: 1 - x = (1 - S) exp(-tau), exactly.
 COVID: bilateral, peripheral, lower-zone soft opacities. Pneumonia: the consolidation of one lobe. A marker is a bright letter in
 an upper corner, outside the lungs: a shortcut, planted in a chosen share of each class.
 
@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from gan_explain.data.anatomy import Chest, Field, draw_patient, render_chest, smooth_noise
+from gan_explain.data.anatomy import Field, draw_anatomy
+from gan_explain.data.chest import Chest, render_chest, smooth_noise
 from gan_explain.data.dataset import Compact, Dataset, Memory, compact
 from gan_explain.data.marker import BRIGHTNESS, draw_marker
 from gan_explain.data.splits import split_by_patient
@@ -98,8 +99,7 @@ def render_phantom(
     severity in [0, 1] is the opacity load: the mean of tau over the lung fields is severity * FULL_LOAD. A normal has none.
     """
     rng = _stream(seed, index, "anatomy")
-    patient = draw_patient(rng)
-    chest = render_chest(patient, rng, size)
+    chest = render_chest(draw_anatomy(rng), rng, size)
     structure = _expose(chest.attenuation, _stream(seed, index, "noise"), size)
     tau = np.zeros_like(structure)
     if severity > 0 and label in OPACITIES:

@@ -271,19 +271,17 @@ def test_the_backend_of_a_notebook_is_not_inherited(world: Path, negative: Path)
     words = [
         "interpolate",
         str(negative),
-        "--generator",
-        "tiny",
-        "--segmenter",
-        "everywhere",
         "--strengths",
         "2",
         "--out",
         "film",
+        "--generator",
+        "tiny",
+        "--segmenter",
+        "everywhere",
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "gan_explain", *words],
-        env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.no_such_backend", "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    here = {"MPLBACKEND": "module://matplotlib_inline.no_such_backend", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    command, env = [sys.executable, "-m", "gan_explain", *words], {**os.environ, **here}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert (world / "film" / "response_curve.png").is_file()

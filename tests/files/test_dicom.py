@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from gan_explain.data import open_dataset
-from gan_explain.files.dicom import is_dicom, windowed
+from gan_explain.files.dicom import is_dicom
+from gan_explain.files.dicom_pixels import windowed
 from gan_explain.image import check_image, read_image, read_picture
 from gan_explain.types import DataError
 
