@@ -25,18 +25,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain.data.opacities import Opacities, draw_opacities, draw_tones, move, textured
-from gan_explain.files.checkpoints import save_part
 from gan_explain.labels import NORMAL, canonical
 from gan_explain.lungs import enlarge, lung_coordinates, shrink
 from gan_explain.nets.generator import Disentangler, removable
 from gan_explain.nets.reader import PretrainedEncoder, Reader
 from gan_explain.optics import compose, opacity, take_off
-from gan_explain.train.distributed import is_main
 from gan_explain.train.loop import run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.schedule import Freezing
-from gan_explain.train.trainer import Objective, OneNetworkTrainer
+from gan_explain.train.trainer import Objective, OneNetworkTrainer, save_network
 from gan_explain.train.training import Training
 from gan_explain.types import DataError
 
@@ -205,7 +203,5 @@ def train_reader(
     trainer = ReaderTrainer(dataset, network, config)
     run(trainer, config, out / "reader", resume=resume)
     trained = trainer.averaged().cpu()
-    if is_main():
-        described = network.config.model_dump(mode="json")
-        save_part(out, "generator", "disentangler", described, trained.state_dict(), half=True, origin=origin)
+    save_network(trained, out, "generator", "disentangler", origin)
     return trained

@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from gan_explain.data import Batch, Dataset
 from gan_explain.data.augment import Ranges
-from gan_explain.files.checkpoints import save_part
 from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.structure import dice
 from gan_explain.nets.unet import UNet, UNetConfig
-from gan_explain.train.distributed import is_main
 from gan_explain.train.loop import run
 from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
+from gan_explain.train.trainer import save_network
 from gan_explain.types import DataError, Record, Segmenter
 
 USUAL = SupervisedTraining(steps=900, batch_size=24, learning_rate=3e-3, ranges=Ranges(rotate=12, scale=0.2, shift=0.08))
@@ -58,8 +57,7 @@ def train_segmenter(
         raise DataError("expected training images with lung masks (manifest column `mask`), got none")
     trainer = SupervisedTrainer(SegmenterObjective(UNet(network)), masked, [r.source for r in masked.records], training)
     run(trainer, training, out, resume=resume)
-    if is_main():
-        save_part(out, "segmenter", "segmenter", network.model_dump(mode="json"), trainer.averaged().state_dict(), half=True)
+    save_network(trainer.averaged(), out, "segmenter", "segmenter")
 
 
 def dice_report(segmenter: Segmenter, dataset: Dataset) -> Measure:

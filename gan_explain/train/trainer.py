@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from gan_explain.files.checkpoints import save_part
 from gan_explain.render.sheet import write_sheet
 from gan_explain.train.distributed import is_main, rank, wrap
 from gan_explain.train.schedule import Freezing, cosine
@@ -185,6 +186,13 @@ class Trainer(ABC):
         if is_main():  # the streams saved are the first process's; others keep their own
             for name, stream in self.streams.items():
                 stream.set_state(state["streams"][name].cpu())
+
+
+def save_network(network: nn.Module, out: Path, part: str, kind: str, origin: Mapping[str, Any] | None = None) -> None:
+    """Write a network with its configuration as a part of checkpoint `out`, in 16 bits. The first process does."""
+    if is_main():
+        config: Any = network.config
+        save_part(out, part, kind, config.model_dump(mode="json"), network.state_dict(), half=True, origin=origin)
 
 
 class OneNetworkTrainer(Trainer):

@@ -29,7 +29,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain.data import Dataset
-from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, PatchDiscriminator
 from gan_explain.train.distributed import is_main
 from gan_explain.train.gan.losses import least_squares
@@ -37,7 +36,7 @@ from gan_explain.train.gan.pool import ImagePool
 from gan_explain.train.gan.trainer import AdversarialTrainer
 from gan_explain.train.loop import run
 from gan_explain.train.schedule import linear_decay
-from gan_explain.train.trainer import Objective
+from gan_explain.train.trainer import Objective, save_network
 from gan_explain.train.training import Training
 from gan_explain.types import DataError
 
@@ -108,14 +107,14 @@ class TranslationObjective(Objective):
         self.config = config
 
     def forward(self, negatives: Tensor, positives: Tensor, hold: float = 1.0) -> tuple[dict[str, Tensor], BySide]:
-        config, judges, n = self.config, self.asked.discriminators, len(negatives)
+        config, asked, n = self.config, self.asked, len(negatives)
         made, kept = self.network.adder(torch.cat([negatives, positives])).split([n, len(positives)])
         healed, left = self.network.remover(torch.cat([positives, negatives])).split([len(positives), n])
         cycle, identity = hold * config.cycle, hold * config.identity
         back = self.network.remover(made), self.network.adder(healed)
         losses = {
-            "adversarial_positive": config.adversarial * least_squares(judges.positive(made).float(), True),
-            "adversarial_negative": config.adversarial * least_squares(judges.negative(healed).float(), True),
+            "adversarial_positive": config.adversarial * least_squares(asked.discriminators.positive(made).float(), True),
+            "adversarial_negative": config.adversarial * least_squares(asked.discriminators.negative(healed).float(), True),
             "cycle_negative": cycle * F.l1_loss(back[0], negatives),
             "cycle_positive": cycle * F.l1_loss(back[1], positives),
             "identity_negative": identity * F.l1_loss(left, negatives),
@@ -137,8 +136,8 @@ class Discriminators(nn.Module):
 
     def forward(self, real: BySide, fake: BySide) -> dict[str, Tensor]:
         losses = {}
-        for side, judge in (("negative", self.negative), ("positive", self.positive)):
-            true, false = judge(torch.cat([real[side], fake[side]])).float().split([len(real[side]), len(fake[side])])
+        for side, network in (("negative", self.negative), ("positive", self.positive)):
+            true, false = network(torch.cat([real[side], fake[side]])).float().split([len(real[side]), len(fake[side])])
             losses[f"discriminator_{side}"] = 0.5 * (least_squares(true, True) + least_squares(false, False))
         return losses
 
@@ -170,7 +169,7 @@ class CycleGanTrainer(AdversarialTrainer[BySide, BySide]):
         self.network, self.discriminators = CycleGan(network), Discriminators(network)
         super().__init__(config, {"generators": self.network, "discriminators": self.discriminators}, self.network)
         self.objective = self.wrap(TranslationObjective(self.network, self.discriminators, config, segmenter))
-        self.judging = self.wrap(self.discriminators)
+        self.discriminating = self.wrap(self.discriminators)
         for name, module in self.networks().items():
             self.adam(name, module, config.learning_rate, (0.5, 0.999))
         self.pools = {side: ImagePool(config.pool) for side in SIDES}
@@ -194,7 +193,7 @@ class CycleGanTrainer(AdversarialTrainer[BySide, BySide]):
     def discriminate(self, drawn: BySide, made: BySide) -> dict[str, Tensor]:
         pooled = {side: self.pools[side](made[side].float(), self.generator) for side in SIDES}
         with self.autocast():
-            terms: dict[str, Tensor] = self.judging(drawn, pooled)
+            terms: dict[str, Tensor] = self.discriminating(drawn, pooled)
         return terms
 
     def _draw(self, dataset: Dataset) -> Tensor:
@@ -247,6 +246,5 @@ def train_cyclegan(
     trainer = CycleGanTrainer(negatives, positives, network, config, segmenter)
     run(trainer, config, out, resume=resume)
     trained = trainer.averaged()
-    if is_main():
-        save_part(out, "cyclegan", "cyclegan", network.model_dump(mode="json"), trained.state_dict(), half=True)
+    save_network(trained, out, "cyclegan", "cyclegan")
     return trained

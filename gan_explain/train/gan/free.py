@@ -22,18 +22,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain.data.augment import Ranges, draw
-from gan_explain.files.checkpoints import save_part
 from gan_explain.labels import belongs
 from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
 from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.optics import compose, opacity
-from gan_explain.train.distributed import is_main
 from gan_explain.train.gan.losses import discriminator_loss, generator_loss, r1_penalty
 from gan_explain.train.gan.trainer import AdversarialTrainer
 from gan_explain.train.loop import run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
-from gan_explain.train.trainer import Objective
+from gan_explain.train.trainer import Objective, save_network
 from gan_explain.train.training import Training
 from gan_explain.types import DataError, Target, TargetError
 
@@ -137,7 +135,7 @@ class FreeTrainer(AdversarialTrainer[Drawn, Tensor]):
         self.discriminator = Discriminator(DiscriminatorConfig(resolution=network.resolution, width=config.width))
         super().__init__(config, {"map": self.network, "discriminator": self.discriminator}, self.network)
         self.mapping = self.wrap(FreeObjective(self.network, target, self.discriminator, config))
-        self.judging = self.wrap(DiscriminatorObjective(self.discriminator, config))
+        self.discriminating = self.wrap(DiscriminatorObjective(self.discriminator, config))
         for name, module in self.networks().items():
             self.adam(name, module, config.learning_rate, (0.5, 0.99))
         sources = [[dataset.records[i].source for i in of] for of in self.sides]
@@ -160,7 +158,7 @@ class FreeTrainer(AdversarialTrainer[Drawn, Tensor]):
 
     def discriminate(self, drawn: Drawn, made: Tensor) -> dict[str, Tensor]:
         with self.autocast():
-            terms: dict[str, Tensor] = self.judging(drawn.positives, made)
+            terms: dict[str, Tensor] = self.discriminating(drawn.positives, made)
         return terms
 
     def averaged(self) -> FreeMap:
@@ -191,6 +189,5 @@ def train_free(
     trainer = FreeTrainer(dataset, target, network, config)
     run(trainer, config, out, resume=resume)
     trained = trainer.averaged()
-    if is_main():
-        save_part(out, "free", "free", network.model_dump(mode="json"), trained.state_dict(), half=True, origin=origin)
+    save_network(trained, out, "free", "free", origin)
     return trained

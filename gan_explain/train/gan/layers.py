@@ -20,19 +20,17 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from gan_explain.files.checkpoints import save_part
 from gan_explain.labels import canonical, coarse
 from gan_explain.lungs import COLUMNS, ROWS, LungFrame
 from gan_explain.nets.generator import Disentangler
 from gan_explain.nets.layers import LayerDiscriminator, unit_strength
 from gan_explain.optics import opacity
-from gan_explain.train.distributed import is_main
 from gan_explain.train.gan.losses import discriminator_loss, generator_loss, pick, r1_penalty
 from gan_explain.train.gan.trainer import AdversarialTrainer
 from gan_explain.train.loop import run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
-from gan_explain.train.trainer import Objective
+from gan_explain.train.trainer import Objective, save_network
 from gan_explain.train.training import Training
 from gan_explain.types import DataError
 
@@ -110,7 +108,7 @@ class LayersTrainer(AdversarialTrainer[Drawn, Tensor]):
         super().__init__(config, {"layers": self.network, "discriminator": self.discriminator}, self.network)
         self.maps, self.cells = maps.to(self.device), torch.tensor([known.index(name) for name in labels])
         self.objective = self.wrap(LayersObjective(self.network, self.discriminator, config))
-        self.judging = self.wrap(self.discriminator)
+        self.discriminating = self.wrap(self.discriminator)
         self.adam("layers", self.network, config.learning_rate, (0.0, 0.99))
         self.adam("discriminator", self.discriminator, config.discriminator_rate, (0.0, 0.99))
         self.sampler = BalancedSampler(labels, self.stream("sampler"))
@@ -137,7 +135,7 @@ class LayersTrainer(AdversarialTrainer[Drawn, Tensor]):
 
     def discriminate(self, drawn: Drawn, made: Tensor) -> dict[str, Tensor]:
         real, at = drawn.maps.clone().requires_grad_(True), drawn.cells.to(self.device)
-        true, false = pick(self.judging(real), at), pick(self.judging(made), at)
+        true, false = pick(self.discriminating(real), at), pick(self.discriminating(made), at)
         return {"discriminator": discriminator_loss(true, false), "r1": self.config.r1 * r1_penalty(true, real)}
 
     def _prior(self, cells: Tensor, random: torch.Generator) -> Tensor:
@@ -220,7 +218,5 @@ def train_layers(
     trainer = LayersTrainer(maps, labels, network, config)
     run(trainer, config, out / "layers", resume=resume)
     trained = trainer.averaged().cpu()
-    if is_main():
-        described = network.config.model_dump(mode="json")
-        save_part(out, "generator", "disentangler", described, trained.state_dict(), half=True, origin=origin)
+    save_network(trained, out, "generator", "disentangler", origin)
     return trained

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain.nets.structure import StructureGenerator
-from gan_explain.train.gan.views import JUDGED, view
+from gan_explain.train.gan.views import SHOWN, view
 from gan_explain.train.trainer import Objective
 from gan_explain.train.training import Training
 
@@ -89,7 +89,7 @@ class StructureObjective(Objective):
         seen: list[Tensor] = []
         if drawn.weight > 0:
             fakes = torch.cat([made[: drawn.negatives], made[count:]])
-            seen = features(view(fakes, torch.Generator().manual_seed(drawn.seed), JUDGED))
+            seen = features(view(fakes, torch.Generator().manual_seed(drawn.seed), SHOWN))
             logits = self.asked.discriminator(seen)
             losses["adversarial_again"] = -drawn.weight * config.adversarial * logits[: drawn.negatives].mean()
             losses["adversarial_drawn"] = -drawn.weight * config.adversarial * logits[drawn.negatives :].mean()

@@ -18,16 +18,16 @@ import torch
 from torch import Tensor
 
 from gan_explain.data import Dataset
-from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.projected import ProjectedDiscriminator
 from gan_explain.nets.structure import StructureConfig, StructureGenerator
-from gan_explain.train.distributed import is_main, same
+from gan_explain.train.distributed import same
 from gan_explain.train.gan.losses import hinge
 from gan_explain.train.gan.reconstruction import Drawn, Pyramid, StructureObjective, StructureTraining
 from gan_explain.train.gan.trainer import AdversarialTrainer
-from gan_explain.train.gan.views import JUDGED, ViewRanges, view
+from gan_explain.train.gan.views import SHOWN, ViewRanges, view
 from gan_explain.train.loop import run
 from gan_explain.train.schedule import level
+from gan_explain.train.trainer import save_network
 from gan_explain.types import DataError
 
 PRESETS: Mapping[str, tuple[StructureConfig, StructureTraining]] = {
@@ -91,7 +91,7 @@ class StructureTrainer(AdversarialTrainer[Drawn, list[Tensor]]):
         super().__init__(config, {"generator": self.network, "discriminator": self.discriminator}, self.network)
         self.discriminator.calibrate(levels)
         self.objective = self.wrap(StructureObjective(self.network, self.discriminator, features, config))
-        self.judging = self.wrap(self.discriminator)
+        self.discriminating = self.wrap(self.discriminator)
         self.adam("generator", self.network, config.learning_rate, (0.5, 0.99))
         self.adam("discriminator", self.discriminator, config.discriminator_rate, (0.0, 0.99))
         self.generator = self.stream("draws")
@@ -147,8 +147,8 @@ class StructureTrainer(AdversarialTrainer[Drawn, list[Tensor]]):
         n = drawn.negatives
         with self.autocast():
             with torch.no_grad():
-                real = self.features(view(drawn.images[:n], torch.Generator().manual_seed(drawn.seed + 1), JUDGED))
-            logits = self.judging([torch.cat(both) for both in zip(real, made, strict=True)])
+                real = self.features(view(drawn.images[:n], torch.Generator().manual_seed(drawn.seed + 1), SHOWN))
+            logits = self.discriminating([torch.cat(both) for both in zip(real, made, strict=True)])
         return hinge(logits[:n], logits[n : 2 * n], logits[2 * n :])
 
     def _pick(self, images: Tensor, n: int) -> Tensor:
@@ -193,17 +193,10 @@ def train_structure(
     """Train on negatives (N, 1, R, R) and, for reconstruction alone, on others; write part "structure" of checkpoint `out`."""
     trainer = StructureTrainer(negatives, features, network, config, others)
     run(trainer, config, out, resume=resume)
-    if is_main():
-        save_structure(trainer, out)
+    save_network(trainer.averaged(), out, "structure", "structure")
 
 
 def stored(dataset: Dataset) -> Tensor:
     """Images of a dataset as the trainer holds them: (N, 1, R, R) uint8."""
     parts = [dataset.batch(range(i, min(i + 64, len(dataset)))).images for i in range(0, len(dataset), 64)]
     return torch.cat([(255 * part).round().to(torch.uint8) for part in parts])
-
-
-def save_structure(trainer: StructureTrainer, out: Path) -> None:
-    """Write the averaged generator as part "structure" of checkpoint `out`, in 16 bits."""
-    found = trainer.averaged()
-    save_part(out, "structure", "structure", found.config.model_dump(mode="json"), found.state_dict(), half=True)

@@ -14,16 +14,14 @@ from torch import Tensor, nn
 
 from gan_explain.data import Dataset, coarse
 from gan_explain.data.augment import Ranges, draw
-from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.discriminator import Discriminator, DiscriminatorConfig
 from gan_explain.nets.synthesis import LOW, StructureGenerator, SynthesisConfig
 from gan_explain.optics import take_off
 from gan_explain.pixels import resize
-from gan_explain.train.distributed import is_main
 from gan_explain.train.gan.losses import discriminator_loss, generator_loss, r1_penalty
 from gan_explain.train.gan.trainer import AdversarialTrainer
 from gan_explain.train.loop import run
-from gan_explain.train.trainer import Objective
+from gan_explain.train.trainer import Objective, save_network
 from gan_explain.train.training import Training
 from gan_explain.types import DataError, Generator, Segmenter
 
@@ -76,7 +74,7 @@ class Stage:
 
     name: str
     objective: Any
-    judging: Any
+    discriminating: Any
     updates: int = 0
 
 
@@ -110,8 +108,8 @@ class SynthesisTrainer(AdversarialTrainer[Drawn, Tensor]):
         self.network.anatomy.start_from(self.small)
         networks: dict[str, nn.Module] = {"anatomy": self.network.anatomy, "detail": self.network.detail}
         for name, side, fold in (("anatomy", LOW, 1), ("detail", network.resolution, 2)):
-            judge = Discriminator(DiscriminatorConfig(resolution=side, width=config.width, fold=fold))
-            networks[f"{name}_discriminator"] = judge
+            shape = DiscriminatorConfig(resolution=side, width=config.width, fold=fold)
+            networks[f"{name}_discriminator"] = Discriminator(shape)
         super().__init__(config, networks, self.network)
         weights = {"anatomy": (config.linear, 1.0), "detail": (config.pixels, config.adversarial)}
         self.stages = {name: self._stage(name, *each) for name, each in weights.items()}
@@ -121,8 +119,8 @@ class SynthesisTrainer(AdversarialTrainer[Drawn, Tensor]):
         self.generator = self.stream("draws")
 
     def _stage(self, name: str, pixels: float, adversarial: float) -> Stage:
-        network, judge = self.networks()[name], self.networks()[f"{name}_discriminator"]
-        return Stage(name, self.wrap(StageObjective(network, judge, name, pixels, adversarial)), self.wrap(judge))
+        network, discriminator = self.networks()[name], self.networks()[f"{name}_discriminator"]
+        return Stage(name, self.wrap(StageObjective(network, discriminator, name, pixels, adversarial)), self.wrap(discriminator))
 
     def update(self, step: int) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
@@ -161,7 +159,7 @@ class SynthesisTrainer(AdversarialTrainer[Drawn, Tensor]):
         stage.updates += 1
         shown.requires_grad_(penalised)
         with self.autocast():
-            logits = stage.judging(torch.cat([shown, false])).float()
+            logits = stage.discriminating(torch.cat([shown, false])).float()
         terms = {f"{stage.name}_discriminator": discriminator_loss(logits[:n], logits[n:])}
         if penalised:
             terms[f"{stage.name}_r1"] = config.r1 * r1_penalty(logits[:n], shown)
@@ -211,5 +209,4 @@ def train_synthesis(
     """Train on real negatives (N, 1, H, W) and write the part "synthesis" of checkpoint `out`."""
     trainer = SynthesisTrainer(real, network, config)
     run(trainer, config, out, resume=resume)
-    if is_main():
-        save_part(out, "synthesis", "synthesis", network.model_dump(mode="json"), trainer.averaged().state_dict(), half=True)
+    save_network(trainer.averaged(), out, "synthesis", "synthesis")

@@ -32,7 +32,7 @@ class ViewRanges:
     mode: str = "bicubic"  # how they are read between pixels; or "bilinear"
 
 
-JUDGED = ViewRanges(
+SHOWN = ViewRanges(
     4,
     zoom_in=0.2,
     zoom_out=0.1,

@@ -181,12 +181,12 @@ def test_the_map_is_of_negatives_and_the_discriminator_sees_positives(
         return call
 
     monkeypatch.setattr(masked, "batch", draw)
-    for name in ("mapping", "judging"):
+    for name in ("mapping", "discriminating"):
         module = getattr(trainer, name)
         monkeypatch.setattr(module, "forward", spy(name, module.forward))
     trainer.step(0)
     assert drawn == ["normal"] * 3 + ["covid"] * 3
-    (negatives, lungs), (real, fake) = shown["mapping"], shown["judging"]
+    (negatives, lungs), (real, fake) = shown["mapping"], shown["discriminating"]
     assert negatives.shape == lungs.shape == real.shape == fake.shape == (3, 1, SIDE, SIDE)
     assert float((fake - negatives).abs().max()) < float((real - negatives).abs().max())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gan_explain.train.gan.views import JUDGED, ViewRanges, view
+from gan_explain.train.gan.views import SHOWN, ViewRanges, view
 
 STILL = ViewRanges(rotate=0, zoom_in=0, shift=0, gamma=0, contrast=0)
 
@@ -27,7 +27,7 @@ def test_what_is_not_moved_keeps_its_pixels() -> None:
 
 def test_range_seed_and_gradient() -> None:
     images = torch.rand(8, 1, 32, 32, requires_grad=True)
-    for ranges in (ViewRanges(), JUDGED):
+    for ranges in (ViewRanges(), SHOWN):
         seen = view(images, seeded(), ranges)
         assert 0 <= float(seen.detach().min()) <= float(seen.detach().max()) <= 1
         assert torch.equal(seen, view(images, seeded(), ranges))
@@ -39,14 +39,14 @@ def test_range_seed_and_gradient() -> None:
 def test_autocast_moves_no_pixel() -> None:
     images = torch.rand(4, 1, 64, 64)
     with torch.autocast("cpu", torch.bfloat16):
-        half = view(images, seeded(), JUDGED)
-    assert torch.equal(half, view(images, seeded(), JUDGED))
+        half = view(images, seeded(), SHOWN)
+    assert torch.equal(half, view(images, seeded(), SHOWN))
 
 
 def test_left_stays_left() -> None:
     images = torch.zeros(64, 1, 32, 32)
     images[..., :16] = 1
-    seen = view(images, seeded(), JUDGED)
+    seen = view(images, seeded(), SHOWN)
     assert bool((seen[..., :16].mean((1, 2, 3)) > seen[..., 16:].mean((1, 2, 3))).all())
 
 
