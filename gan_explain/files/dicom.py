@@ -1,8 +1,8 @@
 """DICOM radiographs (https://www.dicomstandard.org) as gray images, read with pydicom (extra `dicom`).
 
 In the order of PS3.3 C.11 and C.7.6.3.1.2: modality LUT or rescaling, VOI LUT or the first window, inversion of MONOCHROME1. What
-the header claims is held against the file before anything is decoded. Only `dicom_header.TAGS` are read, and no value of a tag gets
-into an error or a log: they name the file and the tag.
+the header claims is held against the file before anything is decoded. Only `dicom_header.TAGS` are read, and no value of a tag
+gets into an error or a log: they name the file and the tag.
 """
 
 from __future__ import annotations
