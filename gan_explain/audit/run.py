@@ -19,7 +19,7 @@ from gan_explain.data import Dataset
 from gan_explain.evaluate.features import extractor_name, judge_features
 from gan_explain.evaluate.inputs import is_positive, read_batch, seed_of
 from gan_explain.evaluate.run import SOME
-from gan_explain.targets import device_of
+from gan_explain.targets import ModuleTarget, device_of
 from gan_explain.types import DataError, Target
 
 WHOLE = (1, 1)
@@ -127,6 +127,7 @@ def _described(subject: Subject, facts: Mapping[str, Any], key: str) -> dict[str
         "classes": list(target.classes),
         "positive": list(target.positive),
         "operating_point": target.operating_point,
+        "fit": target.config.fit if isinstance(target, ModuleTarget) else None,
         "judges": list(subject.judges),
         "free": subject.free is not None,
         "resolution": subject.generator.resolution,

@@ -215,7 +215,7 @@ def _provenance(gathered: Gathered) -> dict[str, Any]:
     about, plan = gathered.about, gathered.about["plan"]
     target = about["target"]
     return {
-        "target": {key: target.get(key) for key in ("spec", "classes", "positive", "operating_point", "sha256")},
+        "target": {key: target.get(key) for key in ("spec", "classes", "positive", "operating_point", "fit", "sha256")},
         "generator": dict(about.get("generator", {})),
         "free": target["free"],
         "data": {**about.get("data", {}), **about["images"]},

@@ -16,13 +16,16 @@ from torchvision import models
 
 from gan_explain.types import CheckpointError, TargetError
 
+WRAPPINGS = ("state_dict", "model_state_dict")
+PREFIXES = ("module.", "_orig_mod.", "model.")  # what wraps a network puts before the names of its tensors
 TENSORS = "a file of tensors (.safetensors or .pth)"
 
 
 def read_weights(path: str | os.PathLike[str], sha256: str | None = None, *, known: Sequence[type] = ()) -> dict[str, Tensor]:
     """Tensors by name from a local .safetensors, .pth or .pt file of tensors; no code in the file is run.
 
-    A wrapping {"state_dict": ...} and DataParallel's "module." prefix are taken off. A whole module is taken for its tensors if
+    A wrapping {"state_dict": ...} or {"model_state_dict": ...} and the prefixes of DataParallel, torch.compile and Lightning
+    ("module.", "_orig_mod.", "model."), where every name has one, are taken off. A whole module is taken for its tensors if
     it is made of `known` classes alone. Raises CheckpointError, naming the file, when it is missing, damaged, holds anything
     but tensors, or has another SHA-256 than `sha256`.
     """
@@ -42,11 +45,15 @@ def read_weights(path: str | os.PathLike[str], sha256: str | None = None, *, kno
         raise CheckpointError(f"{path}: expected {TENSORS}, got: {error}") from error
     if isinstance(state, nn.Module):
         state = state.state_dict()
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    for key in WRAPPINGS:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: expected tensors by name, got {type(state).__name__}")
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
+    names = [str(key) for key in state]
+    while prefix := next((each for each in PREFIXES if all(name.startswith(each) for name in names)), None):
+        names = [name.removeprefix(prefix) for name in names]
+    return dict(zip(names, state.values(), strict=True))
 
 
 def load_tensors(path: Path, known: Sequence[type] = (), expected: str = TENSORS) -> Any:

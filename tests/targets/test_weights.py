@@ -22,6 +22,13 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "model._orig_mod."])
+def test_what_wraps_a_network_leaves_the_names_of_its_tensors(tmp_path: Path, key: str, prefix: str) -> None:
+    torch.save({key: {f"{prefix}{name}": torch.ones(2) for name in ("fc.weight", "model.bias")}}, tmp_path / "w.pth")
+    assert list(read_weights(tmp_path / "w.pth")) == ["fc.weight", "model.bias"]
+
+
 def test_safetensors_and_pth_give_the_same_network_and_its_classes(weights: Path, tmp_path: Path) -> None:
     state = safetensors.torch.load_file(weights)
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "r.pth")
