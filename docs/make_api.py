@@ -48,7 +48,7 @@ def function(name: str) -> str:
 
 
 def methods() -> str:
-    rows = [f"| `{name}` | {first_line(type(maker()))} |" for name, maker in gan_explain.METHODS.items()]
+    rows = [f"| `{name}` | {first_line(type(maker()))} |" for name, maker in sorted(gan_explain.METHODS.items())]
     head = "### `gx.METHODS`\n\nHeat maps by name. `gx.METHODS[name]().attribute(images, target)` gives a map (N, 1, H, W)."
     return "\n".join([head, "", "| name | map |", "|---|---|", *rows])
 
