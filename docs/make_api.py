@@ -17,6 +17,7 @@ CLASSES = {
     "Data": ("data", ("Dataset", "Batch")),
     "Targets": ("targets", ("ModuleTarget", "TargetConfig")),
     "Audit and evaluation": ("audit", ("Subject", "Plan", "AuditResult")),
+    "Heat maps": ("attribution", ("Method", "Explanation")),
     "Contracts": ("types", ("Target", "Generator", "Segmenter", "Explainer")),
     "Errors": ("types", ("DataError", "CheckpointError", "TargetError", "TrainingDiverged")),
 }
