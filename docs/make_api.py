@@ -50,7 +50,7 @@ def function(name: str) -> str:
 
 def methods() -> str:
     rows = [f"| `{name}` | {first_line(type(maker()))} |" for name, maker in sorted(gan_explain.METHODS.items())]
-    head = "### `gx.METHODS`\n\nHeat maps by name. `gx.METHODS[name]().attribute(images, target)` gives a map (N, 1, H, W)."
+    head = "### `gx.METHODS`\n\nHeat maps by name. `gx.METHODS[name]().attribute(images, model)`: of a target or any `nn.Module`."
     return "\n".join([head, "", "| name | map |", "|---|---|", *rows])
 
 
