@@ -36,12 +36,12 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def wrap(objective: nn.Module, device: torch.device, unused: bool = False) -> Any:
+def wrap(objective: nn.Module, device: torch.device) -> Any:
     """DDP around an objective whose forward returns its losses; the objective itself in a single process."""
     if not dist.is_initialized():
         return objective
     ids = [device.index or 0] if device.type == "cuda" else None
-    return DistributedDataParallel(objective, device_ids=ids, find_unused_parameters=unused)
+    return DistributedDataParallel(objective, device_ids=ids)
 
 
 def wait() -> None:
