@@ -7,6 +7,7 @@ Where it is not named, "ignores the outside" says nothing. Beside it, the same w
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,8 +18,10 @@ from gan_explain.audit.donors import Donors
 from gan_explain.audit.thresholds import SHORTCUT
 from gan_explain.data import Dataset
 from gan_explain.data.marker import GLYPHS, glyph, planted
-from gan_explain.evaluate.inputs import ask, is_positive, seed_of
+from gan_explain.evaluate.inputs import is_positive
+from gan_explain.metrics.inputs import ask, seed_of
 from gan_explain.metrics.measure import Measure
+from gan_explain.metrics.registry import NULLS, Entry, Key, register
 from gan_explain.metrics.transplant import effects
 from gan_explain.targets import device_of
 from gan_explain.types import Segmenter, Target
@@ -29,6 +32,15 @@ PLACES = ("corners", "border", "text")  # parts of the outside, among which the 
 LIKE = (0.6, 0.8)  # correlation with a letter at which it begins to count, and from which it counts in full
 WHITE = (0.90, 0.95)  # the same for the mean brightness of its strokes
 PLACE = 0.25  # of the side: how far into the upper corners letters are looked for
+
+register(
+    Entry("control.marker.shortcut", "shortcut score of a target that does read a planted marker", NULLS, better="higher"),
+    Entry("control.marker.corners", "corners of that target", NULLS),
+    Entry("control.marker.border", "border of that target", NULLS),
+    Entry("control.marker.text", "letters of that target", NULLS),
+    Entry("control.marker.clean", "shortcut score of that target where markers tell nothing", NULLS, better="lower"),
+    Entry("control.marker.named", "the planted marker was named", NULLS, better="higher"),
+)
 
 
 class MarkerTarget(nn.Module):
@@ -93,19 +105,19 @@ def excesses(
     target: Target,
     dataset: Dataset,
     segmenter: Segmenter,
-    only: tuple[str, ...],
+    only: Sequence[Key],
     *,
     donors: int = DONORS,
     limit: int = 32,
     seed: int = 0,
-) -> dict[str, Measure]:
-    """The excess of each transplant in `only` (names of `metrics.transplant.EFFECTS`) over at most `limit` images that are
+) -> dict[Key, Measure]:
+    """The excess of each transplant in `only` (of `metrics.transplant.EFFECTS`) over at most `limit` images that are
     labelled and called negative, one a patient, drawn by name: what an audit measures, alone and of fewer."""
     device = device_of(target)
     drawn = Donors(dataset, target, segmenter, donors, seed, device)
     order = [i for i, record in enumerate(dataset.records) if not is_positive(record, target)]
     order.sort(key=lambda i: seed_of(f"{dataset.records[i].patient_id} {dataset.records[i].path} control", seed))
-    rows: dict[str, list[float]] = {name: [] for name in only}
+    rows: dict[Key, list[float]] = {name: [] for name in only}
     patients: list[str] = []
     sources: list[str] = []
     for i in order:
@@ -138,14 +150,14 @@ def positive_control(
     """
     marked = MarkerTarget(target)
 
-    def audited(prevalence: float, *names: str) -> dict[str, Measure]:
+    def audited(prevalence: float, *names: str) -> dict[Key, Measure]:
         data = planted(dataset, lambda record: is_positive(record, target), prevalence, BY_CHANCE, seed=seed)
-        only = tuple(f"transplant.{name}" for name in names)
+        only = [Key("transplant", name) for name in names]
         return excesses(marked, data, segmenter, only, limit=limit, seed=seed)
 
     found = audited(share, "outside", *PLACES)
-    named = {"shortcut": found["transplant.outside"], **{name: found[f"transplant.{name}"] for name in PLACES}}
-    named["clean"] = audited(BY_CHANCE, "outside")["transplant.outside"]
+    named = {"shortcut": found[Key("transplant", "outside")], **{name: found[Key("transplant", name)] for name in PLACES}}
+    named["clean"] = audited(BY_CHANCE, "outside")[Key("transplant", "outside")]
     named["named"] = _named(named)
     return {f"control.marker.{name}": value for name, value in named.items()}
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gan_explain.data import Dataset
-from gan_explain.evaluate.inputs import is_positive, seed_of
+from gan_explain.evaluate.inputs import is_positive
+from gan_explain.metrics.inputs import seed_of
 from gan_explain.types import Record, Segmenter, Target
 
 KEPT = 512  # donors whose lungs are remembered

@@ -1,12 +1,10 @@
-"""The pictures that go into a report: which, and how they lie on disk."""
+"""The pictures that go into a report, as they lie on disk."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gan_explain.audit.report.page import Picture
+from gan_explain.evaluate.gathered import Picture
 from gan_explain.files.temporaries import write_bytes
 from gan_explain.image import read_image, write_png16
 from gan_explain.types import DataError
@@ -22,32 +20,11 @@ from gan_explain.types import DataError
 FOLDER, INDEX = "pictures", "pictures.json"
 
 
-def picked(pictures: Iterable[Picture], show: int) -> list[Picture]:
-    """At most `show` of them: half are those that respond least, of either way; half are drawn by name. In the dataset's order.
-
-    What is picked from a set is picked from any part of it too, so that shards agree with the whole.
-    """
-    every = sorted(pictures, key=_worst)
-    worst, rest = every[: (show + 1) // 2], every[(show + 1) // 2 :]
-    return sorted([*worst, *sorted(rest, key=_drawn)[: show // 2]], key=lambda picture: (picture.row, picture.way))
-
-
 def on_grid(layer: NDArray[np.float32]) -> NDArray[np.float32]:
     """A layer (H, W) >= 0 on the 16-bit grid on which it is saved: white is its maximum."""
     scale = float(layer.max()) or 1.0
     levels: NDArray[np.float32] = np.round(layer / scale * 65535).astype(np.float32) / np.float32(65535)
     return levels * np.float32(scale)
-
-
-def _worst(picture: Picture) -> tuple[float, int, str]:
-    """Least rise of p first."""
-    first, last = picture.probability[0], picture.probability[-1]
-    rise = last - first if first is not None and last is not None else -math.inf
-    return rise, picture.row, picture.way
-
-
-def _drawn(picture: Picture) -> str:
-    return hashlib.sha256(f"{picture.row} {picture.way}".encode()).hexdigest()
 
 
 def save_pictures(pictures: Sequence[Picture], directory: str | os.PathLike[str]) -> None:

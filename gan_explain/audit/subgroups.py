@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gan_explain.audit.document import Comparison, Curve
 from gan_explain.data.columns import is_said, numbers
 from gan_explain.stats import Floats, between_groups, centred_within, curve_band, curve_permutation_test, holm
 
@@ -17,8 +18,6 @@ UNKNOWN = "unknown"
 MANY = 6  # a numeric column with more different values than this is cut into bands
 AGES = ((0, 17), (18, 39), (40, 59), (60, 120))  # years
 OLDEST = AGES[-1][1]
-
-Comparison = dict[str, Any]
 
 
 def grouped(values: Sequence[str], column: str = "") -> list[str]:
@@ -58,8 +57,7 @@ def compare(
     seed: int = 0,
     strata: Sequence[str] | None = None,
 ) -> Comparison:
-    """Curves (N, L) at x (L,) of images, by group (N,): {"column", "groups": {NAME: Curve}, "statistic", "p", "p_corrected",
-    "reason"}; `p_corrected` is for `correct` to fill in.
+    """Curves (N, L) at x (L,) of images, by group (N,); `p_corrected` is for `correct` to fill in.
 
     Each group has its mean curve with a band over its patients. The test takes patients as units: the curves of one are
     averaged, and one with images in two groups counts in that of the first. The statistic is the sum of squares between the
@@ -80,7 +78,8 @@ def compare(
     sizes = Counter(group_of.values())
     shown = sorted(name for name, size in sizes.items() if size >= LEAST_PATIENTS)
     tested = [name for name in shown if name != UNKNOWN]
-    found = {name: _curve(array, [i for i in kept if group_of[patients[i]] == name], patients, x, n_boot, seed) for name in shown}
+    rows = {name: [i for i in kept if group_of[patients[i]] == name] for name in shown}
+    found = {name: banded(array[i], [patients[k] for k in i], x, n_boot, seed) for name, i in rows.items()}
     units = [patient for patient, group in group_of.items() if group in tested]
     means = _patient_means(array[kept], [patients[i] for i in kept])
     notes = [f"{name} left out: {sizes[name]} patients" for name in sorted(sizes) if name not in shown]
@@ -97,13 +96,13 @@ def compare(
     else:
         notes.append(f"no test: needs two groups of at least {LEAST_PATIENTS} patients")
     reason = "; ".join(notes) or None
-    return {"column": column, "groups": found, "statistic": statistic, "p": p, "p_corrected": None, "reason": reason}
+    return Comparison(column, found, statistic, p, None, reason)
 
 
 def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons with `p_corrected`: Holm's correction over all columns that were tested."""
-    corrected = holm([each["p"] for each in comparisons])
-    return [{**each, "p_corrected": p} for each, p in zip(comparisons, corrected, strict=True)]
+    corrected = holm([each.p for each in comparisons])
+    return [replace(each, p_corrected=p) for each, p in zip(comparisons, corrected, strict=True)]
 
 
 def _mixed(groups: Sequence[str], strata: Sequence[str]) -> bool:
@@ -119,10 +118,7 @@ def _patient_means(curves: Floats, patients: Sequence[str]) -> dict[str, Floats]
     return {patient: curves[places].mean(0) for patient, places in rows.items()}
 
 
-def _curve(
-    curves: Floats, rows: Sequence[int], patients: Sequence[str], x: Sequence[float], n_boot: int, seed: int
-) -> Comparison:
-    """The mean curve of some rows of curves (N, L) with its band, as the result document has it."""
-    who = [patients[i] for i in rows]
-    mean, low, high = ([float(v) for v in part] for part in curve_band(curves[list(rows)], who, n_boot, seed))
-    return {"x": [float(v) for v in x], "mean": mean, "low": low, "high": high, "n": len(rows), "patients": len(set(who))}
+def banded(curves: Floats, patients: Sequence[str], x: Sequence[float], n_boot: int, seed: int) -> Curve:
+    """Mean curve of (N, L) with its pointwise 95 % band over patients."""
+    mean, low, high = (tuple(float(v) for v in part) for part in curve_band(curves, patients, n_boot=n_boot, seed=seed))
+    return Curve(tuple(float(v) for v in x), mean, low, high, len(curves), len(set(patients)))

@@ -1,4 +1,4 @@
-"""What an audit asks of a target, and the numbers that decide: one table, nothing is decided elsewhere.
+"""What an audit demands of a target, and the numbers that decide: one table, nothing is decided elsewhere.
 
 They are round numbers, not fitted ones; `spread` was chosen on val. An interval decides, not a value (`audit.checks`).
 """
@@ -13,8 +13,8 @@ Relation = Literal["at least", "at most", "more than", "within"]  # within: of 0
 
 @dataclass(frozen=True)
 class Limit:
-    """One check. `measure` is a name in the document's measures; a name that ends in `.*` stands for one check for each judge
-    (`transfer.*`), disturbance (`persistence.*`) or source (`specificity.*`, `sensitivity.*`).
+    """One check. `measure` is a name in the document's measures; with `each` it stands for one check for each judge, each
+    disturbance or each source.
 
     `words` says in a sentence what the number is. `share`: it is a share of images, so its interval at exactly 0 or 1 is exact
     and not the bootstrap's, which has no width there. `optional`: where the measure could not be taken the question is decided
@@ -27,6 +27,7 @@ class Limit:
     words: str
     share: bool = False
     optional: bool = False
+    each: Literal["", "judge", "disturbance", "source"] = ""
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,13 @@ SPREAD = Limit("spread", "at least", 0.05, "the standard deviation of p over the
 SLOPE = Limit("opacity_probe.slope", "at least", 0.05, "the rise of p per unit of dose of rendered opacities")
 
 SHORTCUT = Limit("shortcut", "within", 0.05, "what a positive's outside adds to p beyond what a negative's does")
-FREE_OUTSIDE = Limit("free.outside_share", "at most", 0.5, "the share of the free map's effect that comes from outside the lungs")
+FREE_OUTSIDE = Limit(
+    "causal.outside_share.free", "at most", 0.5, "the share of the free map's effect that comes from outside the lungs"
+)
 FREE_MOVES = Limit("rise.free", "at least", 0.05, "the rise of p along the free map")  # below it FREE_OUTSIDE says nothing
 LEAST_EVIDENCE = 0.05  # a statistic whose effect on p is surely more than this is named
 CONTROL = "control.marker.named"  # 1 where the audit named a marker that was planted for it to find
-READER = Limit("reader.veils.rho", "at least", 0.60, "Spearman's rho of the load read and the load rendered")
+READER = Limit("reader.rho[veils]", "at least", 0.60, "Spearman's rho of the load read and the load rendered")
 EXACT = 1e-6  # below one level of 16 bits
 
 QUESTIONS: tuple[Question, ...] = (
@@ -102,8 +105,8 @@ QUESTIONS: tuple[Question, ...] = (
         "sources",
         "Is right in every source?",
         (
-            Limit("specificity.*", "at least", 0.60, "specificity", share=True),
-            Limit("sensitivity.*", "at least", 0.60, "sensitivity", share=True),
+            Limit("specificity", "at least", 0.60, "specificity", share=True, each="source"),
+            Limit("sensitivity", "at least", 0.60, "sensitivity", share=True, each="source"),
         ),
     ),
     Question(
@@ -114,8 +117,8 @@ QUESTIONS: tuple[Question, ...] = (
             Limit("exact.one", "at most", EXACT, "the largest difference of strength 1 of a positive from the image"),
             READER,
             Limit("reread", "at most", 0.50, "the share of the load taken off that is read again"),
-            Limit("transfer.*", "at least", 0.60, "the share whose p rises under another network too", share=True),
-            Limit("persistence.*", "at least", 0.90, "the share of flips that survive", share=True),
+            Limit("transfer", "at least", 0.60, "the share whose p rises under another network too", share=True, each="judge"),
+            Limit("persistence", "at least", 0.90, "the share of flips that survive", share=True, each="disturbance"),
             Limit(
                 "null.shuffled.flip", "at most", 0.10, "the flips of the target with shuffled weights", share=True, optional=True
             ),

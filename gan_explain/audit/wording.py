@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from gan_explain.metrics.measure import Measure
 
 
 def number(x: float, digits: int = 2) -> str:
@@ -12,9 +13,10 @@ def number(x: float, digits: int = 2) -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
-def interval(found: Mapping[str, Any]) -> str:
-    """0.20 [0.16, 0.24] of a measure or a check, 0.010 [0.005, 0.015] where it is small; the value alone without an interval."""
-    value, low, high = found["value"], found.get("low"), found.get("high")
+def interval(found: Measure) -> str:
+    """0.20 [0.16, 0.24] of a measure that was taken, 0.010 [0.005, 0.015] where it is small; the value alone without an
+    interval."""
+    value, low, high = known(found), found.low, found.high
     digits = 3 if abs(value) < 0.1 and (value or low or high) else 2
     if low is None or high is None:
         return number(value, digits)
@@ -27,11 +29,16 @@ def percent(x: float) -> str:
     return f"{100 * x:.1f}" if whole in ("0", "100") and x not in (0, 1) else whole
 
 
-def share(found: Mapping[str, Any]) -> str:
-    """48 % [39, 57] of a measure that is a share."""
-    low, high = found.get("low"), found.get("high")
-    value = f"{percent(found['value'])} %"
-    return value if low is None or high is None else f"{value} [{percent(low)}, {percent(high)}]"
+def share(found: Measure) -> str:
+    """48 % [39, 57] of a measure that was taken and is a share."""
+    value = f"{percent(known(found))} %"
+    return value if found.low is None or found.high is None else f"{value} [{percent(found.low)}, {percent(found.high)}]"
+
+
+def known(found: Measure) -> float:
+    """The value of a measure that was taken."""
+    assert found.value is not None
+    return found.value
 
 
 def listed(parts: Sequence[str], last: str = "and") -> str:

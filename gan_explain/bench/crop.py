@@ -26,8 +26,8 @@ from gan_explain.bench.few import quiet, stream
 from gan_explain.bench.given import Given, Outcome
 from gan_explain.bench.resample import Row, Weights, band, collected, over_seeds, patient_weights
 from gan_explain.data import Dataset
-from gan_explain.evaluate.classifier import true_classes
 from gan_explain.evaluate.inputs import read_batches
+from gan_explain.evaluate.run import true_classes
 from gan_explain.stats import Floats
 from gan_explain.targets import masks_for
 from gan_explain.train.options import usual

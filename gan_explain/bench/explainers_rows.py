@@ -24,9 +24,9 @@ from torch import Tensor
 
 from gan_explain.attribution import METHODS, Method, MethodOptions
 from gan_explain.data import Dataset
-from gan_explain.evaluate.inputs import ask, is_positive, seed_of
-from gan_explain.evaluate.run import limited
+from gan_explain.evaluate.inputs import is_positive, limited
 from gan_explain.metrics.deletion import deletion_auc, insertion_auc, ranks
+from gan_explain.metrics.inputs import ask, seed_of
 from gan_explain.metrics.pointing import iou_equal_area, pointing_game, relevance_mass
 from gan_explain.metrics.road import road
 from gan_explain.metrics.sanity import reinitialised, sameness

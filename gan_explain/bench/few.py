@@ -14,7 +14,7 @@ import torch
 from gan_explain.data import Dataset, belongs
 from gan_explain.data.augment import Ranges
 from gan_explain.data.manifest import is_synthetic
-from gan_explain.evaluate.inputs import seed_of
+from gan_explain.metrics.inputs import seed_of
 from gan_explain.nets.classifier import THREE_CHANNELS, ClassifierConfig, build
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig
 from gan_explain.train.loop import run

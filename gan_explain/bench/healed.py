@@ -28,9 +28,10 @@ from gan_explain.bench.given import Given, Outcome
 from gan_explain.bench.logistic import Logistic, fitted
 from gan_explain.counterfactual.disentangle import disentangle
 from gan_explain.data import Dataset, belongs
-from gan_explain.evaluate.inputs import read_batches, seed_of
+from gan_explain.evaluate.inputs import read_batches
 from gan_explain.labels import NORMAL
 from gan_explain.lungs import opacity_load
+from gan_explain.metrics.inputs import seed_of
 from gan_explain.metrics.measure import Measure, format_table
 from gan_explain.metrics.nulls import random_pathology
 from gan_explain.metrics.realism import ImageNet

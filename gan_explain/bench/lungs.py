@@ -21,9 +21,11 @@ from gan_explain.attribution import GradCam
 from gan_explain.audit.control import excesses
 from gan_explain.bench.given import Given, Outcome
 from gan_explain.data import Dataset
-from gan_explain.evaluate.inputs import ask, is_positive, read_batches
+from gan_explain.evaluate.inputs import is_positive, read_batches
+from gan_explain.metrics.inputs import ask
 from gan_explain.metrics.measure import Measure, format_table
 from gan_explain.metrics.pointing import relevance_mass
+from gan_explain.metrics.registry import Key
 from gan_explain.render.heat import HeatMap
 from gan_explain.render.maps import MapRow, write_maps
 from gan_explain.targets import masks_for
@@ -72,8 +74,9 @@ def bench(given: Given, options: Options) -> Outcome:
         rows += mine
         found[spec] = _measures(mine, given.seed)
         if options.negatives:
-            names = tuple(f"transplant.{place}" for place in PLACES)
-            found[spec] |= excesses(target, split, segmenter, names, limit=options.negatives)
+            keys = [Key("transplant", place) for place in PLACES]
+            moved = excesses(target, split, segmenter, keys, limit=options.negatives)
+            found[spec] |= {str(key): measure for key, measure in moved.items()}
     text = format_table({f"{spec}: {name}": each for spec, of in found.items() for name, each in of.items()})
 
     def sheet(path: Path) -> None:

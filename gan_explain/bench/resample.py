@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gan_explain.bench.given import Given
 from gan_explain.data import Dataset, write_manifest
-from gan_explain.evaluate.inputs import ask
+from gan_explain.metrics.inputs import ask
 from gan_explain.stats import Floats
 from gan_explain.types import DataError, Record, Target
 

@@ -22,8 +22,9 @@ from gan_explain.bench.given import Given, Outcome
 from gan_explain.data import Dataset, belongs, open_dataset
 from gan_explain.data.augment import Ranges
 from gan_explain.data.marker import planted
-from gan_explain.evaluate.inputs import seed_of
+from gan_explain.metrics.inputs import seed_of
 from gan_explain.metrics.measure import Measure
+from gan_explain.metrics.registry import Key
 from gan_explain.stats import auroc
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.options import TargetOptions
@@ -115,9 +116,9 @@ def audited(
         with tempfile.TemporaryDirectory() as folder:
             target = train_target(data, None, Path(folder), options, quiet(training))
         p, truth = predict(target, MaskedDataset(test, None))
-        only = tuple(f"transplant.{name}" for name in PLACES)
+        only = [Key("transplant", name) for name in PLACES]
         found = excesses(target, marked, segmenter, only, donors=donors, limit=limit, seed=0)
-        yield Audited(case, auroc(p.numpy(), truth.numpy()), {name: found[f"transplant.{name}"] for name in PLACES})
+        yield Audited(case, auroc(p.numpy(), truth.numpy()), {name: found[Key("transplant", name)] for name in PLACES})
 
 
 def _among(positive: tuple[str, ...]) -> Callable[[Record], bool]:

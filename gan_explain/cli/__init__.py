@@ -18,7 +18,6 @@ from gan_explain.cli.common import HELP, Group
         "audit": ("gan_explain.cli.audit:audit", "How a CNN responds, with error bars, and what it must not respond to."),
         "merge": ("gan_explain.cli.audit:merge", "Join the shards of an audit."),
         "evaluate": ("gan_explain.cli.evaluate:evaluate", "Measure a generator against a target on a split."),
-        "report": ("gan_explain.cli.report:report", "Measure a CNN by itself: accuracy per source, response to opacities."),
         "train": ("gan_explain.cli:train_group", "Train a segmenter, a target, a generator or synthetic patients."),
         "augment": ("gan_explain.cli.augment:augment", "Make synthetic images of the rare class for training."),
         "bench": ("gan_explain.cli.bench:bench", "Benchmarks of a whole procedure, by name."),

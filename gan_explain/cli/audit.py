@@ -19,8 +19,11 @@ from gan_explain.cli.options import ARGUMENT
 from gan_explain.cli.words import DataOptions, Judges, Lpips, Shard, TargetedOptions, shard_of
 
 if TYPE_CHECKING:
-    from gan_explain.audit import AuditResult, Subject
-    from gan_explain.cli.models import Models
+    from gan_explain.audit import AuditResult
+    from gan_explain.audit import Shard as Measured
+    from gan_explain.cli.models import Models as Loaded
+    from gan_explain.metrics.change import Models
+    from gan_explain.types import Record
 
 logger = logging.getLogger(__name__)
 
@@ -73,55 +76,82 @@ def audit(run: common.Run, data: DataOptions, models: TargetedOptions, options: 
 
     Writes report.html (opens offline), audit.json, per_sample.csv and curves.csv. Every number has a patient-bootstrap interval
     of 95 %, and the verdict abstains where that leaves a question open. Patients have pseudonyms; who holds the salt can tell who
-    they are (progression --salt FILE --patient PSEUDONYM), so keep it when the rest is passed on.
+    they are (progression --salt FILE --patient PSEUDONYM), so keep it when the rest is passed on. Under torchrun each process
+    takes a part of the patients, and the result is the same.
     """
-    from gan_explain.audit import Plan, gather, summarise
+    from gan_explain.audit import conclude, union
+    from gan_explain.audit.ranks import ranks
+
+    part = shard_of(options.shard)
+    with ranks() as processes:
+        if part is not None and processes.count > 1:
+            raise click.UsageError("--shard: under torchrun each process takes its part; expected none")
+        secret = Salt(run, beside=part is not None and run.salt is None)
+        number = part or processes.shard
+        shard, every = processes.together(lambda: _measure(run, data, models, options, number))
+        if run.dry_run:
+            return {"images": shard.about["images"]["images"], "judges": shard.about["target"]["judges"]}
+        shards = processes.collect(shard)
+
+        def write() -> dict[str, Any]:
+            if not run.is_main:
+                return {}
+            whole = shards[0] if part else union(shards, [f"process {i}" for i in range(len(shards))])
+            found = whole.named(secret.names(every))
+            return _write_shard(run, found) if part else _finish(run, conclude(found), options.fail_on, secret)
+
+        return processes.together(write)
+
+
+def _measure(
+    run: common.Run, data: DataOptions, models: TargetedOptions, options: AuditOptions, number: tuple[int, int]
+) -> tuple[Measured, Sequence[Record]]:
+    """One shard, and the records of the whole dataset."""
+    from gan_explain.audit import AuditOptions as HowToAudit
+    from gan_explain.audit import Shard, gather
     from gan_explain.counterfactual import even_strengths
-    from gan_explain.evaluate.run import limited
-    from gan_explain.metrics.proximity import perceptual
+    from gan_explain.evaluate.gathered import Gathered
+    from gan_explain.evaluate.inputs import limited
+    from gan_explain.evaluate.reasons import facts
     from gan_explain.types import DataError
 
-    part, quick = shard_of(options.shard), options.quick
-    secret = Salt(run, beside=part is not None and run.salt is None)
     loaded = load_models(run, models)
-    distance = perceptual(options.lpips) if options.lpips else None
-    subject = replace(_subject(loaded, models.target, options.free, options, models.trust_code), perceptual=distance)
+    audited = _models(loaded, models.target, options.free, options, models.trust_code)
     every = open_included(run, data.data, loaded.generator.resolution, data.include)
     dataset = every.split(data.split).remembering(MEMORY)
     if not len(dataset):
         raise DataError(f"{data.data}: no images in split {data.split!r}")
     dataset = limited(dataset, data.limit, run.seed)
     _check_columns(options.by, dataset.records, data.data)
+    name = shown_data(run, data.data, dataset.fingerprint())
     about: dict[str, Any] = {
-        "data": {
-            "name": shown_data(run, data.data, dataset.fingerprint()),
-            "split": data.split,
-            "include": list(data.include),
-        },
+        "data": {"name": name, "split": data.split, "include": list(data.include)},
         "generator": _generator(models.generator),
         "target": _facts(loaded, models.target),
     }
     second = None
     if options.compare:
         other = load_models(run, replace(models, target=options.compare))
-        second = replace(_subject(other, options.compare, None, options, models.trust_code), perceptual=distance)
+        second = _models(other, options.compare, None, options, models.trust_code)
         about["compare"] = _facts(other, options.compare)
     run.record(images=len(dataset))
     if run.dry_run:
-        run.say(f"{len(dataset)} images, {len(subject.judges)} judges")
-        return {"images": len(dataset), "judges": list(subject.judges)}
-    plan = Plan(
+        run.say(f"{len(dataset)} images, {len(audited.judges)} judges")
+        images = {"images": len(dataset)}
+        return Shard({"images": images, "target": facts(audited)}, Gathered()), every.records
+    how = HowToAudit(
         strengths=tuple(even_strengths(0.0, options.max_strength, options.strengths).tolist()), seed=run.seed, by=options.by,
-        quick=quick, show=options.show, marker=options.plant_marker or None,
+        quick=options.quick, show=options.show, marker=options.plant_marker or None, label=loaded.generator.labels[0],
     )  # fmt: skip
-    gathered = gather(subject, dataset, plan, shard=part or (1, 1), compare=second, about=about)
-    gathered = gathered.named(secret.names(every.records))
-    if part is not None:
-        with run.staging() as folder:
-            gathered.save(folder)
-        run.say(f"shard {options.shard} written to {run.out}; join all with: gan-explain merge SHARD ... --out DIR")
-        return {"shard": list(part), "images": len(gathered.rows)}
-    return _finish(run, summarise(gathered), options.fail_on, secret)
+    return gather(audited, dataset, how, shard=number, compare=second, about=about), every.records
+
+
+def _write_shard(run: common.Run, shard: Measured) -> dict[str, Any]:
+    with run.staging() as folder:
+        shard.save(folder)
+    i, n = shard.number
+    run.say(f"shard {i}/{n} written to {run.out}; join all with: gan-explain merge SHARD ... --out DIR")
+    return {"shard": [i, n], "images": len(shard.gathered.samples)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,19 +169,20 @@ class MergeOptions:
 @common.command("merge", out="out/audit")
 def merge(run: common.Run, options: MergeOptions) -> dict[str, Any]:
     """Join the shards of one audit: the result is that of the audit in one piece, to the bit."""
-    from gan_explain.audit import Gathered, summarise, union
+    from gan_explain.audit import Shard, conclude, union
 
     shards = options.shards
-    joined = union([Gathered.load(folder) for folder in shards], [str(folder) for folder in shards])
+    joined = union([Shard.load(folder) for folder in shards], [str(folder) for folder in shards])
     if joined.ids:
         run.record(patient_ids={"method": "HMAC-SHA256", "salt": joined.ids})
     if run.dry_run:
-        return {"images": len(joined.rows)}
-    return _finish(run, summarise(joined), options.fail_on)
+        return {"images": len(joined.gathered.samples)}
+    return _finish(run, conclude(joined), options.fail_on)
 
 
 def _finish(run: common.Run, result: AuditResult, fail_on: Sequence[str], salt: Salt | None = None) -> dict[str, Any]:
     """Write the result, say what it concludes, and hold it against --fail-on."""
+    from gan_explain.audit.document import as_json
     from gan_explain.audit.verdict import failing
 
     with run.staging() as folder:
@@ -161,27 +192,28 @@ def _finish(run: common.Run, result: AuditResult, fail_on: Sequence[str], salt: 
     for sentence in result.summary:
         run.say(sentence)
     for each in result.verdict:
-        run.say(f"{each['answer']:>8}  {each['question']}")
-    run.say(f"{len(result.rows)} images; report: {run.out / 'report.html'}")
+        run.say(f"{each.answer:>8}  {each.question}")
+    run.say(f"{len(result.samples)} images; report: {run.out / 'report.html'}")
     failed = failing(result.verdict, fail_on) if fail_on else []
     if failed:
         raise common.ThresholdError(f"failed: {', '.join(failed)} (--fail-on {' '.join(fail_on)}); written to {run.out}")
-    return {"summary": result.summary, "verdict": result.verdict, "measures": result.measures}
+    return {"summary": result.summary, "verdict": as_json(result.verdict), "measures": result.measures}
 
 
-def _subject(models: Models, spec: str, free: str | None, options: AuditOptions, trust_code: bool) -> Subject:
+def _models(loaded: Loaded, spec: str, free: str | None, options: AuditOptions, trust_code: bool) -> Models:
     """The target with the generator, the free map that was trained against it where there is one, and the judges."""
-    from gan_explain.audit import Subject
     from gan_explain.evaluate.features import usual_features
+    from gan_explain.metrics.change import Models
+    from gan_explain.metrics.proximity import perceptual
     from gan_explain.nets.load import load_free
 
     name = free or _own_free(spec)
-    against = load_free(name).to(models.device) if name else None
+    against = load_free(name).to(loaded.device) if name else None
     specs = [] if options.quick or options.judges == ("none",) else named_judges(options.judges)
-    jury = {short: judge(spec, models, trust_code) for short, spec in specs}
-    features = None if options.quick else usual_features(jury)
-    label = models.generator.labels[0]
-    return Subject(models.target, models.generator, models.segmenter, against, jury, label, extractor=features)
+    judges = {short: judge(each, loaded, trust_code) for short, each in specs}
+    distance = perceptual(options.lpips) if options.lpips else None
+    features = None if options.quick else usual_features(judges)
+    return Models(loaded.generator, loaded.target, loaded.segmenter, judges, against, distance, features)
 
 
 def _own_free(spec: str) -> str | None:
@@ -195,7 +227,7 @@ def _own_free(spec: str) -> str | None:
     return name if "free" in read_config(find_checkpoint(name))["parts"] else None
 
 
-def _facts(models: Models, spec: str) -> dict[str, Any]:
+def _facts(models: Loaded, spec: str) -> dict[str, Any]:
     """What a result says of its target."""
     from gan_explain.targets import weights_digest
 

@@ -1,36 +1,28 @@
-"""`gan-explain evaluate`: the measures of a generator under a target, or of the generator alone, as a table and as JSON."""
+"""`gan-explain evaluate`: measures of a generator, of a target, and of the target under the generator, as a table and as JSON."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import click
 from pydantic import Field
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import open_included
-from gan_explain.cli.models import generator_facts, judge, load_models, named_judges
+from gan_explain.cli.models import default_target, generator_facts, judge, load_models, load_target, named_judges, target_facts
 from gan_explain.cli.names import Salt
-from gan_explain.cli.words import DataOptions, Judges, Lpips, ModelOptions
+from gan_explain.cli.words import DataOptions, Judges, Lpips, ModelOptions, Resolution
 
 if TYPE_CHECKING:
-    from gan_explain.data import Dataset
     from gan_explain.evaluate import EvaluationResult
+    from gan_explain.metrics.change import Models
     from gan_explain.nets.structure import StructureGenerator
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Ready:
-    """Everything loaded: the side at which images are read, names of the judges, and what measures (images, training images)."""
-
-    resolution: int
-    judges: list[str]
-    measure: Callable[[Dataset, Dataset], EvaluationResult]
+RESOLUTION = 128  # pixels, where no generator says it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,86 +30,109 @@ class EvaluateOptions:
     """What is measured."""
 
     TITLE: ClassVar = "Measures"
+    measures: Annotated[
+        tuple[Literal["classifier", "reader", "counterfactual"], ...],
+        Field(
+            description="classifier: the target by itself; reader: the generator by itself; counterfactual: the target under the "
+            "generator. May be repeated. [default: reader and counterfactual]",
+        ),
+    ] = ()
     judges: Judges = ()
     lpips: Lpips = None
-    reader_only: Annotated[
-        bool, Field(description="Measure the generator alone: what it reads and draws; no target is asked.")
-    ] = False
+    resolution: Resolution = None
+
+    @property
+    def sets(self) -> tuple[Literal["classifier", "reader", "counterfactual"], ...]:
+        return self.measures or ("reader", "counterfactual")
 
 
 @common.command("evaluate", out="out/evaluate")
 def evaluate(run: common.Run, data: DataOptions, models: ModelOptions, options: EvaluateOptions) -> dict[str, Any]:
-    """Measure what a generator reads and draws, and what a target makes of it: rises and falls of p beside those under random
-    layers of equal load, flip rates, monotonicity, proximity, realism, transfer and more.
+    """Measure a classifier, what a generator reads and draws, and what the one makes of the other: accuracy per source, rises and
+    falls of p beside those under random layers of equal load, flip rates, monotonicity, proximity, realism, transfer and more.
 
     Every measure is taken per sample, then over all and per source, with a patient-bootstrap interval of 95 %. What cannot be
-    measured is null, with the reason.
+    measured is null, with the reason. Of a classifier the confusion matrix is written too.
     """
-    from gan_explain.metrics.measure import format_table
+    from gan_explain.evaluate import Options
+    from gan_explain.evaluate import evaluate as measure
+    from gan_explain.types import DataError
 
-    if options.reader_only and (options.judges or options.lpips or models.target or models.positive or models.classes):
-        raise click.UsageError(
-            "--reader-only: no target is asked; expected no --target, --positive, --classes, --judges, --lpips"
-        )
+    _check(models, options)
     secret = Salt(run)
-    ready = _alone(run, data.limit, models) if options.reader_only else _under_target(run, data.limit, models, options)
-    opened = open_included(run, data.data, ready.resolution, data.include)
+    loaded = _load(run, models, options)
+    opened = open_included(run, data.data, _side(loaded, options), data.include)
     dataset = opened.split(data.split)
     if not len(dataset):
-        from gan_explain.types import DataError
-
         raise DataError(f"{data.data}: no images in split {data.split!r}")
     count = min(len(dataset), data.limit or len(dataset))
     run.record(images=count)
     if run.dry_run:
-        run.say(f"{count} images, {len(ready.judges)} judges")
-        return {"images": count, "judges": ready.judges}
-    result = ready.measure(dataset, opened.split("train"))
-    result = replace(result, per_sample=secret.names(opened.records).rows(result.per_sample))
+        run.say(f"{count} images, {len(loaded.judges)} judges")
+        return {"images": count, "judges": list(loaded.judges)}
+    structures = _structures(run, models.generator) if "counterfactual" in options.sets else None
+    settings = Options(seed=run.seed, limit=data.limit)
+    found = measure(loaded, dataset, settings, measures=options.sets, structures=structures, train=opened.split("train"))
+    result = found.named(secret.names(opened.records))
     with run.staging() as folder:
         result.save(folder)
         secret.keep(folder)
-    run.say(format_table(result.measures))
+    _say(run, result)
     run.say(f"{count} images; written to {run.out}")
-    return {"measures": result.measures}
+    more = {} if result.confusion is None else {"confusion": result.confusion.as_json() | {"left_out": result.left_out}}
+    return {"measures": result.measures, **more}
 
 
-def _alone(run: common.Run, limit: int | None, models: ModelOptions) -> Ready:
-    """A generator alone."""
-    from gan_explain.evaluate import evaluate_reader
+def _check(models: ModelOptions, options: EvaluateOptions) -> None:
+    """UsageError for options of what takes no part."""
+    named = models.target or models.positive or models.classes or options.judges or options.lpips
+    if set(options.sets) == {"reader"} and named:
+        raise click.UsageError(
+            "--measures reader: no target is asked; expected no --target, --positive, --classes, --judges, --lpips"
+        )
+    if set(options.sets) == {"classifier"} and (options.judges or options.lpips):
+        raise click.UsageError("--measures classifier: nothing is generated; expected no --judges, --lpips")
+    if set(options.sets) != {"classifier"} and options.resolution:
+        raise click.UsageError("--resolution: images are read at the generator's; expected --measures classifier alone")
+
+
+def _load(run: common.Run, named: ModelOptions, options: EvaluateOptions) -> Models:
+    """What takes part, loaded and noted in run.json."""
+    from gan_explain.evaluate.features import usual_features
+    from gan_explain.metrics.change import Models
+    from gan_explain.metrics.proximity import perceptual
     from gan_explain.nets.load import load_generator
     from gan_explain.nets.segmenter import load_segmenter
 
-    network = load_generator(models.generator).to(run.device)
-    lungs = load_segmenter(models.segmenter).to(run.device)
-    run.record(generator=generator_facts(models.generator))
-    return Ready(
-        network.resolution,
-        [],
-        lambda dataset, train: evaluate_reader(network, dataset, lungs, seed=run.seed, limit=limit, train=train),
-    )
-
-
-def _under_target(run: common.Run, limit: int | None, named: ModelOptions, options: EvaluateOptions) -> Ready:
-    """A generator under a target, beside judges."""
-    from gan_explain.evaluate import evaluate as measure
-    from gan_explain.evaluate.features import usual_features
-    from gan_explain.metrics.proximity import perceptual
-
-    models = load_models(run, named)
+    sets: Sequence[str] = options.sets
+    if set(sets) == {"reader"}:
+        run.record(generator=generator_facts(named.generator))
+        return Models(load_generator(named.generator).to(run.device), None, load_segmenter(named.segmenter).to(run.device))
+    if set(sets) == {"classifier"}:
+        spec, lungs = named.target or default_target(named.generator), load_segmenter(named.segmenter).to(run.device)
+        target = load_target(run, spec, named, lungs)
+        run.record(target=target_facts(spec, target))
+        return Models(None, target, lungs)
+    loaded = load_models(run, named)
+    judges = {short: judge(spec, loaded, named.trust_code) for short, spec in named_judges(options.judges)}
     distance = perceptual(options.lpips) if options.lpips else None
-    jury = {short: judge(spec, models, named.trust_code) for short, spec in named_judges(options.judges)}
-    structures = _structures(run, named.generator)
-    features = usual_features(jury)
+    features = usual_features(judges)
+    return Models(loaded.generator, loaded.target, loaded.segmenter, judges, perceptual=distance, extractor=features)
 
-    def measured(dataset: Dataset, train: Dataset) -> EvaluationResult:
-        return measure(
-            models.generator, models.target, dataset, models.segmenter, judges=jury, synthesis=structures, extractor=features,
-            perceptual=distance,
-            seed=run.seed, limit=limit, train=train,
-        )  # fmt: skip
 
-    return Ready(models.generator.resolution, list(jury), measured)
+def _side(models: Models, options: EvaluateOptions) -> int:
+    return options.resolution or (RESOLUTION if models.generator is None else models.generator.resolution)
+
+
+def _say(run: common.Run, result: EvaluationResult) -> None:
+    from gan_explain.metrics.confusion import format_confusion
+    from gan_explain.metrics.measure import format_table
+
+    run.say(format_table(result.measures))
+    if result.confusion is not None:
+        run.say(f"\n{format_confusion(result.confusion)}")
+    if result.left_out:
+        run.say(f"{result.left_out} images left out of the classes: their label is none of the target's")
 
 
 def _structures(run: common.Run, checkpoint: str) -> StructureGenerator | None:

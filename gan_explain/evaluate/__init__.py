@@ -1,7 +1,8 @@
-"""Measuring: a target by itself (`report_target`), a generator by itself (`evaluate_reader`), and both (`evaluate`)."""
+"""Measuring: one engine that streams samples, asked for sets of measures of a generator, of a target, and of both."""
 
-from gan_explain.evaluate.classifier import TargetReport, full_report, report_target
 from gan_explain.evaluate.result import EvaluationResult
-from gan_explain.evaluate.run import evaluate, evaluate_reader
+from gan_explain.evaluate.run import Options, classification, evaluate
+from gan_explain.evaluate.samples import Sample
+from gan_explain.metrics.change import Models, Settings
 
-__all__ = ["EvaluationResult", "TargetReport", "evaluate", "evaluate_reader", "full_report", "report_target"]
+__all__ = ["EvaluationResult", "Models", "Options", "Sample", "Settings", "classification", "evaluate"]

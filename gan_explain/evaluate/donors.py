@@ -10,12 +10,13 @@ from torch import Tensor
 
 from gan_explain.counterfactual import disentangle
 from gan_explain.data import Dataset
-from gan_explain.evaluate.inputs import is_positive, seed_of
+from gan_explain.evaluate.inputs import is_positive
 from gan_explain.lungs import opacity_load
+from gan_explain.metrics.inputs import seed_of
+from gan_explain.metrics.reader import LEAST_LOAD
 from gan_explain.targets import device_of
 from gan_explain.types import Generator, Record, Segmenter, Target
 
-LEAST_LOAD = 0.03  # mean tau over the lungs below which a donor is passed over
 TRIES = 8  # donors that are read for an image before the one of the largest load is taken
 KEPT = 128  # layers that are remembered
 
@@ -37,10 +38,10 @@ class PatientLayers:
     def moved(self, records: Sequence[Record], lungs: Tensor) -> Tensor:
         """For each record the layer of its donor in its lungs: (N, 1, H, W) -> tau (N, 1, H, W). Each needs a donor (`has`)."""
         found = []
-        for record, own in zip(records, lungs.split(1), strict=True):
+        for i, record in enumerate(records):
             tau, theirs = self._read(self._donor(record))
             with torch.no_grad():
-                found.append(self.generator.move(tau, theirs, own))
+                found.append(self.generator.move(tau, theirs, lungs[i : i + 1]))
         return torch.cat(found) if found else torch.zeros_like(lungs)
 
     def _donor(self, record: Record) -> int:

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from gan_explain.metrics.change import Extractor
 from gan_explain.metrics.diversity import placement_entropy
 from gan_explain.metrics.measure import Measure
-from gan_explain.metrics.realism import Distance, ImageNet, Penultimate, coverage, density, frechet, kid, real_floor
+from gan_explain.metrics.realism import PAIRS, Distance, ImageNet, Penultimate, coverage, density, frechet, kid, real_floor
+from gan_explain.metrics.registry import Key
 from gan_explain.pixels import resize
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import CheckpointError, Target
 
 logger = logging.getLogger(__name__)
 
-Extractor = Callable[[Tensor, Tensor], Tensor]  # images in [0, 1] and lungs (N, 1, H, W) -> features (N, F); may have a `name`
-PAIRS = {
-    "real": ("real negative", "real positive"),  # the distance that a transition has to cover
-    "counterfactual.negative": ("counterfactual negative", "real positive"),
-    "counterfactual.healed": ("counterfactual healed", "real negative"),
-    "synthetic.negative": ("synthetic negative", "real negative"),
-    "synthetic.positive": ("synthetic positive", "real positive"),
-}
 DISTANCES: dict[str, Distance] = {
     "kid": kid,
     "frechet": frechet,
@@ -59,7 +53,7 @@ class Features:
             return Measure.missing("there are no such layers")
         tau, lungs = self.maps(name)
         value = placement_entropy(tau, lungs)
-        return summary(value, len(tau)) if math.isfinite(value) else Measure.missing("there are no layers in lungs")
+        return Measure(value, n=len(tau)) if math.isfinite(value) else Measure.missing("there are no layers in lungs")
 
     def maps(self, name: str) -> tuple[Tensor, Tensor]:
         """The layers and the lungs kept under `name`: (N, 1, 64, 64) each."""
@@ -91,27 +85,21 @@ def extractor_name(extractor: Extractor) -> str:
     return str(getattr(extractor, "name", type(extractor).__name__))
 
 
-def realism(features: Features, extractor: Extractor, seed: int) -> dict[str, Measure]:
-    """kid[EXTRACTOR].PAIR, frechet, density and coverage of generated to real images, for the pairs of which there are images;
-    .floor: the same of as many real images to as many others."""
+def realism(features: Features, extractor: str, seed: int) -> dict[str, Measure]:
+    """kid, frechet, density and coverage of generated to real images, in the features that an extractor of this name gave, for
+    the pairs of which there are images; .floor: the same of as many real images to as many others."""
     measures: dict[str, Measure] = {}
     for pair, names in PAIRS.items():
         made, real = (features.of(name) for name in names)
         n = min(len(made), len(real) // 2)
-        key = f"[{extractor_name(extractor)}].{pair}"
         if n < FEWEST:
             if len(made):
                 few = f"needs {FEWEST} images and {2 * FEWEST} real ones, got {len(made)} and {len(real)}"
-                measures["kid" + key] = Measure.missing(few)
+                measures[str(Key("kid", extractor, pair))] = Measure.missing(few)
             continue
         random = torch.Generator().manual_seed(seed)
         first, second = (part[torch.randperm(len(part), generator=random)[:n]] for part in (made, real))
         for kind, distance in DISTANCES.items():
-            measures[kind + key] = summary(distance(first, second), n)
-            measures[f"{kind}{key}.floor"] = summary(real_floor(real, n, distance, seed), n)
+            measures[str(Key(kind, extractor, pair))] = Measure(distance(first, second), n=n)
+            measures[str(Key(kind, extractor, f"{pair}.floor"))] = Measure(real_floor(real, n, distance, seed), n=n)
     return measures
-
-
-def summary(value: float, n: int) -> Measure:
-    """A measure of a whole set, which has no interval."""
-    return Measure(value, n=n)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gan_explain.counterfactual import disentangle
 from gan_explain.data import Dataset
-from gan_explain.evaluate.donors import LEAST_LOAD
-from gan_explain.evaluate.inputs import read_batches, seed_of
-from gan_explain.evaluate.result import Aggregator, Floats
-from gan_explain.evaluate.setup import Part, read_part
-from gan_explain.evaluate.table import Row
+from gan_explain.evaluate.inputs import read_batches
 from gan_explain.labels import coarse
 from gan_explain.lungs import opacity_load
-from gan_explain.metrics.layers import STATISTICS, canonical, describe, nearest, scores
+from gan_explain.metrics.change import Part
+from gan_explain.metrics.inputs import seed_of
+from gan_explain.metrics.layers import canonical, describe, nearest, scores
 from gan_explain.metrics.measure import Measure
-from gan_explain.stats import auroc
+from gan_explain.metrics.reader import LEAST_LOAD
+from gan_explain.metrics.registry import Key, statistic_of
+from gan_explain.stats import Floats, auroc
 from gan_explain.targets import device_of
-from gan_explain.types import Generator, Segmenter
+from gan_explain.types import Generator, Record, Segmenter
 
 GRID = 64  # side at which layers are brought into canonical coordinates
 MOST = 500  # training images whose layers are read
@@ -29,17 +30,22 @@ MOST = 500  # training images whose layers are read
 
 @dataclass
 class LayerSets:
-    """Canonical maps (2, ROWS, COLUMNS), on the CPU: the layer of each diseased image and one drawn for the same lungs; rows say
-    whose they are."""
+    """Canonical maps (2, ROWS, COLUMNS), on the CPU: the layer of each diseased image and one drawn for the same lungs; records
+    say whose they are."""
 
-    rows: list[Row] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     real: list[Tensor] = field(default_factory=list)
     drawn: list[Tensor] = field(default_factory=list)
 
+    def add(self, other: LayerSets) -> None:
+        self.records += other.records
+        self.real += other.real
+        self.drawn += other.drawn
+
     @torch.no_grad()
-    def add(self, generator: Generator, part: Part, seed: int) -> None:
+    def draw(self, generator: Generator, part: Part, seed: int) -> None:
         """Take in those images of a part whose label has a prior and on which disease is found."""
-        part = diseased(generator, part)
+        part = part.where(diseased(generator, part.batch.records, part.layer, part.lungs))
         if not len(part):
             return
         records = [part.batch.records[i] for i in part.rows]
@@ -50,37 +56,35 @@ class LayerSets:
         lungs = (_small(part.lungs) > 0.5).to(part.lungs)
         self.real += canonical(_small(part.layer), lungs).cpu().unbind()
         self.drawn += canonical(generator.layer(torch.cat(codes).to(lungs), lungs), lungs).cpu().unbind()
-        self.rows += [{"patient_id": r.patient_id, "source": r.source} for r in records]
+        self.records += records
 
     def measures(self, known: Tensor | None, n_boot: int, seed: int) -> dict[str, Measure]:
-        """layers.real.S and layers.drawn.S for S of `metrics.layers.STATISTICS`; layers.auroc of telling them apart; .nearest:
+        """layers.STATISTIC of `metrics.layers.describe`, [real] and [drawn]; layers.auroc of telling them apart; layers.nearest:
         median distance to the nearest of the training layers `known` (M, 2, ROWS, COLUMNS)."""
-        if not self.rows:
+        if not self.records:
             return {"layers": Measure.missing("disease is found on no image whose label has a prior")}
-        rows = [dict(row) for row in self.rows]
+        who = [record.patient_id for record in self.records], [record.source for record in self.records]
+        measures: dict[str, Measure] = {}
         sets = {"real": torch.stack(self.real), "drawn": torch.stack(self.drawn)}
         for name, maps in sets.items():
             columns = describe(maps)
             if known is not None and len(known):
                 columns["nearest"] = nearest(maps, known)
             for what, values in columns.items():
-                for row, value in zip(rows, values.tolist(), strict=True):
-                    row[f"layers.{name}.{what}"] = value
-        found = scores(sets["real"], sets["drawn"], [row["patient_id"] for row in rows])
-        for row, a, b in zip(rows, found[: len(rows)], found[len(rows) :], strict=True):
-            row["real"], row["drawn"] = float(a), float(b)
-        total = Aggregator(rows, n_boot, seed)
-        measures = {f"layers.{name}.{what}": total.of(f"layers.{name}.{what}") for name in sets for what in STATISTICS}
-        measures["layers.auroc"] = total.relation("real", "drawn", _told_apart)
+                text = str(Key(f"layers.{what}", name))
+                statistic = statistic_of(text) or np.mean
+                measures[text] = Measure.over(values.tolist(), *who, statistic=statistic, n_boot=n_boot, seed=seed)
+        found, count = scores(sets["real"], sets["drawn"], who[0]), len(self.records)
+        measures["layers.auroc"] = Measure.related(found[:count], found[count:], *who, of=_told_apart, n_boot=n_boot, seed=seed)
         if known is None or not len(known):
-            return {**measures, "layers.nearest": Measure.missing("no training images were given")}
-        return measures | {f"layers.{name}.nearest": total.of(f"layers.{name}.nearest", np.median) for name in sets}
+            measures["layers.nearest"] = Measure.missing("no training images were given")
+        return measures
 
 
-def diseased(generator: Generator, part: Part) -> Part:
-    """The images of a part whose label has a prior and on which the reader finds a layer."""
-    named = torch.tensor([coarse(part.batch.records[i].label) in generator.labels for i in part.rows], dtype=torch.bool)
-    return part.where(named & (opacity_load(part.layer, part.lungs) >= LEAST_LOAD).cpu())
+def diseased(generator: Generator, records: Sequence[Record], layers: Tensor, lungs: Tensor) -> Tensor:
+    """Which images have a label with a prior, and a layer on them: (N,) bool."""
+    named = torch.tensor([coarse(record.label) in generator.labels for record in records], dtype=torch.bool)
+    return named & (opacity_load(layers, lungs) >= LEAST_LOAD).cpu()
 
 
 @torch.no_grad()
@@ -90,9 +94,11 @@ def training_layers(generator: Generator, train: Dataset, segmenter: Segmenter, 
     kept = {r.path for r in sorted(sick.records, key=lambda record: seed_of(record.path, seed))[:MOST]}
     maps = []
     for batch in read_batches(sick.where(lambda record: record.path in kept), segmenter, device_of(generator), 16):
-        part = diseased(generator, read_part(generator, batch, torch.full((len(batch),), math.nan)))
-        if len(part):
-            maps.append(canonical(_small(part.layer), (_small(part.lungs) > 0.5).to(part.lungs)).cpu())
+        found = disentangle(generator, batch.images, batch.lungs).layer
+        there = torch.nonzero(diseased(generator, batch.records, found, batch.lungs)).flatten().to(found.device)
+        if len(there):
+            lungs = batch.lungs[there]
+            maps.append(canonical(_small(found[there]), (_small(lungs) > 0.5).to(lungs)).cpu())
     return torch.cat(maps) if maps else torch.empty(0)
 
 

@@ -1,97 +1,70 @@
-"""The result of an evaluation: a table of one row a sample, measures with intervals made of it, and both on disk."""
+"""The result of an evaluation: samples, measures with intervals made of them, and both on disk."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gan_explain.evaluate.table import Row, from_csv, to_csv
+from gan_explain.evaluate.samples import Sample, from_csv, to_csv
+from gan_explain.files.pseudonyms import Pseudonyms
 from gan_explain.files.temporaries import write_bytes
+from gan_explain.metrics.confusion import Confusion
 from gan_explain.metrics.measure import Measure
-from gan_explain.stats import spearman
 from gan_explain.types import DataError
 
 SCHEMA_VERSION = 1
-MEASURES, SAMPLES = "measures.json", "per_sample.csv"
-
-Floats = NDArray[np.float64]
-Statistic = Callable[[Any], Any]
+MEASURES, SAMPLES, CONFUSION = "measures.json", "per_sample.csv", "confusion.json"
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """measures by name; per_sample: a row for every image, NaN where a measure does not apply; provenance: what was evaluated, on
-    what."""
+    """measures by name; samples: every image with its numbers; provenance: what was evaluated, on what. confusion: of the
+    classes, where a classifier was measured; left_out: images whose label is none of them, which only measures of the positive
+    set count."""
 
     measures: Mapping[str, Measure]
-    per_sample: Sequence[Row]
+    samples: Sequence[Sample] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    confusion: Confusion | None = None
+    left_out: int = 0
+
+    def named(self, names: Pseudonyms) -> EvaluationResult:
+        """The same with patients and images under their public names."""
+        return replace(self, samples=[sample.named(names) for sample in self.samples])
 
     def save(self, directory: str | os.PathLike[str]) -> None:
-        """Write measures.json and per_sample.csv into a folder, made where it is missing."""
+        """Write measures.json, per_sample.csv and, of a classifier, confusion.json into a folder, made where it is missing."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        document = {
-            "schema_version": SCHEMA_VERSION,
-            "provenance": dict(self.provenance),
-            "measures": {k: v.as_json() for k, v in self.measures.items()},
-        }
-        write_bytes(folder / SAMPLES, to_csv(self.per_sample).encode())
+        measures = {name: found.as_json() for name, found in self.measures.items()}
+        document = {"schema_version": SCHEMA_VERSION, "provenance": dict(self.provenance), "measures": measures}
+        write_bytes(folder / SAMPLES, to_csv(self.samples).encode())
+        if self.confusion is not None:
+            matrices = self.confusion.as_json() | {"left_out": self.left_out}
+            write_bytes(folder / CONFUSION, (json.dumps(matrices, indent=2) + "\n").encode())
         write_bytes(folder / MEASURES, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> EvaluationResult:
         """Read what `save` wrote. DataError, naming the file, for anything else."""
-        path = Path(directory) / MEASURES
+        folder = Path(directory)
+        path, confusion, left_out = folder / MEASURES, None, 0
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             if document["schema_version"] != SCHEMA_VERSION:
                 raise ValueError(f"schema_version {document['schema_version']}")
             measures = {name: Measure.from_json(found) for name, found in document["measures"].items()}
-            provenance = document["provenance"]
-            path = Path(directory) / SAMPLES
+            path = folder / SAMPLES
             with path.open(newline="", encoding="utf-8") as file:
-                rows = from_csv(file)
+                samples = from_csv(file)
+            path = folder / CONFUSION
+            if path.exists():
+                matrices = json.loads(path.read_text(encoding="utf-8"))
+                confusion, left_out = Confusion.from_json(matrices), int(matrices["left_out"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path}: expected a saved evaluation of schema {SCHEMA_VERSION}, got: {error}") from error
-        return cls(measures, rows, provenance)
-
-
-@dataclass(frozen=True)
-class Aggregator:
-    """Makes measures of rows: patients are resampled, over all and by source."""
-
-    rows: Sequence[Row]
-    n_boot: int = 1000
-    seed: int = 0
-
-    def column(self, name: str) -> Floats:
-        """The numbers of a column (N,), NaN where a row lacks it."""
-        return np.array([float(row.get(name, math.nan)) for row in self.rows])
-
-    def of(self, name: str, statistic: Statistic = np.mean) -> Measure:
-        """A statistic of one column; values that are not finite are left out."""
-        return self._measure(self.column(name), statistic, "no sample has a value")
-
-    def relation(self, first: str, second: str, of: Callable[[Floats, Floats], float] = spearman) -> Measure:
-        """A statistic of two columns (Spearman's rho) over the rows that have both."""
-        a, b = self.column(first), self.column(second)
-        places = np.where(np.isfinite(a) & np.isfinite(b), np.arange(len(a)), np.nan)
-
-        def related(drawn: Floats) -> float:
-            i = drawn.astype(int)
-            return of(a[i], b[i])
-
-        return self._measure(places, related, "needs two different values of both")
-
-    def _measure(self, values: Floats, statistic: Statistic, reason: str) -> Measure:
-        patients, sources = ([row[key] for row in self.rows] for key in ("patient_id", "source"))
-        return Measure.over(values, patients, sources, statistic=statistic, n_boot=self.n_boot, seed=self.seed, reason=reason)
+        return cls(measures, samples, document["provenance"], confusion, left_out)

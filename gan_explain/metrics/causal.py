@@ -9,12 +9,15 @@ With M the lungs and the soft border of a layer around them, x_hat the image at 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
+from gan_explain.metrics.change import Change, Columns
+from gan_explain.metrics.registry import PLACES, Entry, computes
 from gan_explain.metrics.structure import widened
+from gan_explain.metrics.transplant import OUTSIDE, REGION_NAMES, regions
 from gan_explain.pixels import feather
 from gan_explain.types import Target
 
@@ -58,3 +61,26 @@ def region_effects(
     start = target.probability(reference, masks).double().cpu()
     change = counterfactual - reference
     return {name: target.probability(reference + r * change, masks).double().cpu() - start for name, r in regions.items()}
+
+
+@computes(
+    Entry("causal.e_in", "effect of the lungs alone", PLACES),
+    Entry("causal.e_out", "effect of the outside alone", PLACES),
+    Entry("causal.interaction", "interaction of lungs and outside", PLACES),
+    Entry("causal.outside_share", "share of the effect from outside the lungs", PLACES, better="lower"),
+    sides=("negative", "healed", "free"),
+    quick=True,
+)
+def causes(change: Change) -> Columns:
+    """How much of what moved the target lies inside and outside the lungs."""
+    found = causal_share(change.target, change.images, change.counterfactual, change.lungs)
+    return change.named({f"causal.{field.name}": getattr(found, field.name) for field in fields(found)})
+
+
+@computes(Entry("causal.region", "effect of the change in one region", PLACES, of=REGION_NAMES), sides=("free",), quick=True)
+def by_region(change: Change) -> Columns:
+    """What of a change reaches the target through one part of the outside alone."""
+    weights = regions(change.lungs, change.lungs)
+    chosen = {name: weights[name] for name in OUTSIDE}
+    found = region_effects(change.target, change.images, change.counterfactual, change.lungs, chosen)
+    return change.named({f"causal.region[{name}]": values for name, values in found.items()})

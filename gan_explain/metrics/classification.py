@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gan_explain.metrics.measure import Indices, Measure, format_table
+from gan_explain.metrics.registry import NULLS, TELLS, Entry, register
 from gan_explain.stats import (
     Floats,
     Interval,
@@ -16,6 +17,19 @@ from gan_explain.stats import (
     bootstrap_indices,
     expected_calibration_error,
     patient_bootstrap,
+)
+
+register(
+    Entry("accuracy", "share of calls that are right", TELLS, better="higher"),
+    Entry("balanced_accuracy", "mean of sensitivity and specificity", TELLS, better="higher"),
+    Entry("sensitivity", "sensitivity at p*", TELLS, better="higher"),
+    Entry("specificity", "specificity at p*", TELLS, better="higher"),
+    Entry("auroc", "AUROC of p against the labels", TELLS, better="higher"),
+    Entry("ece", "expected calibration error", TELLS, better="lower"),
+    Entry("spread", "standard deviation of p over the images", TELLS),
+    Entry("p", "probability of the positive set", TELLS, raw=True),
+    Entry("judge.auroc", "AUROC of another CNN against the labels", NULLS, better="higher"),
+    Entry("judge.p", "p of another CNN", NULLS, raw=True),
 )
 
 __all__ = ["classification_report", "format_table"]

@@ -14,10 +14,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gan_explain.metrics.measure import Measure
+from gan_explain.metrics.registry import TELLS, Entry, Key, register
 from gan_explain.stats import Floats, Interval
 
+register(
+    Entry("classes.accuracy", "share of classes that are called rightly", TELLS, better="higher"),
+    Entry("classes.balanced_accuracy", "mean recall of the classes", TELLS, better="higher"),
+    Entry("classes.macro_f1", "mean F1 of the classes", TELLS, better="higher"),
+    Entry("classes.recall", "recall of a class", TELLS, better="higher"),
+    Entry("classes.precision", "precision of a class", TELLS, better="higher"),
+    Entry("classes.f1", "F1 of a class", TELLS, better="higher"),
+    Entry("class.called", "place of the called class among the target's", TELLS, raw=True),
+)
+
 Counts = NDArray[np.int64]
-PREFIX = "classes"
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,12 @@ class Confusion:
         """{"classes", "rows", "columns", "all": K lists of K counts, "by": {SOURCE: the same}}."""
         by = {name: matrix.tolist() for name, matrix in self.by.items()}
         return {"classes": list(self.classes), "rows": "truth", "columns": "call", "all": self.matrix.tolist(), "by": by}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Confusion:
+        """What `as_json` gave."""
+        by = {name: np.array(matrix, dtype=np.int64) for name, matrix in found["by"].items()}
+        return cls(tuple(found["classes"]), np.array(found["all"], dtype=np.int64), by)
 
 
 def confusion(truth: ArrayLike, calls: ArrayLike, classes: Sequence[str], sources: Sequence[str]) -> Confusion:
@@ -55,7 +71,7 @@ def multiclass_report(
     """Measures of calls (N,) against the truth (N,), both indices into classes, over all and by source.
 
     `classes.accuracy`; `classes.balanced_accuracy` and `classes.macro_f1`: the mean recall and F1 of the classes that there are;
-    for each class `classes.recall.NAME`, `.precision.NAME` and `.f1.NAME`. F1 is 2 C_kk / (row k + column k). What a source
+    for each class `classes.recall[NAME]`, `.precision[NAME]` and `.f1[NAME]`. F1 is 2 C_kk / (row k + column k). What a source
     leaves undefined (no image of a class, no call) is null there. `n` counts images: of the class for recall and F1, called so
     for precision. Raises ValueError where lengths or indices do not fit.
     """
@@ -69,15 +85,19 @@ def multiclass_report(
     return {key: replace(whole[key], by={name: part[key] for name, part in parts.items()}) for key in whole}
 
 
-def statistics(matrices: Floats, classes: Sequence[str]) -> dict[str, Floats]:
-    """Confusion matrices (B, K, K) -> each measure by name (B,), NaN where it is undefined."""
+def statistics(matrices: Floats, classes: Sequence[str]) -> dict[Key, Floats]:
+    """Confusion matrices (B, K, K) -> each measure (B,), NaN where it is undefined."""
     m, k = matrices, range(len(classes))
     right, truth, called = np.diagonal(m, axis1=1, axis2=2), m.sum(2), m.sum(1)  # (B, K) each
     recall, precision = _divide(right, truth), _divide(right, called)
     f1 = np.where(truth > 0, _divide(2 * right, truth + called), np.nan)
-    found = {"accuracy": _divide(right.sum(1), truth.sum(1)), "balanced_accuracy": _mean(recall), "macro_f1": _mean(f1)}
-    found |= {f"recall.{classes[i]}": recall[:, i] for i in k} | {f"precision.{classes[i]}": precision[:, i] for i in k}
-    return found | {f"f1.{classes[i]}": f1[:, i] for i in k}
+    found = {
+        Key("classes.accuracy"): _divide(right.sum(1), truth.sum(1)),
+        Key("classes.balanced_accuracy"): _mean(recall),
+        Key("classes.macro_f1"): _mean(f1),
+    }
+    by_class = {"classes.recall": recall, "classes.precision": precision, "classes.f1": f1}
+    return found | {Key(name, classes[i]): values[:, i] for name, values in by_class.items() for i in k}
 
 
 def _entries(single: Counts, patients: NDArray[Any], classes: Sequence[str], n_boot: int, seed: int) -> dict[str, Measure]:
@@ -86,14 +106,13 @@ def _entries(single: Counts, patients: NDArray[Any], classes: Sequence[str], n_b
     values = statistics(total[None].astype(np.float64), classes)
     drawn = statistics(_resample(single, patients, n_boot, seed), classes)
     entries = {}
-    for name, value in values.items():
-        kind, _, of = name.partition(".")
-        i = classes.index(of) if of else -1
-        n = int(total.sum() if i < 0 else total[:, i].sum() if kind == "precision" else total[i].sum())
-        finite = drawn[name][np.isfinite(drawn[name])]
+    for key, value in values.items():
+        i, called = classes.index(key.of) if key.of else -1, key.name == "classes.precision"
+        n = int(total.sum() if i < 0 else total[:, i].sum() if called else total[i].sum())
+        finite = drawn[key][np.isfinite(drawn[key])]
         low, high = np.quantile(finite, [0.025, 0.975]) if len(finite) else (np.nan, np.nan)
-        reason = "no images" if i < 0 else "never called" if kind == "precision" else "no image of the class"
-        entries[f"{PREFIX}.{name}"] = Measure.of(Interval(float(value[0]), float(low), float(high), n), reason)
+        reason = "no images" if i < 0 else "never called" if called else "no image of the class"
+        entries[str(key)] = Measure.of(Interval(float(value[0]), float(low), float(high), n), reason)
     return entries
 
 

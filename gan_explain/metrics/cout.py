@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gan_explain.metrics.change import Change
+from gan_explain.metrics.registry import AMOUNT, Entry, computes
 from gan_explain.types import Target
 
 
@@ -36,3 +38,12 @@ def cout(
         curve.append(target.probability(pasted.view_as(images), lungs if target.uses_lungs else None).double().cpu())
     area = torch.trapezoid(torch.stack(curve, 1), dx=1 / steps, dim=1)
     return torch.where(towards_positive.cpu(), 2 * area - 1, 1 - 2 * area)
+
+
+@computes(
+    Entry("cout", "COUT: p gained less p lost as pixels are pasted in", AMOUNT, better="higher"), sides=("negative",), dear=True
+)
+def pasted(change: Change) -> Tensor:
+    """The positive set aimed at: 51 answers of the target an image."""
+    towards = torch.ones(len(change), dtype=torch.bool)
+    return cout(change.target, change.images, change.counterfactual, towards, change.lungs)

@@ -8,7 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_explain.metrics.change import Change
+from gan_explain.metrics.inputs import seed_of
+from gan_explain.metrics.registry import AMOUNT, Entry, computes, register
 from gan_explain.optics import opacity
+
+register(
+    Entry(
+        "diversity.placement",
+        "how widely layers are spread over the lungs",
+        AMOUNT,
+        of={"added": "laid on", "removed": "taken off"},
+    )
+)
 
 
 def layer_diversity(tau: Tensor, lungs: Tensor, share: float = 0.1) -> float:
@@ -55,3 +67,18 @@ def placement_entropy(tau: Tensor, lungs: Tensor, size: int = 32) -> float:
         return math.nan
     q = q / q.sum()
     return float(-torch.xlogy(q, q).sum() / math.log(len(q)))
+
+
+@computes(
+    Entry("diversity.layers", "how unlike each other layers drawn for one patient are", AMOUNT), sides=("negative",), dear=True
+)
+@torch.no_grad()
+def variety(change: Change) -> Tensor:
+    """How unlike each other the layers of many codes in the same lungs are."""
+    values, generator, settings = [], change.models.drawing, change.settings
+    for i, patient in enumerate(change.part.patients):
+        random = torch.Generator().manual_seed(seed_of(f"{patient} diversity", settings.seed))
+        many = generator.prior(settings.codes, random, settings.label).to(change.models.device)
+        lungs = change.lungs[i : i + 1]
+        values.append(layer_diversity(generator.layer(many, lungs.expand(settings.codes, -1, -1, -1)), lungs))
+    return torch.tensor(values)

@@ -15,6 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan_explain.lungs import COLUMNS, EDGE, MARGIN, ROWS, LungFrame
+from gan_explain.metrics.registry import READER, Entry, register
+
+register(
+    Entry("layers", "layers of the prior against those read on patients", READER),
+    Entry("layers.auroc", "AUROC of telling drawn layers from real ones", READER, better="lower"),
+    Entry("layers.load", "mean optical thickness", READER),
+    Entry("layers.extent", "share of the lungs that is affected", READER),
+    Entry("layers.down", "centre of the layer, from apex to base", READER),
+    Entry("layers.across", "centre of the layer, from inside to outside", READER),
+    Entry("layers.left", "share of the load on the left of the image", READER),
+    Entry("layers.sharpness", "gradient of the layer over its load", READER),
+    Entry("layers.nearest", "distance to the nearest training layer", READER, "median"),
+)
 
 EXTENT = 0.1  # tau above which a place counts as affected
 POOL = 4  # cells of a canonical map that are averaged before layers are told apart

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gan_explain.stats import Interval, patient_bootstrap
+from gan_explain.stats import Floats, Interval, patient_bootstrap, spearman
 
 Indices = NDArray[np.int64]
 Statistic = Callable[[Any], Any]  # values (N,) -> a number
@@ -53,6 +53,29 @@ class Measure:
             return patient_bootstrap(array[index], list(who[index]), statistic, n_boot=n_boot, seed=seed)
 
         return cls.by_source(interval, sources, reason)
+
+    @classmethod
+    def related(
+        cls,
+        first: ArrayLike,
+        second: ArrayLike,
+        patients: Sequence[str],
+        sources: Sequence[str],
+        *,
+        of: Callable[[Floats, Floats], float] = spearman,
+        n_boot: int = 1000,
+        seed: int = 0,
+    ) -> Measure:
+        """A statistic of two columns (N,) over the samples that have both."""
+        a, b = (np.asarray(column, dtype=np.float64) for column in (first, second))
+        places = np.where(np.isfinite(a) & np.isfinite(b), np.arange(len(a)), np.nan)
+
+        def statistic(drawn: Floats) -> float:
+            i = drawn.astype(int)
+            return of(a[i], b[i])
+
+        reason = "needs two different values of both"
+        return cls.over(places, patients, sources, statistic=statistic, n_boot=n_boot, seed=seed, reason=reason)
 
     @classmethod
     def by_source(cls, interval: Callable[[Indices], Interval], sources: Sequence[str], reason: str = "undefined") -> Measure:

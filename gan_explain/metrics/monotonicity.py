@@ -10,8 +10,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
+from gan_explain.metrics.change import Change, Columns
+from gan_explain.metrics.registry import RESPONSE, Entry, computes
 from gan_explain.stats import spearman, violation_mass
 
 FEWEST = 21  # strengths that a curve must have
@@ -53,3 +56,26 @@ def _crossing(p: NDArray[np.float64], strengths: NDArray[np.float64], operating_
     i = int(rises[0])
     slope = float((p[i + 1] - p[i]) / (strengths[i + 1] - strengths[i]))
     return float(strengths[i] + (operating_point - p[i]) / slope), slope
+
+
+@computes(
+    Entry("monotonicity.rho", "Spearman ρ of the logit along λ", RESPONSE, "median", better="higher"),
+    Entry("monotonicity.violation", "share of the movement of p that falls", RESPONSE, better="lower"),
+    Entry("monotonicity.never_crosses", "images that never cross p*", RESPONSE, better="lower"),
+    Entry("crossing.lambda", "λ* at which p passes p*", RESPONSE, "median"),
+    Entry("crossing.slope", "slope of p at λ*", RESPONSE, "median", unit="per λ"),
+    sides=("negative", "free"),
+    quick=True,
+)
+def shape_of_curves(change: Change) -> Columns:
+    """The shape of each sample's response curve."""
+    point = change.target.operating_point
+    shapes = [curve_shape(each.numpy(), change.settings.strengths, point) for each in change.logits]
+    found = {
+        "monotonicity.rho": torch.tensor([s.rho for s in shapes]),
+        "monotonicity.violation": torch.tensor([s.violation for s in shapes]),
+        "monotonicity.never_crosses": torch.tensor([not s.crosses for s in shapes]),
+        "crossing.lambda": torch.tensor([s.crossing for s in shapes]),
+        "crossing.slope": torch.tensor([s.slope for s in shapes]),
+    }
+    return change.named(found)

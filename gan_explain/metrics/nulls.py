@@ -6,13 +6,19 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from gan_explain.lungs import opacity_load, support
+from gan_explain.metrics.change import Change, Columns, logits_along
+from gan_explain.metrics.flip import flips
+from gan_explain.metrics.inputs import ask
+from gan_explain.metrics.registry import NULLS, Entry, computes
 from gan_explain.pixels import gaussian_blur
 from gan_explain.targets import ModuleTarget
+from gan_explain.types import Target
 
 LARGEST = 64.0  # load above which a bounded layer is not tried
 SMOOTH = 0.06  # of the width: standard deviation of the blur of a random layer
@@ -75,3 +81,27 @@ class ConstantTarget:
 
     def probability(self, images: Tensor, lungs: Tensor | None = None) -> Tensor:
         return self.logits(images).softmax(1)[:, 1]
+
+
+SHUFFLED = Entry("null.shuffled.flip", "flips of a target with shuffled weights", NULLS, better="lower")
+CONSTANT = Entry("null.constant.range", "movement of the curve of a target that always gives the same p", NULLS, better="lower")
+
+
+@computes(SHUFFLED, sides=("negative",))
+@torch.no_grad()
+def shuffled_flips(change: Change) -> Columns:
+    """The counterfactual, asked of the target with its weights in random order."""
+    shuffled = change.models.shuffled
+    if shuffled is None:
+        return {}
+    before, after = (ask(shuffled, images, change.lungs) for images in (change.images, change.counterfactual))
+    return {SHUFFLED.name: torch.from_numpy(flips(before, after, change.target.operating_point))}
+
+
+@computes(CONSTANT, sides=("negative",), dear=True)
+@torch.no_grad()
+def constant_range(change: Change) -> Tensor:
+    """How far the response of a constant target moves along the traversal: 0."""
+    constant = cast(Target, ConstantTarget())
+    p = logits_along(constant, change.start, change.tau, change.lungs, change.settings.strengths).sigmoid()
+    return p.amax(1) - p.amin(1)

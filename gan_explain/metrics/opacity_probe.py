@@ -16,13 +16,20 @@ from torch import Tensor
 
 from gan_explain.lungs import split_lungs
 from gan_explain.metrics.measure import Measure
+from gan_explain.metrics.registry import RESPONSE, Entry, register
 from gan_explain.optics import compose
 from gan_explain.pixels import feather
 from gan_explain.types import Target
 
+register(
+    Entry("opacity_probe.rises", "images whose p rises with rendered opacities", RESPONSE, better="higher"),
+    Entry("opacity_probe.slope", "slope of p per dose of rendered opacities", RESPONSE, better="higher"),
+)
+
 VEILS, LOBES = 5, 3
 PEAK = (0.35, 0.7)  # tau at the centre of a veil, at dose 1
 DOSES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
+NAMES = ("opacity_probe.rises", "opacity_probe.slope")
 
 Field = NDArray[np.float64]
 

@@ -10,6 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gan_explain.metrics.change import Change, Columns
+from gan_explain.metrics.flip import flips
+from gan_explain.metrics.inputs import ask
+from gan_explain.metrics.registry import BELIEF, Entry, Key, computes
 from gan_explain.pixels import gaussian_blur, to_uint8
 
 Disturbance = Callable[[Tensor], Tensor]
@@ -44,3 +48,21 @@ def shift(images: Tensor, pixels: int = 2) -> Tensor:
 
 DISTURBANCES: dict[str, Disturbance] = {"png8": eight_bit, "jpeg90": jpeg, "blur": blur, "shift": shift}
 MOVES = frozenset({"shift"})  # those that move the lungs with the image
+
+
+NAMES = {"png8": "an 8-bit save", "jpeg90": "JPEG 90", "blur": "1 px of blur", "shift": "2 px of shift"}
+
+
+@computes(Entry("persistence", "flips that survive", BELIEF, better="higher", of=NAMES))
+@torch.no_grad()
+def persistence(change: Change) -> Columns:
+    """Of the flips, whether each is still one after a disturbance; NaN for what did not flip."""
+    point = change.target.operating_point
+    flipped = torch.from_numpy(flips(change.p, change.after, point))
+    columns = {}
+    for name, disturb in DISTURBANCES.items():
+        lungs = shift(change.lungs) if name in MOVES else change.lungs
+        after = ask(change.target, disturb(change.counterfactual), lungs)
+        still = torch.from_numpy(flips(change.p, after, point)).float()
+        columns[str(Key("persistence", name))] = torch.where(flipped, still, torch.nan)
+    return change.named(columns)

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 
 import lpips
 import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from gan_explain.metrics.change import Change, Columns, Perceptual
+from gan_explain.metrics.registry import AMOUNT, PLACES, Entry, computes
+from gan_explain.metrics.structure import widened
 from gan_explain.targets import read_weights
 from gan_explain.types import CheckpointError
 
-Perceptual = Callable[[Tensor, Tensor], Tensor]
+REACH = 1 / 8  # of the side: a layer is exactly 0 this far from the lungs
 
 
 def l1(a: Tensor, b: Tensor) -> Tensor:
@@ -67,3 +69,24 @@ def perceptual(backbone: str | os.PathLike[str], net: str = "alex") -> Perceptua
         return distance.reshape(len(a))
 
     return measure
+
+
+@computes(
+    Entry("proximity.l1", "mean absolute change of brightness", AMOUNT, better="lower"),
+    Entry("proximity.ssim", "structural similarity", AMOUNT, better="higher"),
+    Entry("proximity.lpips", "perceptual distance, LPIPS", AMOUNT, better="lower"),
+    Entry("sparsity", "share of pixels that change", AMOUNT, better="lower"),
+    Entry("outside.change", "largest change away from the lungs", PLACES, "max", better="lower"),
+)
+def nearness(change: Change) -> Columns:
+    """How far the counterfactuals are from their images."""
+    a, b = change.images, change.counterfactual
+    columns = {
+        "proximity.l1": l1(a, b),
+        "proximity.ssim": ssim(a, b),
+        "sparsity": sparsity(a, b),
+        "outside.change": outside_change(a, b, widened(change.lungs, REACH)),
+    }
+    if change.models.perceptual is not None:
+        columns["proximity.lpips"] = change.models.perceptual(a, b)
+    return change.named(columns)

@@ -14,10 +14,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gan_explain.metrics.registry import BELIEF, Entry, register
 from gan_explain.nets.efficientnet_lite import folded, imagenet_features
 from gan_explain.pixels import resize
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import TargetError
+
+PAIRS = {  # what is made of which generated images and which real ones
+    "real": ("real negative", "real positive"),  # the distance that a transition has to cover
+    "counterfactual.negative": ("counterfactual negative", "real positive"),
+    "counterfactual.healed": ("counterfactual healed", "real negative"),
+    "synthetic.negative": ("synthetic negative", "real negative"),
+    "synthetic.positive": ("synthetic positive", "real positive"),
+}
+register(
+    Entry("realism", "distance of generated images to real ones", BELIEF),
+    Entry("kid", "kernel distance to real images", BELIEF, better="lower"),
+    Entry("frechet", "Fréchet distance to real images", BELIEF, better="lower"),
+    Entry("density", "how densely images lie where real ones do", BELIEF),
+    Entry("coverage", "share of real images that have one of them near", BELIEF, better="higher"),
+    Entry("synthetic", "synthetic patients", BELIEF),
+    Entry("synthetic.negative_at_0", "synthetic patients called negative without a layer", BELIEF, better="higher"),
+    Entry("synthetic.positive_at_1.5", "synthetic patients called positive at λ = 1.5", BELIEF, better="higher"),
+    Entry("synthetic.nearest", "distance of synthetic patients to the nearest training image", BELIEF),
+)
 
 Distance = Callable[[Tensor, Tensor], float]
 EMPTY = "expected features (N, F) of at least two images on each side, of one F, got {} and {}"

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from gan_explain.metrics.change import Change, Columns
+from gan_explain.metrics.registry import AMOUNT, Entry, computes
+
 
 def dice(a: Tensor, b: Tensor) -> Tensor:
     """Dice of masks (N, 1, H, W) in {0, 1} -> (N,); 1 for two empty ones."""
@@ -41,3 +44,14 @@ def widened(lungs: Tensor, share: float) -> Tensor:
     """Masks (N, 1, H, W) in {0, 1} with all that lies within `share` of the side around them."""
     reach = max(1, round(share * lungs.shape[-1]))
     return max_pool2d(lungs, 2 * reach + 1, stride=1, padding=reach)
+
+
+@computes(
+    Entry("structure.dice", "Dice of the lungs found before and after", AMOUNT, better="higher"),
+    Entry("structure.area_drift", "relative change of the lungs' area", AMOUNT, better="lower"),
+    Entry("structure.width_drift", "relative change of the lungs' width", AMOUNT, better="lower"),
+)
+def anatomy(change: Change) -> Columns:
+    """The lungs found before and after."""
+    after = change.models.segmenter(change.counterfactual)
+    return change.named({f"structure.{name}": values for name, values in structure(change.lungs, after).items()})

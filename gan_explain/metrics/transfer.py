@@ -11,14 +11,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from gan_explain.metrics.change import Change, Columns
+from gan_explain.metrics.inputs import ask, positive_logit
+from gan_explain.metrics.registry import BELIEF, Entry, Key, computes
+from gan_explain.targets import masks_for
 from gan_explain.types import Target
-
-
-def positive_logit(target: Target, images: Tensor, lungs: Tensor | None) -> Tensor:
-    """log(p / (1 - p)) of the positive set, from the logits, so that it neither saturates nor ties: (N, 1, H, W) -> (N,)."""
-    logits = target.logits(images, lungs).float()
-    chosen = torch.tensor([name in target.positive for name in target.classes], device=logits.device)
-    return logits[:, chosen].logsumexp(1) - logits[:, ~chosen].logsumexp(1)
 
 
 def turned_positive(before: ArrayLike, after: ArrayLike, operating_point: float) -> NDArray[np.bool_]:
@@ -50,3 +47,32 @@ def pgd(target: Target, images: Tensor, lungs: Tensor | None, norms: Tensor, ste
 def _length(x: Tensor) -> Tensor:
     length: Tensor = x.flatten(1).norm(dim=1)
     return length.clamp(min=1e-12).view(-1, 1, 1, 1)
+
+
+@computes(
+    Entry("transfer", "flips that another CNN shares", BELIEF, better="higher"),
+    Entry("pgd.flip", "flips by adversarial noise of equal norm", BELIEF),
+    sides=("negative",),
+)
+def transfer(change: Change) -> Columns:
+    """Turned positive under a judge's own operating point; .rises: whether the judge's p rises; beside it the turns by noise
+    against the target at equal L2, and the difference; .agreed: over those that the judge, too, calls negative."""
+    if not change.models.judges:
+        return {}
+    columns: Columns = {}
+    noise = None
+    if change.target.differentiable:
+        norms = (change.counterfactual - change.images).flatten(1).norm(dim=1)
+        noise = pgd(change.target, change.images, masks_for(change.target, change.lungs), norms)
+        fooled = ask(change.target, noise, change.lungs)
+        columns["pgd.flip"] = torch.from_numpy(turned_positive(change.p, fooled, change.target.operating_point))
+    for name, judge in change.models.judges.items():
+        before, point = ask(judge, change.images, change.lungs), judge.operating_point
+        after = ask(judge, change.counterfactual, change.lungs)
+        turned = torch.from_numpy(turned_positive(before, after, point)).float()
+        found = {"": turned, "rises": after > before, "agreed": torch.where(before < point, turned, torch.nan)}
+        if noise is not None:
+            found["pgd"] = torch.from_numpy(turned_positive(before, ask(judge, noise, change.lungs), point)).float()
+            found["minus_pgd"] = turned - found["pgd"]
+        columns |= {str(Key("transfer", name, variant)): values for variant, values in found.items()}
+    return columns

@@ -17,14 +17,36 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from gan_explain.metrics.registry import PLACES, Entry, Key, register
 from gan_explain.metrics.statistics import STATISTICS, matched
 from gan_explain.metrics.text import text
 from gan_explain.pixels import feather, gaussian_blur
 from gan_explain.types import Target
 
+REGION_NAMES = {
+    "whole": "whole image",
+    "lungs": "inside the lungs",
+    "outside": "outside the lungs",
+    "corners": "corners",
+    "border": "border",
+    "text": "burned-in text and markers",
+}
+STATISTIC_NAMES = {
+    "lung_darkness": "mean of the lungs",
+    "lung_contrast": "contrast in the lungs",
+    "exposure": "exposure of the image",
+    "sharpness": "sharpness",
+}
+register(
+    Entry("transplant", "change of p with a part of another patient put in", PLACES, of=REGION_NAMES),
+    Entry("statistic", "change of p with a statistic of another patient put in", PLACES, of=STATISTIC_NAMES),
+    Entry("shortcut", "shortcut score: the outside of a positive, beyond that of a negative", PLACES, better="lower"),
+)
+
 REGIONS = ("whole", "lungs", "outside", "corners", "border")  # of the image's plane
 TRANSPLANTS = (*REGIONS, "text")
-EFFECTS = (*(f"transplant.{name}" for name in TRANSPLANTS), *(f"statistic.{name}" for name in STATISTICS))
+OUTSIDE = ("outside", "corners", "border")
+EFFECTS = (*(Key("transplant", name) for name in TRANSPLANTS), *(Key("statistic", name) for name in STATISTICS))
 CORNER, BORDER = 0.2, 0.08  # of the side: a corner's square, the frame's width
 # Of the side: the outside begins this far from the lungs. Segmenters miss the opaque rim of a lung, and what they miss would be
 # called outside: of the lesions of phantoms 3 to 4 % lie more than 1/64 from the lungs that lungs128 sees, 1 % more than 1/32.
@@ -81,8 +103,8 @@ def transplants(x: Tensor, y: Tensor, lungs_x: Tensor, lungs_y: Tensor) -> dict[
 
 @torch.no_grad()
 def effects(
-    target: Target, x: Tensor, lungs_x: Tensor, donors: Tensor, lungs_d: Tensor, only: Sequence[str] = EFFECTS
-) -> dict[str, Tensor]:
+    target: Target, x: Tensor, lungs_x: Tensor, donors: Tensor, lungs_d: Tensor, only: Sequence[Key] = EFFECTS
+) -> dict[Key, Tensor]:
     """p(x') - p(x) of one image x (1, 1, H, W) under each of EFFECTS (or `only` some) and each of D donors (D, 1, H, W): (D,)
     float64, on the CPU.
 
@@ -90,8 +112,8 @@ def effects(
     """
     if x.shape[0] != 1 or donors.shape[1:] != x.shape[1:]:
         raise ValueError(f"expected x (1, 1, H, W) and donors (D, 1, H, W), got {tuple(x.shape)} and {tuple(donors.shape)}")
-    made = {f"transplant.{name}": image for name, image in transplants(x, donors, lungs_x, lungs_d).items()}
-    made |= {f"statistic.{name}": image for name, image in matched(x, donors, lungs_x, lungs_d).items()}
+    made = {Key("transplant", name): image for name, image in transplants(x, donors, lungs_x, lungs_d).items()}
+    made |= {Key("statistic", name): image for name, image in matched(x, donors, lungs_x, lungs_d).items()}
     images = torch.cat([x, *(made[name] for name in only)])  # (1 + len(only) * D, 1, H, W)
     lungs = lungs_x.expand(len(images), -1, -1, -1) if target.uses_lungs else None
     p = target.probability(images, lungs).double().cpu()

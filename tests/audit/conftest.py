@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 
-Measures = dict[str, dict[str, Any]]
+from gan_explain.audit.document import Answer, Findings
+from gan_explain.metrics.measure import Measure
+
+Measures = dict[str, Measure]
 DISTURBED = ("png8", "jpeg90", "blur", "shift")
 
 
-def m(value: float, low: float | None = None, high: float | None = None, n: int = 100, by: Any = None) -> dict[str, Any]:
+def m(value: float, low: float | None = None, high: float | None = None, n: int = 100, by: Any = None) -> Measure:
     """A measure; without bounds its interval has no width."""
-    low, high = value if low is None else low, value if high is None else high
-    return {"value": value, "low": low, "high": high, "n": n, **({"by": by} if by else {})}
+    return Measure(value, value if low is None else low, value if high is None else high, n, by=by or {})
 
 
-def null(reason: str) -> dict[str, Any]:
-    return {"value": None, "reason": reason}
+def null(reason: str) -> Measure:
+    return Measure.missing(reason)
 
 
 def balanced() -> Measures:
@@ -31,10 +33,10 @@ def balanced() -> Measures:
         "specificity": m(0.9, 0.87, 0.93, by={"a": m(0.98, 0.95, 1.0), "b": m(0.8, 0.72, 0.88), "tiny": m(0.3, 0.0, 1.0, 3)}),
         "sensitivity": m(0.9, 0.87, 0.93, by={"a": m(0.95, 0.92, 0.97), "b": m(0.78, 0.7, 0.86), "tiny": null("no positives")}),
         "shortcut": m(0.0),
-        "transplant.outside.excess": m(0.0),
-        "transplant.outside.positive": m(0.0),
-        "transplant.outside.negative": m(0.0),
-        "transplant.lungs.excess": m(0.43, 0.4, 0.46),
+        "transplant[outside].excess": m(0.0),
+        "transplant[outside].positive": m(0.0),
+        "transplant[outside].negative": m(0.0),
+        "transplant[lungs].excess": m(0.43, 0.4, 0.46),
         "rise": m(0.3, 0.27, 0.33),
         "rises": m(0.95, 0.92, 0.98),
         "rise.excess": m(0.12, 0.1, 0.14),
@@ -45,12 +47,12 @@ def balanced() -> Measures:
         "monotonicity.violation": m(0.004, 0.002, 0.006),
         "flip.negative": m(0.31, 0.25, 0.37),
         "random.excess": m(0.179, 0.13, 0.236),
-        "transfer.judge.rises": m(0.863, 0.819, 0.903),
+        "transfer[judge].rises": m(0.863, 0.819, 0.903),
         "exact.zero": m(0.0),
         "exact.one": m(0.0),
-        "reader.veils.rho": m(0.88, 0.82, 0.92),
+        "reader.rho[veils]": m(0.88, 0.82, 0.92),
         "reread": m(0.1, 0.08, 0.12),
-        **{f"persistence.{name}": m(1.0) for name in DISTURBED},
+        **{f"persistence[{name}]": m(1.0) for name in DISTURBED},
         "null.shuffled.flip": m(0.0),
         "control.marker.named": m(1.0),
         "control.marker.shortcut": m(0.55, 0.4, 0.7, 32),
@@ -67,15 +69,15 @@ def naive() -> Measures:
         "specificity": m(0.233, 0.191, 0.275, by={"a": m(0.76, 0.69, 0.82), "b": m(0.0045, 0.0, 0.012, 442)}),
         "sensitivity": m(1.0, by={"a": m(1.0), "b": null("no positives")}),
         "shortcut": m(0.198, 0.157, 0.239, 91),
-        "transplant.outside.excess": m(0.198, 0.157, 0.239, 91),
-        "transplant.border.excess": m(0.084, 0.05, 0.12, 91),
-        "transplant.corners.excess": m(0.011, -0.002, 0.02, 91),
-        "transplant.whole.excess": m(0.748, 0.69, 0.8, 91),
-        "transplant.text.excess": null("no donor has letters"),
-        "statistic.exposure.excess": m(0.003, -0.01, 0.02, 91),
+        "transplant[outside].excess": m(0.198, 0.157, 0.239, 91),
+        "transplant[border].excess": m(0.084, 0.05, 0.12, 91),
+        "transplant[corners].excess": m(0.011, -0.002, 0.02, 91),
+        "transplant[whole].excess": m(0.748, 0.69, 0.8, 91),
+        "transplant[text].excess": null("no donor has letters"),
+        "statistic[exposure].excess": m(0.003, -0.01, 0.02, 91),
         "rise.free": m(0.9, 0.85, 0.95),
         "flip.negative.free": m(1.0),
-        "free.outside_share": m(0.902, 0.874, 0.929),
+        "causal.outside_share.free": m(0.902, 0.874, 0.929),
     }
 
 
@@ -97,12 +99,12 @@ def untrained() -> Measures:
     return {**balanced(), **faint}
 
 
-def document(measures: Measures, verdict: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-    return {"provenance": {"target": {"spec": "checkpoint:it"}}, "measures": measures, "verdict": verdict, **more}
+def findings(measures: Measures, verdict: tuple[Answer, ...], **more: Any) -> Findings:
+    return Findings({"target": {"spec": "checkpoint:it"}}, measures, verdict=verdict, **more)
 
 
 @pytest.fixture
 def made() -> SimpleNamespace:
     """The functions above, for tests of what is concluded from measures."""
     targets = {"balanced": balanced, "naive": naive, "constant": constant, "untrained": untrained}
-    return SimpleNamespace(m=m, null=null, document=document, targets=targets, **targets)
+    return SimpleNamespace(m=m, null=null, findings=findings, targets=targets, **targets)

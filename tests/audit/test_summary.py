@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from gan_explain.audit.findings import evidence
+from gan_explain.audit.document import Answer, Beside, Comparison, Curve, Findings
+from gan_explain.audit.effects import effects
 from gan_explain.audit.summary import compared, summarise
 from gan_explain.audit.verdict import decide
 from gan_explain.audit.wording import interval, listed, number, share
+from gan_explain.metrics.measure import Measure
 
 
-def lines(made: SimpleNamespace, measures: dict[str, Any], **more: Any) -> list[str]:
-    verdict = decide(measures, judges=["judge"], has_free="free.outside_share" in measures)
-    found = summarise(made.document(measures, verdict, evidence=evidence(measures), **more))
+def lines(made: SimpleNamespace, measures: dict[str, Any], **more: Any) -> tuple[str, ...]:
+    verdict = decide(measures, judges=["judge"], has_free="causal.outside_share.free" in measures)
+    found = summarise(made.findings(measures, verdict, effects=effects(measures), **more))
     assert all(line.endswith(".") and "None" not in line and "nan" not in line for line in found)
     return found
 
 
 def test_a_source_detector_is_called_one_in_the_first_lines(made: SimpleNamespace) -> None:
     found = lines(made, made.naive())
-    assert found[:4] == [
+    assert found[:4] == (
         "In short: the calls of checkpoint:it follow the source of a radiograph and what lies outside the lungs, "
         "not opacities in the lungs.",
         "It does not respond to opacities in the lungs: with opacities rendered into them, p rises in 58 % [50, 66] of 154 "
-        "images, by 0.010 [0.005, 0.015] per unit of dose (asked: at least 75 % and 0.05).",
+        "images, by 0.010 [0.005, 0.015] per unit of dose (limit: at least 75 % and 0.05).",
         "It reads what lies outside the lungs: with the lungs held, the outside of a positive raises p by 0.20 [0.16, 0.24] more "
         "than that of a negative (91 images; at most 0.05 allowed); its lungs alone by 0.43 [0.40, 0.46]. Of its parts most "
         "by the border, 0.084 [0.050, 0.120].",
-        "It is not right in every source: specificity in b is 0.4 % [0, 1] of 442 (asked: at least 60 %).",
-    ]
+        "It is not right in every source: specificity in b is 0.4 % [0, 1] of 442 (limit: at least 60 %).",
+    )
     assert any(line.startswith("Whether it tells the labels of these images apart stays open: AUROC is 0.55") for line in found)
     assert any("90 % [87, 93] of the free map's effect comes from outside" in line for line in found)
 
 
 def test_a_part_that_hardly_matters_is_not_named(made: SimpleNamespace) -> None:
-    measures = {**made.naive(), "transplant.border.excess": made.m(0.001, 0.0005, 0.002)}
+    measures = {**made.naive(), "transplant[border].excess": made.m(0.001, 0.0005, 0.002)}
     assert "Of its parts" not in " ".join(lines(made, measures))
     negative = {**made.naive(), "shortcut": made.m(-0.2, -0.25, -0.15)}
     assert any("the outside of a positive changes p by -0.20 [-0.25, -0.15] beside" in line for line in lines(made, negative))
@@ -46,7 +49,7 @@ def test_a_part_that_hardly_matters_is_not_named(made: SimpleNamespace) -> None:
 def test_bad_calls_everywhere_are_not_put_down_to_the_source(made: SimpleNamespace) -> None:
     same = {"a": made.m(0.5, 0.45, 0.55), "b": made.m(0.48, 0.4, 0.56)}
     measures = {**made.naive(), "shortcut": made.m(0.0), "specificity": made.m(0.5, by=same), "sensitivity": made.m(0.5, by=same)}
-    del measures["free.outside_share"]
+    del measures["causal.outside_share.free"]
     assert lines(made, measures)[0].startswith("checkpoint:it does not respond to opacities")
 
 
@@ -116,7 +119,7 @@ def test_ways_not_to_follow_the_disease(made: SimpleNamespace, changed: dict[str
 
 def test_subgroups_are_said(made: SimpleNamespace) -> None:
     columns = [("sex", 0.0002), ("view", 0.4), ("age", None)]
-    subgroups = [{"column": column, "p_corrected": p} for column, p in columns]
+    subgroups = tuple(Comparison(column, {}, p_corrected=p) for column, p in columns)
     found = lines(made, made.balanced(), subgroups=subgroups)
     assert "The response differs by sex (p below 0.001), corrected for 2 tests." in found
     assert "No difference of the response by view was found." in found
@@ -124,25 +127,22 @@ def test_subgroups_are_said(made: SimpleNamespace) -> None:
 
 def test_numbers_in_words() -> None:
     assert [number(x) for x in (0.478, -0.0001, 1, -0.25)] == ["0.48", "0.00", "1.00", "-0.25"]
-    assert interval({"value": 0.0096, "low": -0.0004, "high": 0.015}) == "0.010 [0.000, 0.015]"
-    assert interval({"value": 0.3}) == "0.30"
-    assert share({"value": 0.478, "low": 0.0, "high": 0.9961}) == "48 % [0, 99.6]"
-    assert share({"value": 1.0, "low": 0.002, "high": 1.0}) == "100 % [0.2, 100]"
+    assert interval(Measure(0.0096, -0.0004, 0.015)) == "0.010 [0.000, 0.015]"
+    assert interval(Measure(0.3)) == "0.30"
+    assert share(Measure(0.478, 0.0, 0.9961)) == "48 % [0, 99.6]"
+    assert share(Measure(1.0, 0.002, 1.0)) == "100 % [0.2, 100]"
     assert [listed(parts) for parts in (["a"], ["a", "b"], ["a", "b", "c"], [])] == ["a", "a and b", "a, b and c", ""]
 
 
 def test_a_second_target_in_words() -> None:
-    answers = [("opacities", "Sees opacities?", "fail"), ("outside", "Ignores the outside?", "pass")]
-    verdict = [{"id": i, "question": question, "answer": answer} for i, question, answer in answers]
-    other = [{**verdict[0], "answer": "pass"}, verdict[1]]
-    difference = {"x": [0.0, 0.95, 1.5], "mean": [0.0, -0.3, -0.5], "low": [0.0, -0.4, -0.6], "high": [0.0, -0.2, -0.4], "n": 12}
-    document = {
-        "provenance": {"target": {"spec": "a"}},
-        "verdict": verdict,
-        "compare": {"target": {"spec": "b"}, "verdict": other, "difference": difference},
-    }
-    changed, gap = compared(document)
+    first = Findings(
+        {"target": {"spec": "a"}},
+        verdict=(Answer("opacities", "Sees opacities?", "fail", ""), Answer("outside", "Ignores the outside?", "pass", "")),
+    )
+    other = Findings({"target": {"spec": "b"}}, verdict=(replace(first.verdict[0], answer="pass"), first.verdict[1]))
+    curve = Curve((0.0, 0.95, 1.5), (0.0, -0.3, -0.5), (0.0, -0.4, -0.6), (0.0, -0.2, -0.4), 12, 12)
+    changed, gap = compared(first, Beside(other, curve))
     assert changed == "Beside it, b (answers of a and of b): Sees opacities? fail and pass."
     assert gap.startswith("At strength 0.95 of the same layers p of b is lower by 0.30 [0.20, 0.40], on 12 images")
-    document["compare"] = {"target": {"spec": "b"}, "verdict": verdict, "difference": None}
-    assert compared(document) == ["Beside it, b: the same answers to every question."]
+    same = Beside(replace(other, verdict=first.verdict))
+    assert compared(first, same) == ("Beside it, b: the same answers to every question.",)

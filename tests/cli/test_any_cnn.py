@@ -72,7 +72,9 @@ def test_an_onnx_file_is_measured_without_gradients(invoke: Invoke, save_onnx: S
     measures = json.loads(result.stdout)["measures"]
     assert any(measure.get("n", 0) > 0 for measure in measures.values())
     assert measures.get("null.shuffled.flip", {"value": None})["value"] is None  # its weights are out of reach
-    result = invoke("report", *args, "--segmenter", "everywhere", "--resolution", 64, "--out", "r", "--json")
+    result = invoke(
+        "evaluate", "--measures", "classifier", *args, "--segmenter", "everywhere", "--resolution", 64, "--out", "r", "--json"
+    )
     assert result.exit_code == OK, result.stderr
     assert json.loads(result.stdout)["measures"]["auroc"]["n"] > 0
 
@@ -84,7 +86,7 @@ def test_an_archive_needs_trust_everywhere(invoke: Invoke, archives: Path, negat
         ("interpolate", negative, "--target", spec),
         ("evaluate", *MODELS, *data, "--target", spec, "--limit", 4),
         ("evaluate", *MODELS, *data, "--judges", spec, "--limit", 4),
-        ("report", *data, "--segmenter", "everywhere", "--target", spec),
+        ("evaluate", "--measures", "classifier", *data, "--segmenter", "everywhere", "--target", spec),
         ("train", "free", *data, "--segmenter", "everywhere", "--target", spec, "--resolution", 64, "--width", 8),
     ]
     for command in commands:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,10 +23,15 @@ QUICK = (*MODELS, *DATA, "--quick", "--strengths", 21)
 FILES = ["audit.json", "curves.csv", "patient_salt", "per_sample.csv", "report.html", "run.json"]
 
 
+def findings(world: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((world / "a" / "audit.json").read_text())["findings"]
+    return found
+
+
 def test_the_summary_comes_first_and_everything_is_written(invoke: Invoke, world: Path) -> None:
     result = invoke("audit", *MODELS, *DATA, "--by", "source", "--out", "a")
     assert result.exit_code == 0, result.stderr
-    document = json.loads((world / "a" / "audit.json").read_text())
+    document = findings(world)
     assert result.stdout.splitlines()[0] == document["summary"][0]
     assert result.stdout.splitlines()[-1] == "10 images; report: a/report.html"
     assert sorted(path.name for path in (world / "a").iterdir() if path.is_file()) == FILES
@@ -52,15 +58,15 @@ def test_the_free_map_of_the_targets_checkpoint_stands_beside_real_disease(invok
     assert result.exit_code == 0, result.stderr
     printed = json.loads(result.stdout)
     assert set(printed) == {"summary", "verdict", "measures"}
-    assert "free.outside_share" in printed["measures"]
-    provenance = json.loads((world / "a" / "audit.json").read_text())["provenance"]
+    assert "causal.outside_share.free" in printed["measures"]
+    provenance = findings(world)["provenance"]
     assert provenance["generator"]["checkpoint"] == "tiny"
     assert provenance["free"] is True
     assert len(provenance["target"]["sha256"]) == 64
     assert invoke(*given, "--target", "checkpoint:tiny").exit_code == 0
-    assert json.loads((world / "a" / "audit.json").read_text())["provenance"]["free"] is False
+    assert findings(world)["provenance"]["free"] is False
     assert invoke(*given, "--target", "checkpoint:tiny", "--free", "mine").exit_code == 0
-    assert json.loads((world / "a" / "audit.json").read_text())["provenance"]["free"] is True
+    assert findings(world)["provenance"]["free"] is True
 
 
 def test_two_runs_give_the_same_bytes_and_so_do_shards(invoke: Invoke, world: Path) -> None:
@@ -99,9 +105,9 @@ def test_shards_beside_each_other_share_a_salt_and_conclusions_do_not_depend_on_
 def test_a_second_target_stands_beside_the_first(invoke: Invoke, world: Path) -> None:
     result = invoke("audit", *QUICK, "--compare", "checkpoint:tiny", "--positive", "covid", "--out", "a")
     assert result.exit_code == 0, result.stderr
-    compare = json.loads((world / "a" / "audit.json").read_text())["compare"]
-    assert compare["target"]["spec"] == "checkpoint:tiny"
-    assert compare["target"]["classes"] == ["normal", "covid"]
+    compare = json.loads((world / "a" / "audit.json").read_text())["compare"]["findings"]
+    assert compare["provenance"]["target"]["spec"] == "checkpoint:tiny"
+    assert compare["provenance"]["target"]["classes"] == ["normal", "covid"]
     assert len(compare["verdict"]) == 8
 
 

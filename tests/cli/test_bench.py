@@ -58,7 +58,7 @@ def test_lungs(invoke: Invoke, world: Path) -> None:
     found = json.loads(result.stdout)["measures"]
     assert set(found) == {"checkpoint:tiny#target", "checkpoint:tiny"}
     for of in found.values():
-        assert {"heat.positives", "heat.negatives.excess", "transplant.outside", "transplant.lungs"} <= set(of)
+        assert {"heat.positives", "heat.negatives.excess", "transplant[outside]", "transplant[lungs]"} <= set(of)
         assert of["heat.positives"]["value"] in (None, pytest.approx(1))
         assert of["heat.positives.excess"]["value"] in (None, pytest.approx(0))
     rows = [json.loads(line) for line in (world / "b" / "per_image.jsonl").read_text().splitlines()]

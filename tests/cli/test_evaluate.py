@@ -54,7 +54,9 @@ def test_dry_run_checks_and_measures_nothing(invoke: Invoke, world: Path) -> Non
         (("--data", "phantom:n=60", "--limit", "0"), 2, "--limit"),
         (("--data", "phantom:n=60", "--generator", "nowhere"), 3, "nowhere"),
         (("--data", "phantom:n=60", "--generator", "fog"), 3, "generator"),
-        (("--data", "phantom:n=60", "--reader-only"), 2, "--reader-only"),
+        (("--data", "phantom:n=60", "--measures", "reader"), 2, "--measures reader"),
+        (("--data", "phantom:n=60", "--resolution", "64"), 2, "--resolution"),
+        (("--data", "phantom:n=60", "--measures", "speed"), 2, "speed"),
         ((), 2, "--data"),
     ],
 )
@@ -67,11 +69,11 @@ def test_bad_input(invoke: Invoke, world: Path, args: tuple[str, ...], code: int
 
 
 def test_a_generator_alone_is_measured_without_a_target(invoke: Invoke, world: Path) -> None:
-    alone = ("--generator", "tiny", "--segmenter", "everywhere", "--reader-only")
+    alone = ("--generator", "tiny", "--segmenter", "everywhere", "--measures", "reader")
     result = invoke("evaluate", *alone, "--data", "phantom:n=60", "--limit", 6, "--json", "--out", "e")
     assert result.exit_code == 0, result.stderr
     measures = json.loads(result.stdout)["measures"]
-    assert {"reader.veils.rho", "reader.patterns.slope", "reader.auroc", "layers.real.load"} <= set(measures)
+    assert {"reader.rho[veils]", "reader.slope[patterns]", "reader.auroc", "layers.load[real]"} <= set(measures)
     assert "flip.negative" not in measures
     run = json.loads((world / "e" / "run.json").read_text())
     assert run["generator"]["name"] == "tiny"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from gan_explain.data import Dataset
-from gan_explain.evaluate import EvaluationResult, evaluate_reader
-from gan_explain.evaluate.result import Aggregator
+from gan_explain.evaluate import EvaluationResult, Models, Options, evaluate
+from gan_explain.evaluate.samples import Sample, Table
 from gan_explain.evaluate.totals import separation, slope
 from gan_explain.metrics.measure import Measure
-from gan_explain.types import DataError
+from gan_explain.types import DataError, Record
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +22,14 @@ def dataset(known: SimpleNamespace) -> Dataset:
     return known.patients(24)
 
 
+def read(known: SimpleNamespace, dataset: Dataset, train: Dataset | None = None, **options: Any) -> EvaluationResult:
+    models = Models(known.generator, None, known.lungs)
+    return evaluate(models, dataset, Options(**options), measures=("reader",), train=train)
+
+
 @pytest.fixture(scope="module")
 def result(known: SimpleNamespace, dataset: Dataset) -> EvaluationResult:
-    return evaluate_reader(known.generator, dataset, known.lungs, n_boot=20, train=dataset, batch_size=5)
+    return read(known, dataset, dataset, bootstrap=20, batch_size=5)
 
 
 def value(result: EvaluationResult, name: str) -> float:
@@ -34,11 +40,11 @@ def value(result: EvaluationResult, name: str) -> float:
 
 @pytest.mark.parametrize("renderer", ["veils", "patterns"])
 def test_a_reader_that_knows_the_structure_finds_what_was_rendered(result: EvaluationResult, renderer: str) -> None:
-    assert value(result, f"reader.{renderer}.rho") > 0.95
-    assert value(result, f"reader.{renderer}.slope") == pytest.approx(1, abs=0.15)  # the headroom takes a little off sharp edges
-    assert value(result, f"reader.{renderer}.pixel") > 0.9
-    assert value(result, f"reader.{renderer}.pointing") == 1
-    assert result.measures[f"reader.{renderer}.pixel"].n == 12  # the normal images
+    assert value(result, f"reader.rho[{renderer}]") > 0.95
+    assert value(result, f"reader.slope[{renderer}]") == pytest.approx(1, abs=0.15)  # the headroom takes a little off sharp edges
+    assert value(result, f"reader.pixel[{renderer}]") > 0.9
+    assert value(result, f"reader.pointing[{renderer}]") == 1
+    assert result.measures[f"reader.pixel[{renderer}]"].n == 12  # the normal images
 
 
 def test_the_load_tells_labels_apart_within_each_source(result: EvaluationResult) -> None:
@@ -48,14 +54,14 @@ def test_the_load_tells_labels_apart_within_each_source(result: EvaluationResult
 
 def test_a_load_that_tells_the_source_alone_is_worth_nothing() -> None:
     rows = [
-        {"patient_id": str(i), "source": source, "label": label, "load": float(source == "b")}
+        Sample(Record(f"{i}.png", label, str(i), "", source), i, i, values={"load": float(source == "b")})
         for i, (source, label) in enumerate(
             [("a", "normal"), ("a", "covid"), ("b", "covid"), ("b", "covid"), ("b", "normal")] * 3
         )
     ]
-    assert separation(Aggregator(rows, 10)).value == 0.5
-    assert separation(Aggregator(rows[:1], 10)).value is None
-    assert separation(Aggregator([], 10)).value is None
+    assert separation(Table(rows, 10)).value == 0.5
+    assert separation(Table(rows[:1], 10)).value is None
+    assert separation(Table([], 10)).value is None
 
 
 def test_severity_is_followed(result: EvaluationResult) -> None:
@@ -65,29 +71,29 @@ def test_severity_is_followed(result: EvaluationResult) -> None:
 def test_layers_of_the_same_prior_are_not_told_apart(result: EvaluationResult) -> None:
     assert result.measures["layers.auroc"].n == 12
     for name in ("load", "extent", "down", "across", "left", "sharpness"):
-        real, drawn = value(result, f"layers.real.{name}"), value(result, f"layers.drawn.{name}")
+        real, drawn = value(result, f"layers.{name}[real]"), value(result, f"layers.{name}[drawn]")
         assert drawn == pytest.approx(real, rel=0.5), name
-    assert value(result, "layers.real.left") == pytest.approx(0.5, abs=0.02)  # both lungs alike
-    assert value(result, "layers.real.nearest") == pytest.approx(0, abs=1e-3)  # each is among the training images here
-    assert value(result, "layers.drawn.nearest") > 0.01
+    assert value(result, "layers.left[real]") == pytest.approx(0.5, abs=0.02)  # both lungs alike
+    assert value(result, "layers.nearest[real]") == pytest.approx(0, abs=1e-3)  # each is among the training images here
+    assert value(result, "layers.nearest[drawn]") > 0.01
 
 
 def test_without_training_images_nothing_is_said_of_copies(known: SimpleNamespace, dataset: Dataset) -> None:
-    found = evaluate_reader(known.generator, dataset, known.lungs, n_boot=10, limit=6).measures
+    found = read(known, dataset, bootstrap=10, limit=6).measures
     assert found["layers.nearest"] == Measure.missing("no training images were given")
 
 
 def test_without_disease_there_are_no_layers(known: SimpleNamespace, dataset: Dataset) -> None:
     healthy = dataset.where(lambda record: record.label == "normal")
-    found = evaluate_reader(known.generator, healthy, known.lungs, n_boot=10)
+    found = read(known, healthy, bootstrap=10)
     assert found.measures["layers"].value is None
     assert found.measures["reader.auroc"].reason == "no source has normal images and diseased ones"
     with pytest.raises(DataError, match="got none"):
-        evaluate_reader(known.generator, dataset.where(lambda _: False), known.lungs)
+        read(known, dataset.where(lambda _: False))
 
 
 def test_the_result_does_not_depend_on_the_batch(known: SimpleNamespace, dataset: Dataset, result: EvaluationResult) -> None:
-    other = evaluate_reader(known.generator, dataset, known.lungs, n_boot=20, train=dataset, batch_size=24)
+    other = read(known, dataset, dataset, bootstrap=20, batch_size=24)
     for name, measure in result.measures.items():
         assert other.measures[name].value == pytest.approx(measure.value, abs=1e-5), name
 
@@ -103,7 +109,7 @@ def test_a_reader_that_sees_nothing_has_no_correlation(known: SimpleNamespace, d
         def read(self, images: torch.Tensor, lungs: torch.Tensor) -> torch.Tensor:
             return torch.zeros_like(images)
 
-    found = evaluate_reader(Blind(), dataset, known.lungs, n_boot=10, limit=8).measures
-    assert found["reader.veils.rho"].value is None
-    assert found["reader.veils.slope"].value == 0
+    found = read(SimpleNamespace(generator=Blind(), lungs=known.lungs), dataset, bootstrap=10, limit=8).measures
+    assert found["reader.rho[veils]"].value is None
+    assert found["reader.slope[veils]"].value == 0
     assert found["reader.auroc"].value == 0.5

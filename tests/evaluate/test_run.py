@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_explain.data import Dataset
-from gan_explain.evaluate import EvaluationResult, evaluate, report_target
+from gan_explain.evaluate import EvaluationResult, Models, Options, Sample, classification, evaluate
 from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.nulls import ConstantTarget
 from gan_explain.pixels import resize
@@ -63,10 +63,9 @@ def full(known: SimpleNamespace, dataset: Dataset, threshold: float) -> Evaluati
     torch.manual_seed(0)
     target = brightness(threshold)
     judges = {"itself": target, "blind": ConstantTarget(0.1, positive=("covid",), classes=("negative", "covid"))}
-    return evaluate(
-        known.generator, target, dataset, known.lungs, judges=judges, synthesis=Structures(),
-        extractor=lambda x, _: resize(x, 16).flatten(1), n_boot=50, codes=3, batch_size=10, synthetic=20, train=dataset,
-    )  # fmt: skip
+    models = Models(known.generator, target, known.lungs, judges, extractor=lambda x, _: resize(x, 16).flatten(1))
+    options = Options(bootstrap=50, codes=3, batch_size=10, synthetic=20)
+    return evaluate(models, dataset, options, structures=Structures(), train=dataset)
 
 
 def value(result: EvaluationResult, name: str) -> float:
@@ -103,23 +102,23 @@ def test_what_is_healed_has_nothing_left_on_it(full: EvaluationResult) -> None:
 
 
 def test_a_judge_equal_to_the_target_sees_every_flip_and_a_blind_one_none(full: EvaluationResult) -> None:
-    assert value(full, "transfer.itself") == value(full, "flip.negative")
-    assert value(full, "transfer.blind") == 0
-    assert value(full, "transfer.itself.minus_pgd") == pytest.approx(
-        value(full, "transfer.itself") - value(full, "transfer.itself.pgd")
+    assert value(full, "transfer[itself]") == value(full, "flip.negative")
+    assert value(full, "transfer[blind]") == 0
+    assert value(full, "transfer[itself].minus_pgd") == pytest.approx(
+        value(full, "transfer[itself]") - value(full, "transfer[itself].pgd")
     )
 
 
 def test_a_huge_change_persists(full: EvaluationResult) -> None:
-    assert {value(full, f"persistence.{name}") for name in ("png8", "jpeg90", "blur", "shift")} == {1.0}
+    assert {value(full, f"persistence[{name}]") for name in ("png8", "jpeg90", "blur", "shift")} == {1.0}
 
 
 def test_each_input_is_measured_in_its_own_direction(full: EvaluationResult, dataset: Dataset) -> None:
-    assert [row["path"] for row in full.per_sample] == [record.path for record in dataset.records]
-    for row in full.per_sample:
-        assert ("flip.negative" in row) == (row["called"] == "negative") == ("flip.healed" not in row)
+    assert [sample.record.path for sample in full.samples] == [record.path for record in dataset.records]
+    for row in full.samples:
+        assert ("flip.negative" in row.values) == (row.called == "negative") == ("flip.healed" not in row.values)
         assert math.isfinite(row["load"])
-    called = [row["called"] for row in full.per_sample]
+    called = [row.called for row in full.samples]
     assert full.measures["flip.negative"].n == called.count("negative")
     assert full.measures["heal.fall"].n == called.count("positive")
 
@@ -129,11 +128,11 @@ def test_every_group_of_measures_is_there(full: EvaluationResult) -> None:
         "flip.negative", "flip.healed", "cv80.negative", "cv80.healed", "monotonicity.rho", "crossing.slope", "proximity.l1",
         "proximity.ssim", "proximity.lpips", "sparsity", "exact.zero", "exact.one", "reread", "clamped", "rise", "rise.prior",
         "structure.dice", "structure.area_drift.healed", "diversity.layers", "opacity_probe.rises", "opacity_probe.slope",
-        "reader.veils.rho", "reader.veils.pointing", "reader.patterns.pixel", "reader.patterns.slope", "reader.auroc",
-        "severity.load", "severity.p", "layers.auroc", "layers.drawn.load", "layers.real.nearest", "causal.outside_share",
-        "null.random.flip", "null.random.flip.at_2", "null.shuffled.flip", "cout", "diversity.placement.added",
-        "diversity.placement.removed", "synthetic.nearest", "synthetic.negative_at_0", "synthetic.positive_at_1.5", "pgd.flip",
-        "transfer.itself.rises",
+        "reader.rho[veils]", "reader.pointing[veils]", "reader.pixel[patterns]", "reader.slope[patterns]", "reader.auroc",
+        "severity.load", "severity.p", "layers.auroc", "layers.load[drawn]", "layers.nearest[real]", "causal.outside_share",
+        "null.random.flip", "null.random.flip.at_2", "null.shuffled.flip", "cout", "diversity.placement[added]",
+        "diversity.placement[removed]", "synthetic.nearest", "synthetic.negative_at_0", "synthetic.positive_at_1.5", "pgd.flip",
+        "transfer[itself].rises",
     }  # fmt: skip
     assert names <= set(full.measures)
     assert {name.partition("[")[0] for name in full.measures if "synthetic.negative" in name and "[" in name} == {
@@ -157,15 +156,18 @@ def test_a_layer_acts_inside_the_lungs(full: EvaluationResult) -> None:
     assert value(full, "causal.outside_share") == pytest.approx(0, abs=0.01)
 
 
+def facts(sample: Sample) -> tuple[object, ...]:
+    known = {name: value for name, value in sample.values.items() if value == value}
+    return sample.record.path, sample.record.source, sample.record.label, sample.place, sample.called, known
+
+
 def test_a_result_comes_back_from_disk(full: EvaluationResult, tmp_path: Path) -> None:
     full.save(tmp_path / "out")
     json.loads((tmp_path / "out" / "measures.json").read_text(), parse_constant=pytest.fail)
     back = EvaluationResult.load(tmp_path / "out")
     assert back.measures == full.measures
     assert back.provenance == full.provenance
-    assert [{k: v for k, v in row.items() if v == v} for row in back.per_sample] == [
-        {k: v for k, v in row.items() if v == v} for row in full.per_sample
-    ]
+    assert [facts(sample) for sample in back.samples] == [facts(sample) for sample in full.samples]
     (tmp_path / "out" / "measures.json").write_text('{"schema_version": 99}')
     with pytest.raises(DataError, match=r"measures\.json"):
         EvaluationResult.load(tmp_path / "out")
@@ -176,9 +178,10 @@ def test_the_result_depends_neither_on_the_batch_size_nor_on_the_run(
 ) -> None:
     target = brightness(threshold)
     first, second = (
-        evaluate(known.generator, target, dataset, known.lungs, n_boot=10, codes=2, limit=8, batch_size=size) for size in (3, 8)
+        evaluate(Models(known.generator, target, known.lungs), dataset, Options(bootstrap=10, codes=2, limit=8, batch_size=size))
+        for size in (3, 8)
     )
-    assert len(first.per_sample) == 8
+    assert len(first.samples) == 8
     assert set(first.measures) == set(second.measures)
     for name, measure in first.measures.items():
         assert measure.value == pytest.approx(second.measures[name].value, abs=1e-4), name
@@ -186,10 +189,12 @@ def test_the_result_depends_neither_on_the_batch_size_nor_on_the_run(
 
 def test_a_constant_target_never_flips_and_has_no_monotonicity(known: SimpleNamespace, dataset: Dataset) -> None:
     target = ConstantTarget(0.3, positive=("covid",), classes=("negative", "covid"))
-    result = evaluate(known.generator, target, dataset, known.lungs, judges={"itself": target}, n_boot=10, codes=2, limit=6)
+    result = evaluate(
+        Models(known.generator, target, known.lungs, {"itself": target}), dataset, Options(bootstrap=10, codes=2, limit=6)
+    )
     assert value(result, "flip.negative") == 0
     assert value(result, "monotonicity.never_crosses") == 1
-    for name in ("monotonicity.rho", "crossing.lambda", "heal.fall", "flip.healed", "persistence.blur", "causal.outside_share"):
+    for name in ("monotonicity.rho", "crossing.lambda", "heal.fall", "flip.healed", "persistence[blur]", "causal.outside_share"):
         assert result.measures[name].value is None, name
         assert result.measures[name].reason, name
     assert result.measures["transfer.minus_pgd"].reason == "the target has no gradient"
@@ -198,32 +203,34 @@ def test_a_constant_target_never_flips_and_has_no_monotonicity(known: SimpleName
 
 def test_a_direction_that_no_input_takes_is_null_with_its_reason(known: SimpleNamespace, dataset: Dataset) -> None:
     target = ConstantTarget(0.9, positive=("covid",), classes=("negative", "covid"))
-    result = evaluate(known.generator, target, dataset, known.lungs, judges={"other": target}, n_boot=10, codes=2, limit=4)
+    result = evaluate(
+        Models(known.generator, target, known.lungs, {"other": target}), dataset, Options(bootstrap=10, codes=2, limit=4)
+    )
     assert value(result, "flip.healed") == 0
-    for name in ("flip.negative", "transfer.other"):
+    for name in ("flip.negative", "transfer[other]"):
         assert result.measures[name] == Measure.missing("the target calls no image negative")
 
 
 def test_a_dataset_without_images_is_refused(known: SimpleNamespace, dataset: Dataset) -> None:
     nothing = dataset.where(lambda _: False)
     with pytest.raises(DataError, match="got none"):
-        evaluate(known.generator, brightness(0.5), nothing, known.lungs)
+        evaluate(Models(known.generator, brightness(0.5), known.lungs), nothing)
     with pytest.raises(DataError, match="got none"):
-        report_target(brightness(0.5), nothing, known.lungs)
+        classification(brightness(0.5), nothing, known.lungs)
 
 
 def test_without_another_patient_with_the_disease_there_is_no_layer(
     known: SimpleNamespace, dataset: Dataset, threshold: float
 ) -> None:
     healthy = dataset.where(lambda record: record.label == "normal")
-    result = evaluate(known.generator, brightness(threshold), healthy, known.lungs, n_boot=10)
+    result = evaluate(Models(known.generator, brightness(threshold), known.lungs), healthy, Options(bootstrap=10))
     assert result.measures["flip.negative"] == Measure.missing("no other patient is labelled positive")
 
 
 def test_the_report_of_a_target_knows_labels_and_rendered_opacities(
     known: SimpleNamespace, dataset: Dataset, threshold: float
 ) -> None:
-    measures = report_target(brightness(threshold), dataset, known.lungs, n_boot=20, batch_size=7)
+    measures = classification(brightness(threshold), dataset, known.lungs, n_boot=20, batch_size=7).measures
     truth = [record.label == "covid" for record in dataset.records]
     images = dataset.batch().images
     called = (brightness(threshold).probability(images) >= 0.5).tolist()
@@ -233,6 +240,29 @@ def test_the_report_of_a_target_knows_labels_and_rendered_opacities(
 
 
 def test_the_report_says_why_there_is_no_probe(known: SimpleNamespace, dataset: Dataset) -> None:
-    measures = report_target(brightness(-1.0), dataset, known.lungs, n_boot=20)
-    assert measures["opacity_probe"].value is None
-    assert "no negative image" in str(measures["opacity_probe"].reason)
+    measures = classification(brightness(-1.0), dataset, known.lungs, n_boot=20).measures
+    assert measures["opacity_probe.rises"].value is None
+    assert "no image negative that is labelled so" in measures["opacity_probe.slope"].reason
+
+
+def test_sets_that_are_none_or_lack_their_model_are_refused(known: SimpleNamespace, dataset: Dataset) -> None:
+    target = brightness(0.5)
+    with pytest.raises(ValueError, match="expected measures of classifier, reader, counterfactual, got speed"):
+        evaluate(Models(known.generator, target, known.lungs), dataset, measures=("speed",))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected a generator"):
+        evaluate(Models(None, target, known.lungs), dataset)
+    with pytest.raises(ValueError, match="expected a target"):
+        evaluate(Models(known.generator, None, known.lungs), dataset, measures=("classifier",))
+    with pytest.raises(ValueError, match="expected strengths that rise from 0"):
+        Options(strengths=(0.0, 1.0, 0.5))
+
+
+def test_all_sets_at_once_are_each_alone(known: SimpleNamespace, dataset: Dataset, threshold: float) -> None:
+    """To the bit: what is shared is the same."""
+    models, options = Models(known.generator, brightness(threshold), known.lungs), Options(bootstrap=10, codes=2, limit=12)
+    together = evaluate(models, dataset, options, measures=("classifier", "reader", "counterfactual"))
+    for name in ("classifier", "reader"):
+        alone = evaluate(models, dataset, options, measures=(name,)).measures  # type: ignore[arg-type]
+        asked = [key for key in alone if not key.startswith("severity.p")]  # of p, which the reader alone has not
+        assert {key: together.measures[key] for key in asked} == {key: alone[key] for key in asked}
+    assert together.confusion is not None

@@ -27,24 +27,24 @@ def test_measures_by_hand() -> None:
     report = multiclass_report(TRUTH, CALLS, CLASSES, PATIENTS, SOURCES, n_boot=50)
     value = {name.removeprefix("classes."): measure.value for name, measure in report.items()}
     assert value["accuracy"] == pytest.approx(3 / 6)
-    assert value["recall.normal"] == pytest.approx(2 / 3)
-    assert value["precision.normal"] == 1
-    assert value["f1.normal"] == pytest.approx(4 / 5)
-    assert (value["recall.bacterial"], value["precision.bacterial"]) == (pytest.approx(1 / 2), pytest.approx(1 / 3))
-    assert value["f1.bacterial"] == pytest.approx(2 / 5)
-    assert (value["recall.viral"], value["f1.viral"]) == (0, 0)
+    assert value["recall[normal]"] == pytest.approx(2 / 3)
+    assert value["precision[normal]"] == 1
+    assert value["f1[normal]"] == pytest.approx(4 / 5)
+    assert (value["recall[bacterial]"], value["precision[bacterial]"]) == (pytest.approx(1 / 2), pytest.approx(1 / 3))
+    assert value["f1[bacterial]"] == pytest.approx(2 / 5)
+    assert (value["recall[viral]"], value["f1[viral]"]) == (0, 0)
     assert value["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
     assert value["macro_f1"] == pytest.approx((4 / 5 + 2 / 5 + 0) / 3)
     n = {name.removeprefix("classes."): measure.n for name, measure in report.items()}
-    assert (n["accuracy"], n["recall.bacterial"], n["precision.bacterial"], n["f1.bacterial"]) == (6, 2, 3, 2)
+    assert (n["accuracy"], n["recall[bacterial]"], n["precision[bacterial]"], n["f1[bacterial]"]) == (6, 2, 3, 2)
 
 
 def test_what_a_source_lacks_is_null_there_and_its_means_are_of_the_classes_it_has() -> None:
     report = multiclass_report(TRUTH, CALLS, CLASSES, PATIENTS, SOURCES, n_boot=50)
-    assert report["classes.recall.viral"].by["x"].reason == "no image of the class"
-    assert report["classes.precision.viral"].by["x"].reason == "never called"
+    assert report["classes.recall[viral]"].by["x"].reason == "no image of the class"
+    assert report["classes.precision[viral]"].by["x"].reason == "never called"
     assert report["classes.macro_f1"].by["x"].value == 1
-    assert report["classes.precision.viral"].value == 0
+    assert report["classes.precision[viral]"].value == 0
 
 
 def test_the_interval_of_accuracy_is_that_of_the_patient_bootstrap() -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_explain.metrics.transfer import pgd, positive_logit, turned_positive
+from gan_explain.metrics.inputs import positive_logit
+from gan_explain.metrics.transfer import pgd, turned_positive
 from gan_explain.targets import ModuleTarget, TargetConfig
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gan_explain.metrics.nulls import ConstantTarget
+from gan_explain.metrics.registry import Key
 from gan_explain.metrics.statistics import STATISTICS
 from gan_explain.metrics.transplant import EFFECTS, REGIONS, TRANSPLANTS, effects, regions, transplants
 
@@ -64,17 +65,17 @@ def test_the_place_that_the_target_reads_is_named(box: tuple[slice, slice], move
     assert tuple(found) == EFFECTS
     assert len(found) == len(TRANSPLANTS) + len(STATISTICS)
     for name in moved:
-        assert found[f"transplant.{name}"].tolist() == pytest.approx([0.6, 0.6], abs=1e-5), name
+        assert found[Key("transplant", name)].tolist() == pytest.approx([0.6, 0.6], abs=1e-5), name
     for name in still:
-        assert found[f"transplant.{name}"].tolist() == pytest.approx([0, 0], abs=1e-6), name
+        assert found[Key("transplant", name)].tolist() == pytest.approx([0, 0], abs=1e-6), name
 
 
 def test_a_target_that_reads_the_lungs_gets_those_of_x_and_cannot_see_the_outside() -> None:
     found = effects(Box(slice(None), slice(None), uses_lungs=True), X, LUNGS_X, Y, LUNGS_Y)
     share = float(LUNGS_X.mean())
-    assert found["transplant.whole"].tolist() == pytest.approx([0.6 * share] * 2, abs=1e-5)
+    assert found[Key("transplant", "whole")].tolist() == pytest.approx([0.6 * share] * 2, abs=1e-5)
     for name in ("outside", "corners", "border", "text"):
-        assert found[f"transplant.{name}"].tolist() == pytest.approx([0, 0], abs=1e-7)
+        assert found[Key("transplant", name)].tolist() == pytest.approx([0, 0], abs=1e-7)
 
 
 def test_letters_are_laid_over_by_the_maximum() -> None:
@@ -84,7 +85,7 @@ def test_letters_are_laid_over_by_the_maximum() -> None:
     assert float(images["text"][0, 0, 5, 3]) == pytest.approx(1)
     assert bool((images["text"] >= X).all())
     assert torch.equal(images["text"][1:], X)
-    found = effects(Box(slice(0, 12), slice(0, 12)), X, LUNGS_X, y, LUNGS_Y)["transplant.text"]
+    found = effects(Box(slice(0, 12), slice(0, 12)), X, LUNGS_X, y, LUNGS_Y)[Key("transplant", "text")]
     assert found[0] > 0.05
     assert found[1] == 0
 
@@ -103,10 +104,10 @@ def test_donors_do_not_depend_on_each_other() -> None:
     alone = effects(target, X, LUNGS_X, donors[1:], LUNGS_Y[1:])
     for name in EFFECTS:
         torch.testing.assert_close(both[name][1:], alone[name])
-    only = ("transplant.text", "transplant.outside")
+    only = (Key("transplant", "text"), Key("transplant", "outside"))
     some = effects(target, X, LUNGS_X, donors, LUNGS_Y, only)
     assert tuple(some) == only
-    torch.testing.assert_close(some["transplant.outside"], both["transplant.outside"])
+    torch.testing.assert_close(some[Key("transplant", "outside")], both[Key("transplant", "outside")])
 
 
 def test_shapes_that_do_not_fit_are_named() -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from small_trainers import TRAINERS
 
-from gan_explain.audit import Plan, Subject, gather
-from gan_explain.audit.gathered import Gathered
+from gan_explain.audit import AuditOptions, gather
 from gan_explain.data import open_dataset
+from gan_explain.evaluate.gathered import Gathered
+from gan_explain.metrics.change import Models
 from gan_explain.nets.load import load_generator
 from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.targets import resolve_target
@@ -56,8 +57,8 @@ def audit(images: int, quick: bool) -> list[float]:
         add(*args)  # type: ignore[arg-type]
 
     Gathered.add = watched  # type: ignore[method-assign, assignment]
-    subject = Subject(target, load_generator("phantom64"), segmenter, None, {}, "covid")
-    gather(subject, dataset, Plan(quick=quick, show=20, marker=None))
+    models = Models(load_generator("phantom64"), target, segmenter)
+    gather(models, dataset, AuditOptions(quick=quick, show=20, marker=None))
     return found
 
 

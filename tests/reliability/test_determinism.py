@@ -88,7 +88,7 @@ def test_an_audit_is_its_seed_and_its_curves_are_of_its_pictures(command: Comman
     words = ("audit", "--target", "checkpoint:phantom64", *MODELS, "--data", "phantom:n=24", "--judges", "none", "--salt", "none")
     twice(command, tmp_path, *words)
     result = AuditResult.load(tmp_path / "a")
-    strengths = result.document["provenance"]["strengths"]
+    strengths = result.findings.provenance["strengths"]
     inputs, segmenter = open_dataset("phantom:n=24", size=64, seed=1).split("test"), load_segmenter("phantom64")
     assert len(result.pictures) > 2
     for picture in result.pictures:

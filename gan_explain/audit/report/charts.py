@@ -7,13 +7,16 @@ gap, never a point at 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from gan_explain.audit.document import Curve
 from gan_explain.audit.report.words import finite, number
+from gan_explain.audit.thresholds import Limit
+from gan_explain.metrics.measure import Measure
 
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 50
@@ -21,13 +24,12 @@ DASHES = ("none", "7 4", "2 3", "9 3 2 3", "12 4", "1 4", "5 2 1 2", "3 6")
 TONES = len(DASHES)
 PLOT, ROW = 220, 24  # a bar with its interval, in a table's cell
 
-Curve = Mapping[str, Any]
 Domain = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Series:
-    """A curve {"x", "mean", "low", "high", "n", "patients"}, what it is called, and its colour and dash, 0 to TONES - 1."""
+    """A curve, what it is called, and its colour and dash, 0 to TONES - 1."""
 
     curve: Curve
     label: str
@@ -70,7 +72,7 @@ def _runs(xs: Sequence[Any], *columns: Sequence[Any]) -> Iterator[list[tuple[flo
 
 def span(series: Sequence[Series], keys: Sequence[str]) -> Domain | None:
     """The least and largest number in these columns of all curves; None where there is none."""
-    found = [v for s in series for key in keys for v in map(finite, s.curve[key]) if v is not None]
+    found = [v for s in series for key in keys for v in map(finite, getattr(s.curve, key)) if v is not None]
     return (min(found), max(found)) if found else None
 
 
@@ -78,7 +80,7 @@ def describe(series: Sequence[Series]) -> str:
     """What a chart shows, for those who cannot see it: both ends of every curve."""
     parts = []
     for s in series:
-        run = [point for part in _runs(s.curve["x"], s.curve["mean"]) for point in part]
+        run = [point for part in _runs(s.curve.x, s.curve.mean) for point in part]
         if run:
             (x0, y0), (x1, y1) = run[0], run[-1]
             parts.append(f"{s.label}: {number(y0)} at {tick_label(x0)}, {number(y1)} at {tick_label(x1)}")
@@ -135,7 +137,7 @@ def curve_chart(
         )
     )
     for s in series:  # bands below all lines
-        for run in _runs(s.curve["x"], s.curve["low"], s.curve["high"]):
+        for run in _runs(s.curve.x, s.curve.low, s.curve.high):
             edge = [f"{px(x):.1f},{py(high):.1f}" for x, _, high in run] + [
                 f"{px(x):.1f},{py(low):.1f}" for x, low, _ in run[::-1]
             ]
@@ -145,7 +147,7 @@ def curve_chart(
             Markup('<line class="point" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, right, py(point), py(point))
         )
     for s in series:
-        for run in _runs(s.curve["x"], s.curve["mean"]):
+        for run in _runs(s.curve.x, s.curve.mean):
             line = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in run)
             out.append(
                 Markup('<polyline class="line t{}" stroke-dasharray="{}" points="{}"/>').format(s.tone % TONES, s.dash, line)
@@ -169,9 +171,9 @@ def key(series: Series) -> Markup:
     ).format(series.tone % TONES, series.dash)
 
 
-def domain(measures: Sequence[Mapping[str, Any]], others: Sequence[float] = ()) -> Domain:
+def domain(measures: Sequence[Measure], others: Sequence[float] = ()) -> Domain:
     """A scale that holds 0, every value and bound, and the other numbers, with a margin."""
-    numbers = [finite(m.get(name)) for m in measures for name in ("value", "low", "high")] + [finite(v) for v in others]
+    numbers = [finite(v) for m in measures for v in (m.value, m.low, m.high)] + [finite(v) for v in others]
     found = [0.0, *(v for v in numbers if v is not None)]
     low, high = min(found), max(found)
     if high - low < 1e-9:
@@ -181,13 +183,13 @@ def domain(measures: Sequence[Mapping[str, Any]], others: Sequence[float] = ()) 
 
 
 def bar(
-    measure: Mapping[str, Any],
+    measure: Measure,
     scale: Domain,
     *,
     tone: str = "t0",
     thresholds: Sequence[float] = (),
-    positive: Mapping[str, Any] | None = None,
-    negative: Mapping[str, Any] | None = None,
+    positive: Measure | None = None,
+    negative: Measure | None = None,
 ) -> Markup:
     """A bar from 0 to the value with its interval; dashed thresholds; the donors' own means as a triangle and a ring."""
     pad = 6
@@ -201,7 +203,7 @@ def bar(
     out.append(Markup('<line class="zero" x1="{0:.1f}" x2="{0:.1f}" y1="0" y2="{1}"/>').format(px(0), ROW))
     for at in thresholds:
         out.append(Markup('<line class="threshold" x1="{0:.1f}" x2="{0:.1f}" y1="0" y2="{1}"/>').format(px(at), ROW))
-    value = finite(measure.get("value"))
+    value = finite(measure.value)
     if value is not None:
         left, right = sorted((px(0), px(value)))
         out.append(
@@ -209,7 +211,7 @@ def bar(
                 tone, left, mid - 5, right - left
             )
         )
-        a, b = finite(measure.get("low")), finite(measure.get("high"))
+        a, b = finite(measure.low), finite(measure.high)
         if a is not None and b is not None:
             out.append(Markup('<line class="whisker" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>').format(px(a), px(b), mid, mid))
             for end in (a, b):
@@ -222,7 +224,7 @@ def bar(
             Markup('<line class="value {}" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>').format(tone, px(value), px(value), 4, 20)
         )
     for donor, shape in ((positive, "positive"), (negative, "negative")):
-        v = finite(donor.get("value")) if donor else None
+        v = finite(donor.value) if donor else None
         if v is None:
             continue
         if shape == "positive":
@@ -234,10 +236,9 @@ def bar(
     return Markup("").join(out)
 
 
-def limits(check: Mapping[str, Any]) -> list[float]:
-    """Where a check's thresholds lie: on both sides of 0 for "within"."""
-    at = finite(check.get("threshold"))
-    return [] if at is None else [-at, at] if check.get("relation") == "within" else [at]
+def limits(limit: Limit) -> list[float]:
+    """Where the thresholds of a limit lie: on both sides of 0 for "within"."""
+    return [-limit.threshold, limit.threshold] if limit.relation == "within" else [limit.threshold]
 
 
 def bar_axis(scale: Domain) -> Markup:

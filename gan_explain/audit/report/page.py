@@ -1,4 +1,4 @@
-"""The audit as one HTML file that opens offline: document, rows and pictures in, a page out; no model, no data, no network.
+"""The audit as one HTML file that opens offline: document, samples and pictures in, a page out; no model, no data, no network.
 
 The page allows nothing but its own style and script, by their hashes (Content Security Policy, https://www.w3.org/TR/CSP3/), and
 `data:` images. Every text is escaped by jinja2; what the script reads is JSON in a data block, in which <, >, & and the line
@@ -12,22 +12,24 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from gan_explain.audit.document import Curve, Document, Findings, as_json
 from gan_explain.audit.report import charts, words
-from gan_explain.audit.report.pictures import Picture, encode
+from gan_explain.audit.report.pictures import encode
 from gan_explain.audit.report.rows import COLUMNS, Line, lines, used
+from gan_explain.evaluate.gathered import Picture
+from gan_explain.evaluate.samples import Sample
 from gan_explain.files.text import printable
+from gan_explain.metrics.measure import Measure
+from gan_explain.metrics.registry import Key
 from gan_explain.render.curves import positive_label
-from gan_explain.types import DataError
 
-__all__ = ["Picture", "render_report"]
-
-SCHEMA_VERSIONS = (1,)
 # curve: what it is called, its tone, whether its x is the dose of rendered opacities
 CURVES = {
     "negative": ("negatives under real patients' disease", 0, False),
@@ -35,26 +37,17 @@ CURVES = {
     "healed": ("positives, healed at λ = 0", 2, False),
     "probe": ("negatives, rendered opacities", 3, True),
 }
-_EMPTY: dict[str, Any] = {
-    "summary": [], "provenance": {}, "measures": {}, "curves": {}, "subgroups": [], "evidence": [], "controls": [], "verdict": [],
-    "compare": None, "pictures": [],
-}  # fmt: skip
+MAIN = ("auroc", "rise", "flip.negative", "heal.fall", "opacity_probe.slope", "shortcut")  # figures of a summary
 
 
-def render_report(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], pictures: Sequence[Picture]) -> str:
-    """The page of an audit.
-
-    `document` is audit.json, `rows` its per-sample table (values as numbers or as a CSV reader gives them), `pictures` what the
-    viewer shows. DataError for a document that is no audit or of another schema; ValueError for pictures that do not fit the
-    rows or the strengths.
-    """
-    doc = _checked(document)
+def render_report(document: Document, rows: Sequence[Sample], pictures: Sequence[Picture]) -> str:
+    """The page of an audit. ValueError for pictures that do not fit the samples or the strengths."""
+    doc = document.findings
     for picture in pictures:
         if not 0 <= picture.row < len(rows):
             raise ValueError(f"picture {picture.id}: expected a row from 0 to {len(rows) - 1}, got {picture.row}")
-    provenance = doc["provenance"]
-    target = provenance.get("target") or {}
-    ordered = lines(rows, [group["column"] for group in doc["subgroups"]])
+    target = doc.target
+    ordered = lines(rows, [group.column for group in doc.subgroups])
     rank = {line.row: line.rank for line in ordered}
     strengths = {p.way: _strengths(doc, p) for p in pictures}
     encoded = encode(sorted(pictures, key=lambda p: rank[p.row]), strengths)
@@ -64,13 +57,14 @@ def render_report(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
         "yLabel": y_label,
         "point": point,
         "strengths": strengths,
-        "bands": {way: doc["curves"].get(way) for way in strengths},
+        "bands": {way: as_json(doc.curves.get(way)) for way in strengths},
         "scale": encoded.scale,
         "pictures": [each | {"name": _names(ordered, each["row"])} for each in encoded.pictures],
     }
     style, script = (_asset(f"report.{kind}") for kind in ("css", "js"))
     return _environment().get_template("report.html").render(
         doc=doc,
+        compare=document.compare,
         policy=_policy(style, script),
         style=Markup(style),
         script=Markup(script),
@@ -79,13 +73,13 @@ def render_report(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
         target=target,
         y_label=y_label,
         point=point,
-        curves=_series(doc["curves"]),
+        curves=_series(doc.curves),
         columns=used(ordered, COLUMNS),
         lines=ordered,
         shown={each["row"]: index for index, each in reversed(list(enumerate(encoded.pictures)))},
         side=encoded.side,
         left_out=encoded.left_out,
-        pairs=[(name, f"{name}.free") for name in doc["measures"] if f"{name}.free" in doc["measures"]],
+        pairs=_pairs(doc.measures),
         charts=charts,
         words=words,
         Series=charts.Series,
@@ -108,17 +102,22 @@ def _plain(data: object) -> object:
     return words.finite(data) if isinstance(data, float) else data
 
 
-def _checked(document: Mapping[str, Any]) -> dict[str, Any]:
-    if document.get("kind") != "audit" or document.get("schema_version") not in SCHEMA_VERSIONS:
-        found = f"kind {document.get('kind')!r}, schema_version {document.get('schema_version')!r}"
-        raise DataError(f"expected an audit of schema_version {SCHEMA_VERSIONS[-1]}, got {found}")
-    return {key: document[key] if document.get(key) is not None else empty for key, empty in _EMPTY.items()}
+def render_summary(findings: Findings) -> str:
+    """Summary, verdict and main figures as a piece of HTML, without scripts; every text is escaped."""
+    main = {name: findings.measures[name] for name in MAIN if name in findings.measures}
+    return _environment().get_template("summary.html").render(doc=findings, main=main, words=words)
 
 
-def _strengths(doc: Mapping[str, Any], picture: Picture) -> list[float]:
+def _pairs(measures: Mapping[str, Measure]) -> list[tuple[str, str]]:
+    """Measures under real disease, and the same under the free map."""
+    free = {name: str(replace(Key.parse(name), variant="free")) for name in measures}
+    return [(name, other) for name, other in free.items() if other in measures and other != name and name in measures]
+
+
+def _strengths(doc: Findings, picture: Picture) -> list[float]:
     """The strengths of a picture's way: of its curve, else of the audit."""
-    curve = doc["curves"].get(picture.way)
-    found = list(curve["x"] if curve else doc["provenance"].get("strengths") or [])
+    curve = doc.curves.get(picture.way)
+    found = list(curve.x if curve else doc.provenance.get("strengths") or [])
     if len(found) != len(picture.probability):
         raise ValueError(f"picture {picture.id}: expected {len(found)} probabilities, got {len(picture.probability)}")
     return found
@@ -129,12 +128,13 @@ def _names(ordered: Sequence[Line], row: int) -> dict[str, Any]:
     return {key: found.text.get(key, "") for key in ("patient_id", "path", "source", "label", "called")} | {"rank": found.rank}
 
 
-def _series(curves: Mapping[str, Any]) -> dict[str, list[charts.Series]]:
+def _series(curves: Mapping[str, Curve | None]) -> dict[str, list[charts.Series]]:
     """The curves that are there, apart by what their x is."""
     found: dict[str, list[charts.Series]] = {"strength": [], "dose": []}
     for name, (label, tone, dose) in CURVES.items():
-        if curves.get(name):
-            found["dose" if dose else "strength"].append(charts.Series(curves[name], label, tone))
+        curve = curves.get(name)
+        if curve:
+            found["dose" if dose else "strength"].append(charts.Series(curve, label, tone))
     return found
 
 
@@ -165,5 +165,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_visible,
     )
-    environment.filters |= {"number": words.number, "interval": words.interval, "label": words.label}
+    environment.filters |= {
+        "number": words.number,
+        "interval": words.interval,
+        "label": words.label,
+        "direction": words.direction,
+    }
     return environment

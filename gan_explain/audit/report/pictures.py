@@ -13,28 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gan_explain.audit.report.words import finite
+from gan_explain.evaluate.gathered import Picture
 
 SIDES = (512, 384, 256, 192, 128, 96, 64)  # pixels of a picture's longer side, tried from the largest
 BUDGET = 11_000_000  # characters of all pictures together
 FAINTEST = 0.15  # opacity that full colour stands for, at least: a faint layer stays faint
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """One sample of the viewer.
-
-    `row` indexes the per-sample rows; `way` is "negative" (structure is the image itself) or "healed" (the layer taken off);
-    `structure` (H, W) in [0, 1], `layer` (H, W) tau at strength 1, signed where the generator also darkens; `probability` at each
-    strength of the way's curve, `p` of the input itself.
-    """
-
-    id: str
-    way: str
-    row: int
-    structure: NDArray[np.float32]
-    layer: NDArray[np.float32]
-    probability: Sequence[float | None]
-    p: float | None
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
 from gan_explain.audit.report.words import finite, number
-
-BY = "by."  # prefix of the manifest's columns in the table
+from gan_explain.evaluate.samples import Sample
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ COLUMNS = (
     Column("monotonicity.rho", "ρ", "Spearman's ρ of the logit along λ", True),
     Column("monotonicity.violation", "falls", "share of the movement of p that falls", True),
     Column("rise.free", "rise, free", "the same rise under the free map", True),
-    Column("transplant.outside.excess", "outside", "what the outside of positives adds to p, beyond that of negatives", True),
+    Column("shortcut", "outside", "what the outside of positives adds to p, beyond that of negatives", True),
     Column("heal.fall", "fall", "p before less p after the disease was taken off", True),
     Column("flip.healed", "healed", "1 where a positive turns negative when healed", True),
 )
@@ -52,16 +50,16 @@ class Line:
     extra: tuple[str, ...]
 
 
-def lines(rows: Sequence[Mapping[str, Any]], extra: Sequence[str] = ()) -> list[Line]:
+def lines(rows: Sequence[Sample], extra: Sequence[str] = ()) -> list[Line]:
     """All rows, worst first: those that never cross p*, then by the rise of p, least first; then positives, those first that
     are not healed.
 
     `extra` are columns of the manifest that the audit was asked for; those of COLUMNS among them are not shown twice.
     """
     known = {column.key for column in COLUMNS}
-    asked = tuple(name for name in dict.fromkeys(extra) if name not in known)
+    more = tuple(name for name in dict.fromkeys(extra) if name not in known)
     order = sorted(range(len(rows)), key=lambda i: (*_badness(rows[i]), i))
-    return [_line(rows[i], i, rank, asked) for rank, i in enumerate(order, 1)]
+    return [_line(rows[i], i, rank, more) for rank, i in enumerate(order, 1)]
 
 
 def used(found: Sequence[Line], columns: Sequence[Column]) -> list[Column]:
@@ -72,50 +70,28 @@ def used(found: Sequence[Line], columns: Sequence[Column]) -> list[Column]:
     return [column for column in every if any(line.text.get(column.key) for line in found)]
 
 
-def never_crosses(row: Mapping[str, Any]) -> bool:
-    return finite(row.get("monotonicity.never_crosses")) == 1
+def never_crosses(row: Sample) -> bool:
+    return row["monotonicity.never_crosses"] == 1
 
 
-def _badness(row: Mapping[str, Any]) -> tuple[int, float]:
-    rise = finite(row.get("rise"))
+def _badness(row: Sample) -> tuple[int, float]:
+    rise = finite(row["rise"])
     if never_crosses(row):
         return 0, rise if rise is not None else 0.0
-    return (2, finite(row.get("flip.healed")) or 0.0) if rise is None else (1, rise)
+    return (2, finite(row["flip.healed"]) or 0.0) if rise is None else (1, rise)
 
 
-def _line(row: Mapping[str, Any], index: int, rank: int, extra: tuple[str, ...]) -> Line:
-    text, value = {}, {}
-    for column in COLUMNS:
-        found = row.get(column.key)
-        if column.numeric:
-            value[column.key] = finite(found)
-            text[column.key] = "" if value[column.key] is None else number(found)
-        else:
-            text[column.key] = "" if found is None else str(found)
+def _line(row: Sample, index: int, rank: int, extra: tuple[str, ...]) -> Line:
+    record = row.record
+    text = {"patient_id": record.patient_id, "source": record.source, "label": record.label, "called": row.called}
+    text["path"] = PurePath(record.path).name or record.path
+    value = {column.key: finite(row[column.key]) for column in COLUMNS if column.numeric}
+    text |= {name: "" if found is None else number(found) for name, found in value.items()}
     if never_crosses(row):
         text["crossing.lambda"] = "never"
-    if finite(row.get("flip.healed")) is not None:
-        text["flip.healed"] = "yes" if finite(row["flip.healed"]) == 1 else "no"
-    text["called"] = _called(row)
-    text["path"] = PurePath(text["path"]).name or text["path"]
-    text |= {name: _asked(row, name) for name in extra}
-    return Line(index, rank, text, value, _tags(row), extra)
-
-
-def _asked(row: Mapping[str, Any], name: str) -> str:
-    """A column of the manifest, which a table carries as `by.NAME`."""
-    found = row.get(BY + name, row.get(name))
-    return "" if found is None else str(found)
-
-
-def _tags(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the table can be filtered by."""
-    return tuple(tag for tag in (_called(row), "never crosses" if never_crosses(row) else "") if tag)
-
-
-def _called(row: Mapping[str, Any]) -> str:
-    """What the target says, in words where the table has 0 and 1."""
-    found = "" if row.get("called") is None else str(row["called"])
-    return {"1": "positive", "1.0": "positive", "True": "positive", "0": "negative", "0.0": "negative", "False": "negative"}.get(
-        found, found
-    )
+    healed = value["flip.healed"]
+    if healed is not None:
+        text["flip.healed"] = "yes" if healed == 1 else "no"
+    text |= {name: row.by.get(name, "") for name in extra}
+    tags = tuple(filter(None, (row.called, "never crosses" if never_crosses(row) else "")))
+    return Line(index, rank, text, value, tags, extra)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,7 @@ def loss_weights(kind: type[Any], overrides: Sequence[str], but: Sequence[str] =
     return found
 
 
-def measured(run: Run, measures: dict[str, Any]) -> dict[str, object]:
+def measured(run: Run, measures: Mapping[str, Any]) -> dict[str, object]:
     from gan_explain.metrics.measure import format_table
 
     run.say(format_table(measures))
@@ -105,7 +105,7 @@ def measured(run: Run, measures: dict[str, Any]) -> dict[str, object]:
 def reported(run: Run, trained: ModuleTarget, dataset: Dataset, lungs: Segmenter, part: str = "target") -> dict[str, object]:
     """Measure a classifier on the test split, print tables and how it was made; what --json prints. Nothing without such a split,
     or in another process than the first."""
-    from gan_explain.evaluate import full_report
+    from gan_explain.evaluate import classification
     from gan_explain.files.checkpoints import read_config
     from gan_explain.metrics.confusion import format_confusion
 
@@ -113,9 +113,10 @@ def reported(run: Run, trained: ModuleTarget, dataset: Dataset, lungs: Segmenter
     if not run.is_main or not len(test):
         run.say("no test split: not measured")
         return {"measures": {}}
-    found = full_report(trained, test, lungs, seed=run.seed)
+    found = classification(trained, test, lungs, seed=run.seed)
     made = read_config(run.folder)["parts"][part].get("origin", {})
     printed = measured(run, found.measures)
+    assert found.confusion is not None
     run.say(format_confusion(found.confusion))
     if made:
         run.say(f"made with {json.dumps(made)}")

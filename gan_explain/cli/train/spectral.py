@@ -68,7 +68,7 @@ def spectral(
     First a network is trained on log-magnitude spectra (checkpoint OUT/spectrum, for --method spectral_fem); FEM on it says which
     frequencies are important in each training image.
     """
-    from gan_explain.evaluate import report_target
+    from gan_explain.evaluate import classification
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.loop import STATE
@@ -98,4 +98,4 @@ def spectral(
     if not run.is_main or not len(test):
         run.say("no test split: not measured")
         return {"measures": {}}
-    return measured(run, report_target(trained, test, load_segmenter("lungs128"), seed=run.seed))
+    return measured(run, classification(trained, test, load_segmenter("lungs128"), seed=run.seed).measures)

@@ -65,7 +65,7 @@ def unet(
     Writes the parts `target` and `segmenter` of checkpoint --out: the same U-Net with and without its classification head.
     """
     from gan_explain.data.dataset import fitting
-    from gan_explain.evaluate import full_report
+    from gan_explain.evaluate import classification
     from gan_explain.nets.multi_unet import WIDTHS
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.nets.unet import UNet, UNetConfig
@@ -101,7 +101,7 @@ def unet(
     measures: dict[str, Any] = {"dice": dice_report(lungs, dataset.split("test"))}
     test = chosen.split("test")
     if len(test):
-        measures |= full_report(trained, test, lungs, seed=run.seed).measures
+        measures |= classification(trained, test, lungs, seed=run.seed).measures
     else:
         run.say("no test split: not measured")
     return counts | measured(run, measures)

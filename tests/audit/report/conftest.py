@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
-from gan_explain.audit.report.page import Picture
+from gan_explain.audit.document import Document
+from gan_explain.evaluate.gathered import Picture
+from gan_explain.evaluate.samples import Sample
+from gan_explain.types import Record
 
 
 def _measure(
@@ -31,17 +36,26 @@ def _curve(x: NDArray[np.float64], start: float, rise: float, half: float = 0.06
 
 
 def _check(measure: str, found: dict[str, Any], relation: str, threshold: float, answer: str, words: str) -> dict[str, Any]:
-    shown = {key: found.get(key) for key in ("value", "low", "high", "n", "reason")}
-    return {"measure": measure, **shown, "relation": relation, "threshold": threshold, "answer": answer, "words": words}
+    limit = {"measure": measure, "relation": relation, "threshold": threshold, "words": words}
+    return {"limit": limit, "found": {key: each for key, each in found.items() if key != "by"}, "answer": answer, "reason": ""}
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What `render_report` takes."""
+    """What `render_report` takes; the document as JSON too."""
 
-    document: dict[str, Any]
-    rows: list[dict[str, Any]]
+    json: dict[str, Any]
+    rows: list[Sample]
     pictures: list[Picture]
+
+    @property
+    def document(self) -> Document:
+        return made(self.json)
+
+
+def made(document: dict[str, Any]) -> Document:
+    """A document of its JSON."""
+    return TypeAdapter(Document).validate_json(json.dumps(document), strict=True)
 
 
 def make_audit(patients: int = 12, side: int = 32, shown: int | None = None, names: Sequence[str] = ()) -> Audit:
@@ -51,7 +65,7 @@ def make_audit(patients: int = 12, side: int = 32, shown: int | None = None, nam
     """
     rng = np.random.default_rng(0)
     x, doses = np.linspace(0, 1.5, 21), np.array([0, 0.25, 0.5, 1, 2.0])
-    rows: list[dict[str, Any]] = []
+    rows: list[Sample] = []
     pictures: list[Picture] = []
     grid = np.linspace(-1, 1, side)
     for i in range(patients):
@@ -61,24 +75,17 @@ def make_audit(patients: int = 12, side: int = 32, shown: int | None = None, nam
         name = names[i] if i < len(names) else f"nih-{1000 + i}"
         lungs = sum(np.exp(-(((grid[None] - c) / 0.28) ** 2) - (grid[:, None] / 0.6) ** 2) for c in (-0.45, 0.45))
         structure = 0.75 - 0.55 * lungs + 0.06 * np.sin(9 * grid[:, None]) + 0.02 * rng.standard_normal((side, side))
-        rows.append(
-            {
-                "image": i,
-                "path": f"images/{name}.png",
-                "patient_id": name,
-                "source": ("nih", "kermany")[i % 2],
-                "label": "covid" if positive else "normal",
-                "called": "positive" if positive else "negative",
-                "by.sex": "FM"[i % 2],
-                "by.age": str(20 + i % 60),
-                "p": p,
-                "rise": math.nan if positive else (0.1 if never else rise),
-                "monotonicity.never_crosses": math.nan if positive else float(never),
-                "crossing.lambda": math.nan if positive or never else 1.2 - rise / 2,
-                "monotonicity.rho": math.nan if positive else 0.9 + rise / 10,
-                "flip.healed": float(i % 3 > 0) if positive else math.nan,
-            }
-        )
+        values = {
+            "p": p,
+            "rise": math.nan if positive else (0.1 if never else rise),
+            "monotonicity.never_crosses": math.nan if positive else float(never),
+            "crossing.lambda": math.nan if positive or never else 1.2 - rise / 2,
+            "monotonicity.rho": math.nan if positive else 0.9 + rise / 10,
+            "flip.healed": float(i % 3 > 0) if positive else math.nan,
+        }
+        record = Record(f"images/{name}.png", "covid" if positive else "normal", name, "", ("nih", "kermany")[i % 2])
+        by = {"sex": "FM"[i % 2], "age": str(20 + i % 60)}
+        rows.append(Sample(record, i, i, "positive" if positive else "negative", by, values))
         if shown is None or len(pictures) < shown:
             curve = (p + (0.1 if never else rise) / (1 + np.exp(-8 * (x - 0.7)))).clip(0, 1).tolist()
             pictures.append(
@@ -106,7 +113,7 @@ def make_audit(patients: int = 12, side: int = 32, shown: int | None = None, nam
         "monotonicity.rho": _measure(0.93, 0.05),
         "shortcut": _measure(0.2, 0.04),
         "transfer": _measure(None, reason="no judges were given"),
-        "persistence.jpeg": _measure(1.0, 0.0),
+        "persistence[jpeg90]": _measure(1.0, 0.0),
         "null.random.flip": _measure(0.02, 0.01),
         "diversity.layers": {"value": 0.8, "low": None, "high": None, "n": 3},
         "control.marker.named": _measure(1.0, 0.0, 1),
@@ -150,15 +157,15 @@ def make_audit(patients: int = 12, side: int = 32, shown: int | None = None, nam
             "answer": "abstain",
             "why": "no judges were given",
             "checks": [
-                _check("transfer.*", measures["transfer"], "at least", 0.6, "abstain", "flips that another network shares"),
+                _check("transfer", measures["transfer"], "at least", 0.6, "abstain", "flips that another network shares"),
                 *(
-                    _check(f"persistence.{k}", measures["persistence.jpeg"], "at least", 0.9, "pass", k)
-                    for k in ("png8", "jpeg", "blur", "shift")
+                    _check(f"persistence[{k}]", measures["persistence[jpeg90]"], "at least", 0.9, "pass", k)
+                    for k in ("png8", "jpeg90", "blur", "shift")
                 ),
             ],
         },
     ]
-    evidence = [
+    effects = [
         {
             "kind": kind,
             "name": name,
@@ -213,9 +220,7 @@ def make_audit(patients: int = 12, side: int = 32, shown: int | None = None, nam
         "versions": {"torch": "2"},
         "options": {"by": ["sex", "age"], "quick": False, "limit": None},
     }
-    document = {
-        "schema_version": 1,
-        "kind": "audit",
+    findings = {
         "summary": [
             "checkpoint:made-up does not respond to opacities in the lungs: p rises in 48 % [39, 57] of 91 images.",
             "It reads what lies outside the lungs: the outside of a positive adds 0.20 [0.16, 0.24] to p; most by: border.",
@@ -241,7 +246,7 @@ def make_audit(patients: int = 12, side: int = 32, shown: int | None = None, nam
                 "reason": "no test: needs two groups",
             },
         ],
-        "evidence": evidence,
+        "effects": effects,
         "controls": [
             {
                 "name": "null.random.flip",
@@ -266,31 +271,33 @@ def make_audit(patients: int = 12, side: int = 32, shown: int | None = None, nam
             },
         ],
         "verdict": verdict,
-        "compare": {
-            "target": {**provenance["target"], "spec": "checkpoint:another"},
-            "provenance": provenance,
-            "summary": ["checkpoint:another responds to opacities in the lungs."],
-            "measures": {"auroc": _measure(0.95, 0.02), "rise": _measure(0.8), "only.here": _measure(None)},
-            "curves": {"negative": _curve(x, 0.05, 0.9), "negative.free": None, "healed": None, "probe": _curve(doses, 0.1, 0.8)},
-            "evidence": evidence[:3],
-            "controls": [],
-            "verdict": [verdict[0], {**verdict[1], "answer": "pass", "why": "p rises in all images"}],
-            "difference": {
-                **_curve(x, -0.1, 0.4),
-                "low": (np.linspace(-0.2, 0.2, 21)).tolist(),
-                "high": np.linspace(0, 0.5, 21).tolist(),
-            },
-        },
-        "pictures": [
-            {"id": p.id, "row": p.row, "way": p.way, "scale": 1.0, "p": p.p, "probability": list(p.probability)} for p in pictures
-        ],
     }
-    return Audit(document, rows, pictures)
+    other = {
+        "provenance": {**provenance, "target": {**provenance["target"], "spec": "checkpoint:another"}},
+        "summary": ["checkpoint:another responds to opacities in the lungs."],
+        "measures": {"auroc": _measure(0.95, 0.02), "rise": _measure(0.8), "only.here": _measure(None)},
+        "curves": {"negative": _curve(x, 0.05, 0.9), "negative.free": None, "healed": None, "probe": _curve(doses, 0.1, 0.8)},
+        "effects": effects[:3],
+        "controls": [],
+        "verdict": [verdict[0], {**verdict[1], "answer": "pass", "why": "p rises in all images"}],
+    }
+    difference = {
+        **_curve(x, -0.1, 0.4),
+        "low": (np.linspace(-0.2, 0.2, 21)).tolist(),
+        "high": np.linspace(0, 0.5, 21).tolist(),
+    }
+    return Audit({"findings": findings, "compare": {"findings": other, "difference": difference}}, rows, pictures)
 
 
 @pytest.fixture
 def audit() -> Audit:
     return make_audit()
+
+
+@pytest.fixture
+def document_of() -> Callable[..., Document]:
+    """`made`, for a test that changes the JSON."""
+    return made
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from gan_explain.audit.document import Curve
 from gan_explain.audit.report.charts import (
     BOTTOM,
     HEIGHT,
@@ -25,11 +25,13 @@ from gan_explain.audit.report.charts import (
     limits,
     ticks,
 )
+from gan_explain.audit.thresholds import Limit
+from gan_explain.metrics.measure import Measure
 
 
-def curve(mean: list[float | None], **more: Any) -> dict[str, Any]:
-    x = [float(i) for i in range(len(mean))]
-    return {"x": x, "mean": mean, "low": mean, "high": mean, "n": 3, "patients": 2, **more}
+def curve(mean: list[float | None]) -> Curve:
+    x, values = tuple(float(i) for i in range(len(mean))), tuple(mean)
+    return Curve(x, values, values, values, 3, 2)
 
 
 def points(svg: str, tag: str = "polyline") -> list[list[tuple[float, float]]]:
@@ -80,7 +82,7 @@ def test_ticks_are_round() -> None:
 
 
 def test_bar_reaches_from_zero_to_the_value() -> None:
-    svg = bar({"value": 0.5, "low": 0.25, "high": 0.75}, (0, 1), thresholds=[0.05])
+    svg = bar(Measure(0.5, 0.25, 0.75), (0, 1), thresholds=[0.05])
     rect = next(node for node in ElementTree.fromstring(svg).iter("rect"))
     assert (float(rect.attrib["x"]), float(rect.attrib["width"])) == (6, (PLOT - 12) / 2)
     whisker = next(node for node in ElementTree.fromstring(svg).iter("line") if node.attrib["class"] == "whisker")
@@ -88,19 +90,18 @@ def test_bar_reaches_from_zero_to_the_value() -> None:
 
 
 def test_bar_without_a_value_or_an_interval() -> None:
-    assert "rect" not in bar({"value": None, "reason": "none"}, (0, 1))
-    assert "whisker" not in bar({"value": 0.5, "low": None, "high": None}, (0, 1))
+    assert "rect" not in bar(Measure.missing("none"), (0, 1))
+    assert "whisker" not in bar(Measure(0.5), (0, 1))
     assert "svg" in bar_axis((-0.1, 0.3))
 
 
 def test_scale_holds_zero_and_everything_else() -> None:
-    low, high = domain([{"value": 0.2, "low": 0.1, "high": 0.3}, {"value": None}], [-0.05])
+    low, high = domain([Measure(0.2, 0.1, 0.3), Measure()], [-0.05])
     assert low < -0.05
     assert high > 0.3
     assert domain([]) == (0, pytest.approx(1.06))
 
 
 def test_within_has_a_threshold_on_both_sides() -> None:
-    assert limits({"relation": "within", "threshold": 0.05}) == [-0.05, 0.05]
-    assert limits({"relation": "at least", "threshold": 0.6}) == [0.6]
-    assert limits({"relation": "at least", "threshold": None}) == []
+    assert limits(Limit("x", "within", 0.05, "x")) == [-0.05, 0.05]
+    assert limits(Limit("x", "at least", 0.6, "x")) == [0.6]

@@ -18,11 +18,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gan_explain.audit.document import Document, Findings
 from gan_explain.audit.report.page import embed, render_report
 from gan_explain.audit.report.pictures import FAINTEST, encode
 from gan_explain.audit.report.rows import COLUMNS, lines, used
-from gan_explain.audit.report.words import asked, finite, interval, label, number, p_value, sentence
-from gan_explain.types import DataError
+from gan_explain.audit.report.words import bound, finite, interval, label, number, p_value, sentence
+from gan_explain.audit.thresholds import Limit
+from gan_explain.evaluate.samples import Sample
+from gan_explain.metrics.measure import Measure
+from gan_explain.types import Record
 
 ATTACK = '"><img src=x onerror="alert(1)"></script><script>alert(2)</script>'
 ADDRESSES = {"href", "src", "action", "formaction", "srcset", "data", "poster"}
@@ -66,10 +70,10 @@ def decode(uri: str) -> np.ndarray:
 
 def test_summary_and_verdict_come_first_and_every_section_is_there(audit: Any) -> None:
     page = render(audit)
-    order = ["verdict", "curves", "viewer", "evidence", "patients", "subgroups", "controls", "compare", "measures", "methods"]
+    order = ["verdict", "curves", "viewer", "effects", "patients", "subgroups", "controls", "compare", "measures", "methods"]
     places = [page.index(f'<section id="{name}"') for name in order]
     assert places == sorted(places)
-    assert page.index(audit.document["summary"][0]) < page.index("Responds to opacities in the lungs?") < places[1]
+    assert page.index(audit.document.findings.summary[0]) < page.index("Responds to opacities in the lungs?") < places[1]
     assert {a["href"] for a in Page(page).of("a")} >= {f"#{name}" for name in order}
 
 
@@ -108,16 +112,17 @@ def test_nothing_inline_and_no_address_leaves_the_page(audit: Any) -> None:
                 assert value.startswith("#") or value == "data:,", (tag, name, value)
 
 
-def test_texts_of_others_stay_texts(audit: Any, audit_of: Callable[..., Any]) -> None:
+def test_texts_of_others_stay_texts(audit: Any, audit_of: Callable[..., Any], document_of: Callable[..., Any]) -> None:
     attack = json.dumps(ATTACK)[1:-1]
-    poisoned = json.loads(json.dumps(audit.document).replace("made-up", attack).replace("nih", attack))
+    document = json.loads(json.dumps(audit.json).replace("made-up", attack).replace("nih", attack))
+    poisoned = document["findings"]
     for part in ("why", "question", "id"):
         poisoned["verdict"][0][part] = ATTACK
     poisoned["subgroups"][0]["groups"] = {ATTACK: poisoned["subgroups"][0]["groups"]["F"]}
     poisoned["measures"][ATTACK] = {"value": None, "reason": ATTACK}
-    poisoned["evidence"][0]["name"] = poisoned["controls"][0]["what"] = poisoned["summary"][0] = ATTACK
+    poisoned["effects"][0]["name"] = poisoned["controls"][0]["what"] = poisoned["summary"][0] = ATTACK
     named = audit_of(names=[ATTACK, "javascript:alert(1)", "a/../../b</script>", "\u2028\u2029&amp;"])
-    clean, page = Page(render(audit)), Page(render_report(poisoned, named.rows, named.pictures))
+    clean, page = Page(render(audit)), Page(render_report(document_of(document), named.rows, named.pictures))
     assert len(page.of("script")) == len(clean.of("script")) == 2
     assert page.of("img") == []
     assert {a["href"] for a in page.of("a")} == {a["href"] for a in clean.of("a")}
@@ -178,48 +183,38 @@ def test_two_hundred_large_patients_stay_below_15_mb(audit_of: Callable[..., Any
 
 
 def test_page_of_nothing_but_a_target(audit: Any) -> None:
-    bare = {
-        "schema_version": 1,
-        "kind": "audit",
-        "summary": ["Nothing to say."],
-        "curves": dict.fromkeys(audit.document["curves"]),
-    }
-    page = render_report(bare, [], [])
+    page = render_report(Document(Findings(summary=("Nothing to say.",), curves=dict.fromkeys(("negative", "probe")))), [], [])
     assert "Nothing to say." in page
     assert 'id="viewer"' not in page
     assert payload(page)["pictures"] == []
-    rows_only = render_report({**audit.document, "compare": None, "pictures": []}, audit.rows, [])
+    rows_only = render_report(replace(audit.document, compare=None), audit.rows, [])
     assert 'id="compare"' not in rows_only
 
 
-@pytest.mark.parametrize("key", ["summary", "measures", "subgroups", "evidence", "controls", "verdict", "provenance", "compare"])
-def test_any_part_may_be_missing(audit: Any, key: str) -> None:
-    document = {name: part for name, part in audit.document.items() if name != key}
+@pytest.mark.parametrize("key", ["summary", "measures", "subgroups", "effects", "controls", "verdict", "provenance", "curves"])
+def test_any_part_may_be_missing(audit: Any, document_of: Callable[..., Any], key: str) -> None:
+    findings = {name: part for name, part in audit.json["findings"].items() if name != key}
+    if key == "curves":
+        findings["provenance"]["strengths"] = list(range(21))
+    document = document_of({**audit.json, "findings": findings})
     assert "</html>" in render_report(document, audit.rows, audit.pictures)
 
 
-def test_measures_without_a_value_anywhere(audit: Any) -> None:
-    document = copy.deepcopy(audit.document)
-    none = {"value": None, "reason": "nobody looked"}
-    document["measures"] = dict.fromkeys(document["measures"], none)
-    for entry in document["evidence"]:
+def test_measures_without_a_value_anywhere(audit: Any, document_of: Callable[..., Any]) -> None:
+    document = copy.deepcopy(audit.json)
+    findings, none = document["findings"], {"value": None, "reason": "nobody looked"}
+    findings["measures"] = dict.fromkeys(findings["measures"], none)
+    for entry in findings["effects"]:
         entry.update(excess=none, positive=none, negative=none)
-    for control in document["controls"]:
+    for control in findings["controls"]:
         control.update(measure=none, ok=None)
-    for check in (check for entry in document["verdict"] for check in entry["checks"]):
-        check.update(value=None, low=None, high=None, n=None, answer="abstain")
-    document["provenance"]["target"]["operating_point"] = None
-    page = render_report(document, [dict.fromkeys(row) for row in audit.rows], [])
+    for check in (check for entry in findings["verdict"] for check in entry["checks"]):
+        check.update(found=none, answer="abstain")
+    findings["provenance"]["target"]["operating_point"] = None
+    page = render_report(document_of(document), [replace(row, values={}) for row in audit.rows], [])
     assert "nobody looked" in page
     assert "None" not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert "nan" not in re.findall(r">([^<]*)<", page)
-
-
-def test_what_is_no_audit_is_refused(audit: Any) -> None:
-    with pytest.raises(DataError, match="expected an audit of schema_version 1, got kind 'traversal'"):
-        render_report({**audit.document, "kind": "traversal"}, audit.rows, audit.pictures)
-    with pytest.raises(DataError, match="schema_version 2"):
-        render_report({**audit.document, "schema_version": 2}, audit.rows, audit.pictures)
 
 
 def test_picture_that_does_not_fit_is_refused(audit: Any) -> None:
@@ -234,11 +229,16 @@ def test_picture_that_does_not_fit_is_refused(audit: Any) -> None:
             render_report(audit.document, audit.rows, [broken])
 
 
+def sample(patient: str, called: str = "", by: dict[str, str] | None = None, **values: float) -> Sample:
+    found = {name.replace("__", "."): value for name, value in values.items()}
+    return Sample(Record("", "", patient, ""), called=called, by=by or {}, values=found)
+
+
 def test_rows_are_ranked_worst_first() -> None:
-    rows: list[dict[str, Any]] = [
-        {"patient_id": "rises", "rise": "0.9"}, {"patient_id": "positive", "rise": math.nan, "flip.healed": 1.0},
-        {"patient_id": "never", "rise": 0.5, "monotonicity.never_crosses": 1.0}, {"patient_id": "little", "rise": 0.2},
-        {"patient_id": "ill for ever", "rise": "", "flip.healed": 0.0},
+    rows = [
+        sample("rises", rise=0.9), sample("positive", rise=math.nan, flip__healed=1.0),
+        sample("never", rise=0.5, monotonicity__never_crosses=1.0), sample("little", rise=0.2),
+        sample("ill for ever", flip__healed=0.0),
     ]  # fmt: skip
     found = lines(rows)
     assert [line.text["patient_id"] for line in found] == ["never", "little", "rises", "ill for ever", "positive"]
@@ -249,7 +249,7 @@ def test_rows_are_ranked_worst_first() -> None:
 
 
 def test_columns_that_say_nothing_are_left_out_and_those_asked_for_stand_after_called() -> None:
-    found = lines([{"patient_id": "a", "called": 1, "by.sex": "F", "p": 0.5, "source": ""}], ["sex", "source"])
+    found = lines([sample("a", "positive", {"sex": "F"}, p=0.5)], ["sex", "source"])
     assert [column.key for column in used(found, COLUMNS)] == ["patient_id", "called", "sex", "p"]
     assert found[0].text["called"] == "positive"
 
@@ -261,8 +261,8 @@ def test_words() -> None:
     assert finite("nan") is None
     assert finite("0.5") == 0.5
     assert finite([1]) is None
-    assert interval({"value": 1, "low": None, "high": 2}) == ""
-    assert asked({"relation": "within", "threshold": 0.05}) == "within ±0.050"
+    assert interval(Measure(1.0, None, 2.0)) == ""
+    assert bound(Limit("x", "within", 0.05, "x")) == "within ±0.050"
     assert (p_value(0.0005), p_value(0.01)) == ("< 0.001", "= 0.010")
     assert label("rise.free") == "rise of p under real patients' disease, λ = 0 to 1 (free map)"
     assert label("who.knows") == "who.knows"

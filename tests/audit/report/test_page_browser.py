@@ -104,7 +104,7 @@ def test_slider_scrubs_the_frame_and_the_point(opened: Opened, audit: Any) -> No
     assert after == pytest.approx(expected, abs=2)
     assert after > before[0] + 20
     assert float(page.get_attribute("circle.here", "cx")) > float(place)
-    strengths = audit.document["curves"]["negative"]["x"]  # 1.13 lies between the 16th and the 17th
+    strengths = audit.document.findings.curves["negative"].x  # 1.13 lies between the 16th and the 17th
     share = (1.13 - strengths[15]) / (strengths[16] - strengths[15])
     p = (1 - share) * picture.probability[15] + share * picture.probability[16]
     assert opened.reading() == f"λ = 1.13, p = {p:.3f}, called negative"
@@ -213,8 +213,9 @@ def test_both_schemes_on_a_desk_and_on_a_phone(browser: Any, audit: Any, tmp_pat
 
 def test_names_do_nothing(browser: Any, audit_of: Callable[..., Any], tmp_path: Path) -> None:
     audit = audit_of(names=ATTACKS)
-    audit.document["provenance"]["target"]["spec"] = ATTACKS[0]
-    audit.document["verdict"][0]["why"] = audit.document["subgroups"][0]["column"] = ATTACKS[1]
+    findings = audit.json["findings"]
+    findings["provenance"]["target"]["spec"] = ATTACKS[0]
+    findings["verdict"][0]["why"] = findings["subgroups"][0]["column"] = ATTACKS[1]
     path = tmp_path / "<img onerror=alert(1)>.html"
     path.write_text(render_report(audit.document, audit.rows, audit.pictures), encoding="utf-8")
     found = Opened(browser, path)

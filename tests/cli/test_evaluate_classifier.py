@@ -1,4 +1,4 @@
-"""`gan-explain report`: a CNN by itself, class by class."""
+"""`gan-explain evaluate --measures classifier`: a CNN by itself, class by class."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from click.testing import Result
 from gan_explain.cli.exits import DATA, OK
 
 Invoke = Callable[..., Result]
+CLASSIFIER = ("evaluate", "--measures", "classifier")
 COMMON = ("--segmenter", "everywhere", "--resolution", 64, "--out", "r")
 
 
 def test_a_cnn_of_several_classes_is_measured_on_each(invoke: Invoke, world: Path) -> None:
     data = "phantom:n=60,covid=0.4,pneumonia=0.3"
-    result = invoke("report", "--target", "brightness_target:Brightness", "--data", data, "--split", "train", *COMMON, "--json")
+    result = invoke(
+        *CLASSIFIER, "--target", "brightness_target:Brightness", "--data", data, "--split", "train", *COMMON, "--json"
+    )
     assert result.exit_code == OK, result.stderr
     found = json.loads(result.stdout)
     matrix, measures = found["confusion"], found["measures"]
@@ -25,14 +28,14 @@ def test_a_cnn_of_several_classes_is_measured_on_each(invoke: Invoke, world: Pat
     assert (matrix["rows"], matrix["columns"], matrix["left_out"]) == ("truth", "call", 0)
     total = sum(map(sum, matrix["all"]))
     assert measures["classes.accuracy"]["value"] == pytest.approx(sum(matrix["all"][k][k] for k in range(3)) / total)
-    assert measures["classes.recall.covid"]["n"] == sum(matrix["all"][2])
+    assert measures["classes.recall[covid]"]["n"] == sum(matrix["all"][2])
     assert matrix["by"]["phantom"] == matrix["all"]
     assert json.loads((world / "r" / "confusion.json").read_text()) == matrix
     assert {"measures.json", "confusion.json", "run.json"} <= {path.name for path in (world / "r").iterdir()}
 
 
 def test_two_classes_are_called_at_the_operating_point(invoke: Invoke, world: Path) -> None:
-    result = invoke("report", "--target", "checkpoint:tiny", "--data", "phantom:n=40", "--split", "train", *COMMON, "--json")
+    result = invoke(*CLASSIFIER, "--target", "checkpoint:tiny", "--data", "phantom:n=40", "--split", "train", *COMMON, "--json")
     found = json.loads(result.stdout)
     (tn, fp), (fn, tp) = found["confusion"]["all"]
     assert found["confusion"]["classes"] == ["negative", "covid"]
@@ -48,7 +51,7 @@ def test_labels_that_the_cnn_does_not_know_are_left_out_and_counted(invoke: Invo
     )
     spec = ("--target", "odd:Brightness")
     data = "phantom:n=60,covid=0.4,pneumonia=0.3"
-    result = invoke("report", *spec, "--data", data, "--split", "train", *COMMON)
+    result = invoke(*CLASSIFIER, *spec, "--data", data, "--split", "train", *COMMON)
     assert result.exit_code == OK, result.stderr
     matrix = json.loads((world / "r" / "confusion.json").read_text())
     assert matrix["left_out"] > 0
@@ -57,7 +60,7 @@ def test_labels_that_the_cnn_does_not_know_are_left_out_and_counted(invoke: Invo
 
 
 def test_no_images_is_one_line(invoke: Invoke, world: Path) -> None:
-    result = invoke("report", "--target", "checkpoint:tiny", "--data", "phantom:n=40", "--include", "flu", *COMMON)
+    result = invoke(*CLASSIFIER, "--target", "checkpoint:tiny", "--data", "phantom:n=40", "--include", "flu", *COMMON)
     assert result.exit_code == DATA
     assert "no record fits" in result.stderr
     assert not (world / "r").exists()

@@ -1,4 +1,4 @@
-"""Measures against a known cause: what the target makes of rendered opacities, and what is read where the truth is known."""
+"""What a generator reads where the truth is known: rendered disease, lesions, severity."""
 
 from __future__ import annotations
 
@@ -6,24 +6,38 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from gan_explain.counterfactual.disentangle import laid
-from gan_explain.evaluate.inputs import seed_of
-from gan_explain.evaluate.setup import Part, Setup
 from gan_explain.labels import COVID, NORMAL, PNEUMONIA, coarse
 from gan_explain.lungs import opacity_load
-from gan_explain.metrics.opacity_probe import DOSES, opacity_probe, rises, slopes, veils
+from gan_explain.metrics.change import Columns, Part, laid
+from gan_explain.metrics.inputs import seed_of
+from gan_explain.metrics.opacity_probe import veils
 from gan_explain.metrics.pointing import pointing_game
+from gan_explain.metrics.registry import READER, Entry, Key, register
 from gan_explain.metrics.second_renderer import patterns
 from gan_explain.types import Generator, Record
 
-Columns = dict[str, Tensor]
 RENDERERS: Mapping[str, Callable[[Tensor, Sequence[str]], Tensor]] = {"veils": veils, "patterns": patterns}
 LIGHTEST, DENSEST = 0.25, 2.0  # doses of what is rendered
 CORE = 0.5  # share of its own maximum above which a layer counts as its top area
+LEAST_LOAD = 0.03  # mean tau over the lungs below which a layer counts as none
 SICK = (COVID, PNEUMONIA)
+
+register(
+    Entry("load", "mean optical thickness read in the lungs", READER, raw=True),
+    Entry("severity", "severity by experts", READER, raw=True),
+    Entry("severity.load", "Spearman ρ of the load and the severity by experts", READER, better="higher"),
+    Entry("severity.p", "Spearman ρ of p and the severity by experts", READER, better="higher"),
+    Entry("pointing.lesion", "the densest place that is read lies in the lesion", READER, better="higher"),
+    Entry("reader.auroc", "AUROC of the load within a source", READER, better="higher"),
+    Entry("reader.rho", "Spearman ρ of the load read and the load rendered", READER, better="higher"),
+    Entry("reader.slope", "slope of the load read over the load rendered", READER),
+    Entry("reader.pixel", "correlation of the layer read with the layer rendered", READER, better="higher"),
+    Entry("reader.pointing", "the densest place that is read was rendered dense", READER, better="higher"),
+    Entry("reader.planted", "load rendered", READER, raw=True),
+    Entry("reader.read", "load read of what was rendered", READER, raw=True),
+)
 
 
 def is_healthy(record: Record) -> bool:
@@ -34,20 +48,21 @@ def is_healthy(record: Record) -> bool:
 def rendered(generator: Generator, part: Part, seed: int) -> Columns:
     """What is read of disease of known thickness, a random dose of each of RENDERERS laid over each image (N).
 
-    reader.R.planted and reader.R.read: loads; reader.R.pixel: correlation of both maps inside the lungs (NaN where one is flat);
-    reader.R.pointing: whether the densest place that is read is one of the densest that were planted.
+    planted and read: loads; pixel: correlation of both maps inside the lungs (NaN where one is flat); pointing: whether the
+    densest place that is read is one of the densest that were planted.
     """
     columns: Columns = {}
     for name, render in RENDERERS.items():
         tau = _doses(part, f"{name} dose", seed) * render(part.lungs, part.patients).to(part.images)
-        found = generator.read(laid(part.images, tau), part.lungs)
+        read = generator.read(laid(part.images, tau), part.lungs)
         core = (tau >= CORE * tau.amax((2, 3), keepdim=True)) & (tau > 0)
-        columns |= {
-            f"reader.{name}.planted": opacity_load(tau, part.lungs),
-            f"reader.{name}.read": opacity_load(found, part.lungs),
-            f"reader.{name}.pixel": _correlation(tau, found, part.lungs),
-            f"reader.{name}.pointing": hits(found, core.to(tau)),
+        found = {
+            "reader.planted": opacity_load(tau, part.lungs),
+            "reader.read": opacity_load(read, part.lungs),
+            "reader.pixel": _correlation(tau, read, part.lungs),
+            "reader.pointing": hits(read, core.to(tau)),
         }
+        columns |= {str(Key(what, name)): values for what, values in found.items()}
     return columns
 
 
@@ -63,19 +78,6 @@ def _correlation(a: Tensor, b: Tensor, lungs: Tensor) -> Tensor:
     x, y = centred(a), centred(b)
     length = x.norm(dim=1) * y.norm(dim=1)
     return torch.where(length > 1e-9, (x * y).sum(1) / length.clamp(min=1e-9), torch.nan)
-
-
-def answers_to_doses(setup: Setup, part: Part) -> NDArray[np.float64]:
-    """p (N, D) under veils rendered at DOSES; no generator takes part."""
-    return opacity_probe(setup.target, part.images, part.lungs, part.patients, DOSES)
-
-
-def dosed(p: NDArray[np.float64]) -> Columns:
-    """opacity_probe.*: whether, and how steeply, p (N, D) rises with the dose."""
-    return {
-        "opacity_probe.rises": torch.from_numpy(rises(p, DOSES)),
-        "opacity_probe.slope": torch.from_numpy(slopes(p, DOSES)),
-    }
 
 
 def _doses(part: Part, purpose: str, seed: int) -> Tensor:

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
+from gan_explain.audit.checks import UNKNOWN, Measures
+from gan_explain.audit.document import Control, Effect
 from gan_explain.audit.thresholds import CONTROL, LEAST_IMAGES, SHORTCUT
+from gan_explain.metrics.measure import Measure
+from gan_explain.metrics.registry import Key
 
-Measures = Mapping[str, Mapping[str, Any]]
-MISSING: Mapping[str, Any] = {"value": None, "reason": "it was not measured"}
-KINDS = {"transplant": "region", "statistic": "statistic"}
+KINDS: dict[str, Literal["region", "statistic"]] = {"transplant": "region", "statistic": "statistic"}
 FLAT = 1e-6  # a curve that moves less is flat
 
 
-def evidence(measures: Measures) -> list[dict[str, Any]]:
-    """{"kind", "name", "excess", "positive", "negative"} for each region transplanted and each statistic matched, sorted by how
-    much a positive donor raises p beyond what a negative one does, largest first; what could not be measured comes last."""
+def effects(measures: Measures) -> tuple[Effect, ...]:
+    """Each region transplanted and each statistic matched, sorted by how much a positive donor raises p beyond what a negative
+    one does, largest first; what could not be measured comes last."""
     found = []
-    for key in measures:
-        family, _, rest = key.partition(".")
-        if family in KINDS and rest.endswith(".excess"):
-            name = rest.removesuffix(".excess")
-            parts = {part: _bare(measures.get(f"{family}.{name}.{part}", MISSING)) for part in ("excess", "positive", "negative")}
-            found.append({"kind": KINDS[family], "name": name, **parts})
-    return sorted(found, key=lambda each: (each["excess"]["value"] is None, -(each["excess"]["value"] or 0), each["name"]))
+    for key in map(Key.parse, measures):
+        if key.name in KINDS and key.variant == "excess":
+            donors = (measures.get(str(replace(key, variant=variant)), UNKNOWN) for variant in ("excess", "positive", "negative"))
+            found.append(Effect(KINDS[key.name], key.of, *map(_bare, donors)))
+    return tuple(sorted(found, key=lambda each: (each.excess.value is None, -(each.excess.value or 0), each.name)))
 
 
-def controls(measures: Measures) -> list[dict[str, Any]]:
-    """{"name", "what", "expected", "measure", "ok"} for each control that ran; `ok` is None where the interval leaves
-    it open or it could not be run."""
-    return [
-        {"name": name, "what": what, "expected": expected, "measure": _bare(measures[name]), "ok": _ok(measures[name], ok)}
+def controls(measures: Measures) -> tuple[Control, ...]:
+    """Each control that ran."""
+    return tuple(
+        Control(name, what, expected, _bare(measures[name]), _ok(measures[name], ok))
         for name, what, expected, ok in _controls(measures)
         if name in measures
-    ]
+    )
 
 
 Test = Callable[[float, float], bool | None]
@@ -53,9 +53,10 @@ def _not_above(threshold: float) -> Test:
 
 def _controls(measures: Measures) -> list[tuple[str, str, str, Test]]:
     """Name, what it does, what should come of it, and the test on its interval."""
-    judged = sorted(name for name in measures if name.startswith("transfer.") and name.endswith(".minus_pgd"))
+    keys = (Key.parse(name) for name in measures)
+    judged = sorted((key for key in keys if key.name == "transfer" and key.of and key.variant == "minus_pgd"), key=str)
     at = SHORTCUT.threshold
-    own = max(at, measures.get("shortcut", {}).get("high") or 0.0)  # the target's own shortcut stays in the control
+    own = max(at, measures.get("shortcut", UNKNOWN).high or 0.0)  # the target's own shortcut stays in the control
     return [
         (
             "null.constant.range",
@@ -69,8 +70,8 @@ def _controls(measures: Measures) -> list[tuple[str, str, str, Test]]:
         ("exact.one", "largest difference of strength 1 of a positive from the image", "0", _below(FLAT)),
         ("outside.change", "largest change of a pixel by a layer, away from the lungs", "0", _below(FLAT)),
         *(
-            (name, f"flips under {name.split('.')[1]} less those of adversarial noise of equal norm", "above 0", _above(0.0))
-            for name in judged
+            (str(key), f"flips under {key.of} less those of adversarial noise of equal norm", "above 0", _above(0.0))
+            for key in judged
         ),
         ("control.marker.shortcut", "this target with a planted marker as a shortcut: its score", f"above {at:.2f}", _above(at)),
         ("control.marker.corners", "the same, of the corners alone", "above 0: that is where the marker lies", _above(0.0)),
@@ -84,14 +85,13 @@ def _controls(measures: Measures) -> list[tuple[str, str, str, Test]]:
     ]
 
 
-def _ok(found: Mapping[str, Any], test: Test) -> bool | None:
-    value, n = found.get("value"), found.get("n")
+def _ok(found: Measure, test: Test) -> bool | None:
+    value, n = found.value, found.n
     if value is None or (n is not None and 1 < n < LEAST_IMAGES):
         return None
-    low, high = (value if found.get(side) is None else found[side] for side in ("low", "high"))
-    return test(low, high)
+    return test(value if found.low is None else found.low, value if found.high is None else found.high)
 
 
-def _bare(found: Mapping[str, Any]) -> dict[str, Any]:
+def _bare(found: Measure) -> Measure:
     """A measure without its sources."""
-    return {key: value for key, value in found.items() if key != "by"}
+    return replace(found, by={})
