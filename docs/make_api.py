@@ -16,7 +16,7 @@ CLASSES = {
     "Radiographs and counterfactuals": ("counterfactual", ("Radiograph", "Traversal", "Counterfactual")),
     "Data": ("data", ("Dataset", "Batch")),
     "Targets": ("targets", ("ModuleTarget", "TargetConfig")),
-    "Audit and evaluation": ("audit", ("Subject", "Plan", "AuditResult")),
+    "Audit and evaluation": ("audit", ("AuditOptions", "AuditResult")),
     "Heat maps": ("attribution", ("Method", "Explanation")),
     "Contracts": ("types", ("Target", "Generator", "Segmenter", "Explainer")),
     "Errors": ("types", ("DataError", "CheckpointError", "TargetError", "TrainingDiverged")),
