@@ -42,7 +42,10 @@ def data(run: common.Run, options: InspectOptions) -> dict[str, object]:
     patients = len({record.patient_id for record in dataset.records})
     run.say(f"{len(dataset)} images of {patients} patients; fingerprint {dataset.fingerprint()[:16]}")
     rows = [{"split": a, "source": b, "label": c, "images": n} for (a, b, c), n in sorted(counts.items())]
-    return {"images": len(dataset), "patients": patients, "fingerprint": dataset.fingerprint(), "counts": rows}
+    for remark in dataset.remarks:
+        run.say(remark)
+    found = {"images": len(dataset), "patients": patients, "fingerprint": dataset.fingerprint()}
+    return {**found, "counts": rows, "remarks": dataset.remarks}
 
 
 def count(dataset: Dataset) -> Counter[tuple[str, str, str]]:

@@ -43,3 +43,17 @@ def test_exported_phantom_opens_again(invoke: Invoke, world: Path) -> None:
     assert mine.severity is not None
     assert theirs.severity is not None
     assert (mine.severity - theirs.severity).abs().max() < 1e-5
+
+
+def test_what_was_folded_left_out_and_doubled_is_printed(invoke: Invoke, world: Path, save_image: Callable[..., Path]) -> None:
+    for folder in ("normal", "non-covid"):
+        (world / "set" / folder).mkdir(parents=True)
+        for i in range(6):
+            save_image(world / "set" / folder / f"{i}.png", 0.2 + 0.1 * i + 0.03 * (folder == "normal"))
+    (world / "set" / "normal" / "copy.png").write_bytes((world / "set" / "normal" / "0.png").read_bytes())
+    (world / "set" / "normal" / "x.webp").write_text("not read")
+    result = invoke("data", "set")
+    assert result.exit_code == 0, result.stderr
+    for said in ("labels read as others: non-covid as other_pneumonia", "1 files left out", "1 images are copies of others"):
+        assert said in result.stdout
+    assert len(json.loads(invoke("data", "set", "--json").stdout)["remarks"]) == 3
