@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from gan_explain.data import Dataset
 from gan_explain.evaluate import EvaluationResult, Models, Options, Sample, classification, evaluate
+from gan_explain.metrics import registry
+from gan_explain.metrics.change import Change
 from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.nulls import ConstantTarget
 from gan_explain.pixels import resize
@@ -266,3 +268,21 @@ def test_all_sets_at_once_are_each_alone(known: SimpleNamespace, dataset: Datase
         asked = [key for key in alone if not key.startswith("severity.p")]  # of p, which the reader alone has not
         assert {key: together.measures[key] for key in asked} == {key: alone[key] for key in asked}
     assert together.confusion is not None
+
+
+def test_a_measure_that_somebody_registers_is_computed(
+    known: SimpleNamespace, dataset: Dataset, threshold: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert registry.entries()
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    monkeypatch.setattr(registry, "_computations", dict(registry._computations))
+
+    @registry.computes(registry.Entry("largest", "largest change of a pixel", registry.AMOUNT, "max", better="lower"))
+    def largest(change: Change) -> Tensor:
+        return (change.counterfactual - change.images).abs().amax((1, 2, 3))
+
+    models = Models(known.generator, brightness(threshold), known.lungs)
+    found = evaluate(models, dataset, Options(bootstrap=10, codes=2, limit=8))
+    for name in ("largest", "largest.healed"):
+        values = [sample[name] for sample in found.samples if name in sample.values]
+        assert found.measures[name].value == max(values) > 0
