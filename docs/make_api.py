@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gan_explain
+from gan_explain.metrics.registry import entries
 
 PAGE = Path(__file__).resolve().parent / "api.md"
 CLASSES = {
@@ -40,7 +41,7 @@ def page() -> str:
     for title, (room, names) in CLASSES.items():
         module = importlib.import_module(f"gan_explain.{room}")
         parts += [f"## {title}", *(of_class(getattr(module, name), f"gan_explain.{room}.{name}") for name in names)]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return "\n\n".join(part.strip() for part in [*parts, measures()]) + "\n"
 
 
 def function(name: str) -> str:
@@ -52,6 +53,13 @@ def methods() -> str:
     rows = [f"| `{name}` | {first_line(type(maker()))} |" for name, maker in sorted(gan_explain.METHODS.items())]
     head = "### `gx.METHODS`\n\nHeat maps by name. `gx.METHODS[name]().attribute(images, model)`: of a target or any `nn.Module`."
     return "\n".join([head, "", "| name | map |", "|---|---|", *rows])
+
+
+def measures() -> str:
+    known = [each for each in entries().values() if not each.raw]
+    rows = [f"| `{each.name}` | {each.label} | {each.unit or each.statistic} | {each.better or ''} |" for each in known]
+    head = "## Measures\n\nWhat `evaluate` and `audit` take, each with a 95 % interval over patients."
+    return "\n".join([head, "", "| name | what it is | of the samples | better |", "|---|---|---|---|", *sorted(rows)])
 
 
 def of_class(cls: type, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import pkgutil
 import re
 import shlex
@@ -17,6 +18,7 @@ import gan_explain
 from gan_explain.bench import BENCHMARKS
 from gan_explain.cli import main
 from gan_explain.cli.options import overridden
+from gan_explain.metrics import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "checkpoints").rglob("*.md")])
@@ -43,6 +45,8 @@ def blocks(document: Path) -> list[tuple[int, str]]:
 )
 def test_a_block_runs(document: Path, line: int, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_entries", {**registry.entries()})  # what a page registers is gone after it
+    monkeypatch.setattr(registry, "_computations", {**registry._computations})
     code = compile("\n" * (line - 1) + source, str(document), "exec", dont_inherit=True)
     exec(code, {"__name__": "__documentation__"})
 
@@ -174,6 +178,15 @@ def test_the_check_of_commands_can_fail() -> None:
 
 
 # -- pages that follow the code ------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_the_python_interface_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_api.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    assert (ROOT / "docs" / "api.md").read_text(encoding="utf-8") == made.page(), "docs/api.md is out of date: make api"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
