@@ -23,7 +23,9 @@ from gan_explain.metrics import registry
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "checkpoints").rglob("*.md")])
 SCRIPTS = {"interpolate.py": ["interpolate"], "train_gan.py": ["train", "generator"]}
-PROGRAM = re.compile(r"(?:gan-explain|python (?:interpolate|train_gan)\.py|torchrun (?:-\S+ \S+ )*train_gan\.py)(?= |$)")
+PROGRAM = re.compile(
+    r"(?:gan-explain|python (?:interpolate|train_gan)\.py|torchrun (?:--\S+ \S+ )*(?:train_gan\.py|-m gan_explain))(?= |$)"
+)
 
 
 def name_of(document: Path) -> str:
@@ -103,7 +105,8 @@ def named(line: str) -> tuple[click.Command, list[str], click.Context]:
     """The command that a line names, what it is given, and its context."""
     words = shlex.split(re.sub(r" \[(--[^\]]*)\]", r" \1", line))  # [--seed 1] may be left out
     script = next((word for word in words if word in SCRIPTS), None)
-    words = SCRIPTS[script] + words[words.index(script) + 1 :] if script else words[1:]
+    start = words.index("gan_explain") if "gan_explain" in words else 0  # python -m gan_explain
+    words = SCRIPTS[script] + words[words.index(script) + 1 :] if script else words[start + 1 :]
     command: click.Command = main
     context = click.Context(main, info_name="gan-explain")
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
