@@ -32,7 +32,7 @@ class CxrNetMap(Method):
         check_input(images, target, "cxrnet", gradients=False)
         if not isinstance(target, ModuleTarget) or not isinstance(target.network, CxrNet):
             came = type(target.network if isinstance(target, ModuleTarget) else target).__name__
-            raise TargetError(f"expected a target that is a CXR-Net (gan-explain train cxrnet), got a {came}")
+            raise TargetError(f"expected a target that is a CXR-Net (gan-explain train target --arch cxrnet), got a {came}")
         with torch.no_grad():
             first, maps = target.network.look(target.prepared(images, lungs))
         return target.laid_over(mixture(maps, first, chosen).float(), images, lungs)

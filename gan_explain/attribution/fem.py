@@ -134,7 +134,9 @@ class SpectralFem(Method):
         """
         check_input(images, target, "spectral_fem", gradients=False)
         if not isinstance(target, ModuleTarget) or not reads_spectrum(target):
-            raise TargetError("spectral_fem needs a target trained on spectra (gan-explain train spectral), got one for images")
+            raise TargetError(
+                "spectral_fem needs a target trained on spectra (--set spectral.filter=importance), got one for images"
+            )
         if target.prepare.crop:
             raise TargetError("spectral_fem needs a target that reads the spectrum of the whole image, got one that crops it")
         cells = fem(activations(target, images, lungs, self.layer_of(images, target, lungs)), self.k)

@@ -40,18 +40,11 @@ def main() -> None:
     context_settings=HELP,
     lazy={
         "segmenter": ("gan_explain.cli.train.segmenter:segmenter", "The lung segmenter."),
-        "target": ("gan_explain.cli.train.target:target", "A CNN to explain, or an independent judge."),
-        "unet": ("gan_explain.cli.train.unet:unet", "A U-Net that segments the lungs and classifies."),
-        "cxrnet": (
-            "gan_explain.cli.train.cxrnet:cxrnet",
-            "CXR-Net: a CNN that draws a map of its evidence and reads through it.",
-        ),
+        "target": ("gan_explain.cli.train.target:target", "A CNN to explain, of any architecture, or an independent judge."),
         "generator": ("gan_explain.cli.train.generator:generator", "The disentangling generator: reader, then layers."),
         "free": ("gan_explain.cli.train.free:free", "The free map of a target: an adversary for audits."),
-        "spectral": ("gan_explain.cli.train.spectral:spectral", "A CNN with spectral importance as augmentation."),
-        "cyclegan": ("gan_explain.cli.train.cyclegan:cyclegan", "Negatives into positives and back, without a target."),
         "structure": ("gan_explain.cli.train.structure:structure", "Healthy lungs as codes, and synthetic patients."),
-        "synthesis": ("gan_explain.cli.train.synthesis:synthesis", "Synthetic structure images: z1 to lungs."),
+        "cyclegan": ("gan_explain.cli.train.cyclegan:cyclegan", "Negatives into positives and back, without a target."),
     },
 )
 def train_group() -> None:

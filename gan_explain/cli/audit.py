@@ -16,7 +16,7 @@ from gan_explain.cli.datasets import open_included
 from gan_explain.cli.models import judge, load_models, named_judges
 from gan_explain.cli.names import Salt, shown_data
 from gan_explain.cli.options import ARGUMENT
-from gan_explain.cli.words import DataOptions, Judges, Lpips, Shard, TargetedOptions, shard_of
+from gan_explain.cli.words import DataOptions, HighStrength, Judges, Lpips, Shard, Strengths, TargetedOptions, shard_of
 
 if TYPE_CHECKING:
     from gan_explain.audit import AuditResult
@@ -55,8 +55,8 @@ class AuditOptions:
         str | None, Field(title="SPEC", description="A second CNN, under the same layers: the difference with its band.")
     ] = None
     plant_marker: Annotated[float, Field(ge=0, le=1, description="Share of positives with a marker, in the control.")] = 0.8
-    strengths: Annotated[int, Field(ge=21, title="N", description="Strengths along a traversal.")] = 31
-    max_strength: Annotated[float, Field(ge=1, title="λ", description="Largest strength.")] = 1.5
+    strengths: Strengths = 31
+    max_strength: HighStrength = 1.5
     quick: Annotated[bool, Field(description="Curves, flips, shares, transplants and the opacity probe only.")] = False
     show: Annotated[int, Field(ge=0, le=500, title="N", description="Patients in the report's viewer.")] = 200
     shard: Shard = None
@@ -65,6 +65,8 @@ class AuditOptions:
 
     def __post_init__(self) -> None:
         shard_of(self.shard)
+        if self.strengths < 21 or (self.max_strength or 0) < 1:
+            raise ValueError("expected --strengths of at least 21 and a --max-strength of at least 1")
         _check_questions(self.fail_on)
         if self.shard and self.fail_on:
             raise ValueError("--fail-on: a shard has no verdict; give it to `gan-explain merge`")
@@ -140,8 +142,9 @@ def _measure(
         images = {"images": len(dataset)}
         return Shard({"images": images, "target": facts(audited)}, Gathered()), every.records
     how = HowToAudit(
-        strengths=tuple(even_strengths(0.0, options.max_strength, options.strengths).tolist()), seed=run.seed, by=options.by,
-        quick=options.quick, show=options.show, marker=options.plant_marker or None, label=loaded.generator.labels[0],
+        strengths=tuple(even_strengths(0.0, options.max_strength or 1.5, options.strengths).tolist()), seed=run.seed,
+        by=options.by, quick=options.quick, show=options.show, marker=options.plant_marker or None,
+        label=loaded.generator.labels[0],
     )  # fmt: skip
     return gather(audited, dataset, how, shard=number, compare=second, about=about), every.records
 
@@ -159,14 +162,14 @@ class MergeOptions:
     """The shards, and what counts as a failure."""
 
     TITLE: ClassVar = "Audit"
-    shards: Annotated[tuple[Path, ...], Field(), ARGUMENT]
+    shards: Annotated[tuple[Path, ...], Field(description="Folders that audits with --shard wrote."), ARGUMENT]
     fail_on: FailOn = ()
 
     def __post_init__(self) -> None:
         _check_questions(self.fail_on)
 
 
-@common.command("merge", out="out/audit")
+@common.command("merge", out="out/audit", without=("seed", "device", "salt"))
 def merge(run: common.Run, options: MergeOptions) -> dict[str, Any]:
     """Join the shards of one audit: the result is that of the audit in one piece, to the bit."""
     from gan_explain.audit import Shard, conclude, union

@@ -10,16 +10,27 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
-import click
 from pydantic import Field
 
 from gan_explain.bench import BENCHMARKS
 from gan_explain.cli import common
 from gan_explain.cli.datasets import open_included
-from gan_explain.cli.models import default_target, generator_facts, load_target, target_facts
+from gan_explain.cli.models import default_target, generator_facts, probed, target_facts
 from gan_explain.cli.names import Salt
-from gan_explain.cli.options import ARGUMENT, laid_on, overridden
-from gan_explain.cli.words import Data, Include, Limit, ModelOptions, Resolution, Set, Shard, shard_of
+from gan_explain.cli.options import ARGUMENT, overridden
+from gan_explain.cli.words import (
+    GENERATOR,
+    Data,
+    Include,
+    Limit,
+    Segmenter,
+    Set,
+    Shard,
+    TrustCode,
+    shard_of,
+)
+from gan_explain.cli.words import Generator as Name
+from gan_explain.cli.words import Target as Spec
 
 if TYPE_CHECKING:
     from gan_explain.bench.given import Outcome
@@ -44,7 +55,6 @@ class BenchOptions:
     include: Include = ()
     split: Annotated[Literal["train", "val", "test"] | None, Field(description="Split to take.")] = None
     limit: Limit = None
-    resolution: Resolution = None
     shard: Shard = None
 
     def __post_init__(self) -> None:
@@ -53,10 +63,21 @@ class BenchOptions:
             raise ValueError(f"bench {self.name}: expected one of {', '.join(BENCHMARKS)}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class BenchModels:
+    """What most benchmarks work with."""
+
+    TITLE: ClassVar = "Models"
+    generator: Name = GENERATOR
+    target: Spec = None
+    segmenter: Segmenter = "lungs128"
+    trust_code: TrustCode = False
+
+
 class Given:
     """What `bench.given.Given` asks for, of one run."""
 
-    def __init__(self, run: common.Run, options: BenchOptions, models: ModelOptions) -> None:
+    def __init__(self, run: common.Run, options: BenchOptions, models: BenchModels) -> None:
         self._run, self._options, self._models = run, options, models
         self._opened: dict[int, Dataset] = {}
         self.salt = Salt(run)
@@ -94,7 +115,9 @@ class Given:
 
     def load_targets(self, specs: Iterable[str]) -> dict[str, Target]:
         lungs = self.load_segmenter()
-        found = {spec: load_target(self._run, spec, self._models, lungs) for spec in dict.fromkeys(specs)}
+        found = {
+            spec: probed(spec, self.device, segmenter=lungs, trust_code=self._models.trust_code) for spec in dict.fromkeys(specs)
+        }
         self._run.record(targets=[target_facts(spec, target) for spec, target in found.items()])
         return found
 
@@ -134,17 +157,14 @@ class Given:
 
 
 @common.command("bench", out="out/bench_NAME", resume=True, epilog=EPILOG)
-def bench(run: common.Run, options: BenchOptions, models: ModelOptions) -> dict[str, Any]:
+def bench(run: common.Run, options: BenchOptions, models: BenchModels) -> dict[str, Any]:
     """Run a benchmark of a whole procedure.
 
     Writes measures.json, table.md and, where images are measured one by one, per_image.jsonl and pictures. Benchmarks that train
     add to results.jsonl as they go: a stopped one goes on with --resume, and processes may share the folder with --shard.
     """
     module = import_module(f"gan_explain.bench.{options.name}")
-    settings = module.Options()
-    if options.resolution and not hasattr(settings, "resolution"):
-        raise click.UsageError(f"--resolution: bench {options.name} takes images at a size of its own")
-    settings = overridden(laid_on(settings, {"resolution": options.resolution}), options.set)
+    settings = overridden(module.Options(), options.set)
     shown = {name: name.upper() if isinstance(value, Path) else value for name, value in asdict(settings).items()}
     run.record(settings=shown)
     given = Given(run, options, models)

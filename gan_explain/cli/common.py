@@ -18,7 +18,7 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -37,29 +37,26 @@ HELP = {"help_option_names": ["-h", "--help"], "show_default": True, "max_conten
 
 
 def command(
-    name: str, *, out: str | None, resume: bool = False, epilog: str | None = None
+    name: str, *, out: str | None, resume: bool = False, without: Sequence[str] = (), epilog: str | None = None
 ) -> Callable[[Callable[..., Any]], Command]:
     """Make a click command of `function(run, options, ...) -> mapping | None`, with the shared options.
 
     `out` is the default output folder (NAME stands for the option of that name); with None nothing is written but into a folder
     that --out names. With `resume` (training) a folder in use needs --resume or --overwrite; without, an earlier result is
-    replaced.
+    replaced. `without`: shared options that say nothing there.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
-        own = list(getattr(function, "__click_params__", ()))[::-1]
-        kinds: dict[str, type[Any]] = {}
-        if not own:
-            hints = typing.get_type_hints(function).items()
-            kinds = {each: kind for each, kind in hints if isinstance(kind, type) and is_dataclass(kind)}
-        shared = parameters(RunOptions, but=() if resume else ("resume",), defaults={"out": Path(out) if out else None})
+        hints = typing.get_type_hints(function)
+        kinds = {each: kind for each, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)}
+        shared = parameters(
+            RunOptions, but=[*without, *(() if resume else ("resume",))], defaults={"out": Path(out) if out else None}
+        )
 
         @wraps(function)
         def body(**values: Any) -> None:
             context = click.get_current_context()
             filled = {each: fill(kind, context) for each, kind in kinds.items()}
-            if own:
-                filled = {each: value for each, value in values.items() if each not in {p.name for p in shared}}
             chosen = values["out"] and Path(str(values["out"]).replace("NAME", str(values.get("name"))))
             options = replace(fill(RunOptions, context), out=chosen)
             with Run(context, options, replaces=not resume) as run:
@@ -76,14 +73,12 @@ def command(
                 if run.as_json and run.is_main:
                     click.echo(json.dumps(jsonable(result or {}), allow_nan=False))
 
-        if own:
-            del body.__click_params__  # type: ignore[attr-defined]
-        made = own + [each for kind in kinds.values() for each in parameters(kind)] + shared
+        made = [each for kind in kinds.values() for each in parameters(kind)] + shared
         return Command(
             name,
             params=made,
             callback=body,
-            help=function.__doc__ and inspect.cleandoc(function.__doc__),
+            help=inspect.getdoc(function),
             context_settings=HELP,
             epilog=epilog,
         )

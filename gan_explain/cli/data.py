@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
 
 from gan_explain.cli import common
 from gan_explain.cli.datasets import open_screened
@@ -21,17 +22,19 @@ class InspectOptions:
     """The dataset, and how large its images are written."""
 
     TITLE: ClassVar = "Data"
-    path: Annotated[str, ARGUMENT] = "phantom"
+    path: Annotated[str, Field(description="Folder, manifest CSV, or phantom[:n=400,...]."), ARGUMENT] = "phantom"
     resolution: Resolution = 128
 
 
-@common.command("data", out=None)
+@common.command("data", out=None, without=("device", "salt"))
 def data(run: common.Run, options: InspectOptions) -> dict[str, object]:
     """Count what the dataset at PATH holds, per split, source and label; check that it can be used.
 
     PATH is a folder, a manifest CSV or phantom[:n=400,...]. With --out its images, masks and manifest.csv are written there.
     Files that cannot be read are named, and with --out listed in rejects.csv.
     """
+    from gan_explain.data.export import export
+
     dataset = open_screened(run, options.path, options.resolution or 128)
     if run.writes:
         with run.staging() as folder:
@@ -51,33 +54,6 @@ def data(run: common.Run, options: InspectOptions) -> dict[str, object]:
 def count(dataset: Dataset) -> Counter[tuple[str, str, str]]:
     """Images by (split, source, label)."""
     return Counter((record.split, record.source, record.label) for record in dataset.records)
-
-
-def export(dataset: Dataset, folder: Path) -> None:
-    """Write every image as prepared (16-bit PNG), its masks (8-bit PNG), severity and manifest.csv into a folder."""
-    from PIL import Image
-
-    from gan_explain.data import write_manifest
-    from gan_explain.image import write_png16
-    from gan_explain.pixels import to_uint8
-
-    for kind in ("images", "masks", "lesions"):
-        (folder / kind).mkdir()
-    records = []
-    for i, record in enumerate(dataset.records):
-        item, name, extra = dataset[i], f"{i:05d}.png", dict(record.extra)
-        write_png16(item["image"], folder / "images" / name)
-        for mask, there, kind in ((item["lungs"], item["has_lungs"], "masks"), (item["lesion"], item["has_lesion"], "lesions")):
-            if there:
-                Image.fromarray(to_uint8(mask[0])).save(folder / kind / name)
-        extra.pop("lesion", None)
-        if item["has_lesion"]:
-            extra["lesion"] = f"lesions/{name}"
-        if item["severity"] == item["severity"]:
-            extra["severity"] = f"{item['severity']:.6g}"
-        mask_path = f"masks/{name}" if item["has_lungs"] else ""
-        records.append(replace(record, path=f"images/{name}", mask=mask_path, extra=extra))
-    write_manifest(records, folder / "manifest.csv")
 
 
 def _table(counts: Counter[tuple[str, str, str]]) -> str:

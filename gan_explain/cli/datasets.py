@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from gan_explain.cli.folder import REJECTS
 from gan_explain.cli.run import Run
 
@@ -32,8 +30,3 @@ def open_screened(run: Run, data: str, size: int) -> Dataset:
 
     rejects = run.out / REJECTS if run.is_main and run.writes else None
     return open_dataset(data, size=size, seed=run.seed, rejects=rejects)
-
-
-# -- to go with the last command that is written by hand ------------------------------------------------------------------------
-DATA_HELP = "Folder, manifest CSV, or phantom[:n=400,...]."
-INCLUDE = click.option("--include", multiple=True, metavar="[SOURCE:]LABEL", help="Use these records only; may be repeated.")

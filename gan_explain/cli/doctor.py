@@ -13,7 +13,7 @@ from gan_explain.files.text import printable
 
 
 @click.command("doctor", cls=Command, context_settings=HELP)
-@click.option("--out", type=click.Path(path_type=Path), default="out", help="Folder that results would be written to.")
+@click.option("--out", type=click.Path(path_type=Path), default="out", metavar="DIR", help="Output folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def doctor(out: Path, as_json: bool) -> int:
     """Check Python, torch and torchvision, the other packages, ffmpeg, the GPU, memory, disk and the checkpoints' hashes.

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import click
+from pydantic import Field
 
 from gan_explain.cli import common
 from gan_explain.cli.models import default_target, generator_facts, load_target, target_facts
 from gan_explain.cli.names import shown_name
 from gan_explain.cli.options import ARGUMENT
-from gan_explain.cli.words import Force, Layer, Methods, ModelOptions, PictureSize, Resolution
+from gan_explain.cli.words import Force, Layer, Methods, ModelOptions, Resolution
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RESOLUTION = 224  # of a target that does not say its input size
 ALL = "all"
+SIDE = 384  # of an image in the figure, in pixels
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,10 @@ class ExplainOptions:
     """Which maps of which image."""
 
     TITLE: ClassVar = "Heat maps"
-    image: Annotated[Path, ARGUMENT]
+    image: Annotated[Path, Field(description="PNG, JPEG or DICOM file."), ARGUMENT]
     method: Methods = ("grad_cam",)
     layer: Layer = ""
     resolution: Resolution = None
-    picture_size: PictureSize = 384
     force: Force = False
 
 
@@ -99,7 +100,7 @@ def explain(run: common.Run, options: ExplainOptions, models: ModelOptions) -> d
             columns = [_column(made, notes[name]) for name, made in maps.items()]
             write_heat(
                 radiograph.image[0], columns, folder / "heat.png", title=shown, probability=p, label=label,
-                operating_point=point, lungs=lungs[0].cpu(), remarks=radiograph.remarks, side=options.picture_size,
+                operating_point=point, lungs=lungs[0].cpu(), remarks=radiograph.remarks, side=SIDE,
             )  # fmt: skip
             for name, made in maps.items():
                 write_bytes(folder / f"{name}.npy", _npy(made.heat[0, 0]))

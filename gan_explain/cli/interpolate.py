@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 KINDS = ("own", "prior", "minimal", "steered")  # of --pathology, and from:IMAGE
 LEAST_SIDE = 64  # pixels
+FPS = 12  # of the film
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class TraversalOptions:
     """What turns into what, in which steps."""
 
     TITLE: ClassVar = "Traversal"
-    image: Annotated[Path | None, ARGUMENT] = None
+    image: Annotated[Path | None, Field(description="PNG, JPEG or DICOM file."), ARGUMENT] = None
     sample: Annotated[
         int | None, Field(ge=1, le=1000, title="N", description="N synthetic patients (what runs without an IMAGE).")
     ] = None
@@ -55,7 +56,6 @@ class TraversalOptions:
     min_strength: LowStrength = 0.0
     max_strength: HighStrength = 1.5
     resolution: Resolution = None
-    fps: Annotated[int, Field(ge=1, le=60, title="N", description="Frames a second of the film.")] = 12
     picture_size: PictureSize = 384
     force: Force = False
 
@@ -216,7 +216,7 @@ def _write(patients: Sequence[Patient], folder: Path, asked: TraversalOptions) -
         small = patient.traversal.reduced(asked.picture_size)
         render.write_curve(small, into / "response_curve.png")
         render.write_strip(small, into / "strip.png", original=patient.original)
-        render.write_film(small, into, fps=asked.fps, side=asked.picture_size)
+        render.write_film(small, into, fps=FPS, side=asked.picture_size)
     if len(patients) > 1:
         traversals = [patient.traversal for patient in patients]
         render.write_strips(traversals[:24], folder / "sheet.png")

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from gan_explain.cli.options import listed
 from gan_explain.cli.run import Run
-from gan_explain.cli.words import FORMS, GENERATOR, OTHERWISE, ModelOptions
+from gan_explain.cli.words import OTHERWISE, ModelOptions
 
 if TYPE_CHECKING:
     import torch
@@ -158,13 +155,3 @@ def judge(spec: str, models: Models, trust_code: bool = False) -> Target:
     shared = tuple(name for name in models.target.positive if name in given.classes)
     other = shared if shared and set(shared) != set(given.positive) else None
     return probed(spec, models.device, positive=other, segmenter=models.segmenter, trust_code=trust_code)
-
-
-# -- to go with the last command that is written by hand ------------------------------------------------------------------------
-def names(value: str | None) -> tuple[str, ...] | None:
-    return listed(value) if value else None
-
-
-GENERATOR_OPTION = click.option("--generator", default=GENERATOR, metavar="NAME", help="Generator: a shipped name or a folder.")
-TRUST_CODE = click.option("--trust-code", is_flag=True, help="Load ts: and pt2: files, which run code of their own.")
-SPEC = f"CNN: {FORMS}."

@@ -101,14 +101,25 @@ def laid_on(base: Filled, given: Mapping[str, Any]) -> Filled:
 def overridden(base: Filled, words: Sequence[str], *, but: Sequence[str] = ()) -> Filled:
     """A configuration with the NAME=VALUE words of --set laid on it, each of its field's type; a NAME with a dot goes into a
     part. UsageError names what is allowed; fields named in `but` are not."""
-    allowed = {name: hint for name, hint in settable(base).items() if name not in but}
-    values: dict[str, Any] = {}
+    return overridden_all([("", base)], words, but=but)[0]  # type: ignore[no-any-return]
+
+
+def overridden_all(bases: Sequence[tuple[str, Any]], words: Sequence[str], *, but: Sequence[str] = ()) -> list[Any]:
+    """The same of several configurations, (prefix, configuration) each: a NAME is PREFIX.NAME, or NAME alone where that is ""."""
+    allowed = {
+        f"{prefix}.{name}" if prefix else name: (i, name, hint)
+        for i, (prefix, base) in enumerate(bases)
+        for name, hint in settable(base).items()
+        if name not in but
+    }
+    values: list[dict[str, Any]] = [{} for _ in bases]
     for word in words:
-        name, equals, text = word.partition("=")
-        if not equals or name not in allowed:
+        given, equals, text = word.partition("=")
+        if not equals or given not in allowed:
             raise click.UsageError(f"--set {word}: expected NAME=VALUE with a name of {', '.join(sorted(allowed))}")
-        values[name] = _value(word, text, allowed[name])
-    return _laid_deep(base, values)
+        i, name, hint = allowed[given]
+        values[i][name] = _value(word, text, hint)
+    return [_laid_deep(base, found) for (_, base), found in zip(bases, values, strict=True)]
 
 
 def settable(base: object) -> dict[str, Any]:
@@ -138,7 +149,7 @@ def _changed(base: Filled, changes: dict[str, Any]) -> Filled:
     hints = typing.get_type_hints(type(base), include_extras=True)
     for name, value in changes.items():
         if _plain(hints[name]):
-            _checked(name, value, hints[name])
+            _checked("--" + name.replace("_", "-"), value, hints[name])
     try:
         if isinstance(base, BaseModel):
             return type(base).model_validate(base.model_dump() | changes)
@@ -152,7 +163,7 @@ def _changed(base: Filled, changes: dict[str, Any]) -> Filled:
 def _checked(name: str, value: Any, hint: Any) -> Any:
     """The value in the type of its field. UsageError, beginning with the name, for one that it cannot be."""
     try:
-        return TypeAdapter(hint).validate_python(value)
+        return TypeAdapter(_bounded(hint)).validate_python(value)
     except ValidationError as error:
         raise click.UsageError(f"{name}: {_reason(error)}") from None
 
@@ -188,6 +199,13 @@ def _reason(error: ValidationError) -> str:
         .replace("a integer", "an integer")
     )
     return f"{place}: {said}" if place else said
+
+
+def _bounded(hint: Any) -> Any:
+    """A type with its bounds, and without names and help."""
+    infos = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, FieldInfo)]
+    bounds = [bound for info in infos for bound in info.metadata]
+    return typing.Annotated[_bare(hint), *bounds] if bounds else _bare(hint)
 
 
 def _bare(hint: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from gan_explain.cli.folder import write_json
 from gan_explain.cli.models import load_models
 from gan_explain.cli.names import Salt
 from gan_explain.cli.options import ARGUMENT
-from gan_explain.cli.words import Include, Layer, ModelOptions, PictureSize
+from gan_explain.cli.words import Include, Layer, ModelOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
     from gan_explain.progression import Models, Progression
 
 
+SPLITS = ("train", "val", "test")
+SIDE, FIGURES = 200, 12  # of a radiograph in a figure, in pixels; patients that get a figure of their own
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProgressionOptions:
     """Which patients, and how they are drawn."""
 
     TITLE: ClassVar = "Patients"
-    data: Annotated[str, ARGUMENT]
+    data: Annotated[str, Field(description="Folder or manifest CSV."), ARGUMENT]
     patient: Annotated[
-        str | None, Field(title="ID", description="The patient to chart; by pseudonym too, under the same salt.")
+        str | None,
+        Field(title="ID", description="The patient to chart, by pseudonym too. [default: all with three days or more]"),
     ] = None
-    everyone: Annotated[
-        bool, Field(alias="all", description="Every patient with three days or more, and how far the measures agree.")
-    ] = False
-    split: Annotated[tuple[Literal["train", "val", "test"], ...], Field(description="Split to take.")] = ()
+    splits: Annotated[tuple[str, ...], Field(title="A,B", description="Splits to take patients from. [default: test]")] = ()
     include: Include = ()
     layer: Layer = ""
-    figures: Annotated[int, Field(ge=0, title="N", description="With --all: patients that get a figure of their own.")] = 12
-    picture_size: PictureSize = 200
 
     def __post_init__(self) -> None:
-        if bool(self.patient) == self.everyone:
-            raise ValueError("expected either --patient ID or --all")
-        if self.split and not self.everyone:
-            raise ValueError("--split goes with --all")
+        if self.splits and self.patient:
+            raise ValueError("--splits is of all patients, not of one")
+        if set(self.splits) - set(SPLITS):
+            raise ValueError(f"--splits {','.join(self.splits)}: expected some of {', '.join(SPLITS)}")
 
 
 @common.command("progression", out="out/progression")
@@ -54,9 +54,9 @@ def progression(run: common.Run, options: ProgressionOptions, models: ModelOptio
     """Follow patients of DATA, a folder or manifest with the column offset_days: opacity that is read, p beside it, Grad-CAM.
 
     Opacity load (mean thickness over the lungs) and area are the generator's, which the target did not teach. With --patient
-    writes progression.png, .csv and .json of one patient. With --all also measures.json: Spearman's correlations within
+    writes progression.png, .csv and .json of one patient; without, of all, and measures.json: Spearman's correlations within
     patients, pooled, with intervals over patients. A model knows the patients that it was trained on: their split is told in
-    every file, and --all takes the test split unless another is named.
+    every file, and of all patients the test split is taken unless another is named.
     """
     from gan_explain import progression as package
 
@@ -66,7 +66,7 @@ def progression(run: common.Run, options: ProgressionOptions, models: ModelOptio
     dataset = open_included(run, options.data, loaded.generator.resolution, options.include)
     if options.patient:
         return _one(run, parts, dataset, salt, options)
-    wanted = options.split or ("test",)
+    wanted = options.splits or ("test",)
     run.record(splits=wanted)
     chosen = dataset.where(lambda record: record.split in wanted)
     return _all(run, parts, chosen, salt.names(dataset.records), salt, options)
@@ -86,7 +86,7 @@ def _one(run: common.Run, parts: Models, dataset: Dataset, salt: Salt, options: 
     found = measure_patient(parts, dataset, patient).named(names)
     answer = facts() | {"kind": "progression"} | as_json(found, PAIRS)
     with run.staging() as folder:
-        write_patient(found, folder / "progression.png", side=options.picture_size)
+        write_patient(found, folder / "progression.png", side=SIDE)
         _write_text(folder / "progression.csv", csv_table([found]))
         write_json(folder / "progression.json", common.jsonable(answer))
         salt.keep(folder)
@@ -116,8 +116,8 @@ def _all(
     with run.staging() as folder:
         for measured in tqdm(measure_all(parts, dataset), total=count, unit="patient", file=sys.stderr, disable=None):
             each = measured.named(names)
-            if len(kept) < options.figures:
-                write_patient(each, folder / f"patient_{len(kept):03d}.png", side=options.picture_size)
+            if len(kept) < FIGURES:
+                write_patient(each, folder / f"patient_{len(kept):03d}.png", side=SIDE)
             kept.append(each.without_pictures())
         measures = agreement(kept, run.seed)
         write_patients(kept, folder / "patients.png")

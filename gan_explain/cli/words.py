@@ -17,9 +17,11 @@ Split = Annotated[Literal["train", "val", "test"], Field(description="Split to t
 Limit = Annotated[int | None, Field(ge=1, title="N", description="Take N images, drawn by --seed, for a quick look.")]
 Shard = Annotated[str | None, Field(title="I/N", description="Do the I-th of N parts of the work; others do the rest.")]
 Generator = Annotated[str, Field(title="NAME", description="Generator: a shipped name or a checkpoint folder.")]
+NamedTarget = Annotated[str, Field(title="SPEC", description=f"CNN under explanation: {FORMS}.")]
 Target = Annotated[str | None, Field(title="SPEC", description=f"CNN under explanation: {FORMS}.")]
 Positive = Annotated[
-    tuple[str, ...] | None, Field(title="A+B", description="Classes that count as positive. [default: the target's own]")
+    tuple[str, ...] | None,
+    Field(title="A+B", description="Classes that count as positive. [default: the target's; in training covid]"),
 ]
 Classes = Annotated[tuple[str, ...] | None, Field(title="A,B", description="Names of the target's outputs, where it has none.")]
 Judges = Annotated[
@@ -41,11 +43,12 @@ Layer = Annotated[str, Field(title="NAME", description="Layer that heat maps loo
 Resolution = Annotated[
     int | None, Field(ge=32, le=8192, title="N", description="Longer side at which images are read, in pixels.")
 ]
-PictureSize = Annotated[int, Field(ge=96, le=1024, title="N", description="Side of an image in figures and films, in pixels.")]
+PictureSize = Annotated[int, Field(ge=256, le=1024, title="N", description="Side of an image in figures and films, in pixels.")]
 Force = Annotated[bool, Field(description="Go on with an image that does not look like a chest radiograph.")]
 Strengths = Annotated[int, Field(ge=2, le=1001, title="N", description="Strengths along a traversal.")]
 LowStrength = Annotated[float | None, Field(ge=0, le=10, title="λ", description="Least strength; 0 is the healthy image.")]
 HighStrength = Annotated[float | None, Field(ge=0, le=10, title="λ", description="Largest strength; 1 is the pathology itself.")]
+Preset = Annotated[Literal["small", "cpu", "gpu"], Field(description="Settings for phantoms, or for the machine at hand.")]
 Set = Annotated[
     tuple[str, ...],
     Field(alias="set", title="NAME=VALUE", description="Another setting; a wrong NAME lists those there are. May be repeated."),
@@ -61,6 +64,18 @@ class DataOptions:
     include: Include = ()
     split: Split = "test"
     limit: Limit = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What every training takes; what is None is the preset's, or the usual of that training."""
+
+    TITLE: ClassVar = "Training"
+    data: Data = "phantom"
+    include: Include = ()
+    resolution: Resolution = None
+    steps: Annotated[int | None, Field(ge=1, title="N", description="Steps of the training. [default: the usual]")] = None
+    set: Set = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +95,7 @@ class ModelOptions:
 class TargetedOptions(ModelOptions):
     """The same where the target must be named."""
 
-    target: Annotated[str, Target.__metadata__[0]] = field()  # type: ignore[attr-defined]
+    target: NamedTarget = field()
 
 
 def shard_of(text: str | None) -> tuple[int, int] | None:

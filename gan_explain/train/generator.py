@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from gan_explain.labels import coarse
+from gan_explain.lungs import opacity_load
 from gan_explain.nets.efficientnet_lite import imagenet_features
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.train.distributed import any_rank, is_main
@@ -85,3 +88,15 @@ def _goes_on(out: Path) -> bool:
     of_reader, of_layers = (out / stage / STATE for stage in STAGES)
     known = is_main() and of_layers.is_file()
     return any_rank(known and of_layers.stat().st_mtime_ns > of_reader.stat().st_mtime_ns)
+
+
+@torch.no_grad()
+def mean_loads(network: Disentangler, dataset: Batches, batch_size: int = 16) -> dict[str, dict[str, float]]:
+    """Mean load that is read on images of each label, and how many there are."""
+    found: dict[str, list[float]] = {}
+    for start in range(0, len(dataset), batch_size):
+        batch = dataset.batch(range(start, min(start + batch_size, len(dataset))))
+        loads = opacity_load(network.read(batch.images, batch.lungs), batch.lungs).tolist()
+        for label, load in zip(batch.labels, loads, strict=True):
+            found.setdefault(coarse(label), []).append(load)
+    return {label: {"load": sum(each) / len(each), "n": len(each)} for label, each in sorted(found.items())}

@@ -34,12 +34,13 @@ def translator(checkpoints: Path) -> None:
 def test_images_are_written_with_their_provenance(invoke: Invoke, world: Path) -> None:
     result = invoke(
         *WITH_GAN,
-        "--to",
+        "--count",
         5,
         "--target",
         "brightness_target:Brightness",
-        "--strength",
+        "--min-strength",
         0.5,
+        "--max-strength",
         0.6,
         "--out",
         "more",
@@ -89,12 +90,12 @@ def test_a_dry_run_counts_and_writes_nothing(invoke: Invoke, world: Path) -> Non
 @pytest.mark.parametrize(
     ("more", "code", "says"),
     [
-        (("--to", "many"), 2, "balance or a number"),
-        (("--to", "0"), 2, "balance or a number"),
-        (("--generator", "lit", "--from", "positives"), 2, "translates negatives"),
-        (("--strength", "1", "0.5"), 2, "LOW to HIGH"),
+        (("--count", "many"), 2, "--count"),
+        (("--count", "0"), 2, "--count"),
+        (("--generator", "lit", "--onto", "positives"), 2, "translates negatives"),
+        (("--min-strength", "1", "--max-strength", "0.5"), 2, "expected --min-strength up to"),
         (("--label", "tuberculosis"), 3, "expected tuberculosis images"),
-        (("--label", "normal", "--to", "3"), 2, "knows covid"),
+        (("--label", "normal", "--count", "3"), 2, "knows covid"),
         (("--include", "covid"), 3, "expected negative images"),
         (("--generator", "nowhere-to-be-found"), 3, "no checkpoint"),
     ],
@@ -117,7 +118,7 @@ def test_a_cyclegan_wants_two_classes(invoke: Invoke, world: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    call = ("augment", "--data", "three", "--generator", "lit", "--segmenter", "everywhere", "--to", 2)
+    call = ("augment", "--data", "three", "--generator", "lit", "--segmenter", "everywhere", "--count", 2)
     result = invoke(*call)
     assert result.exit_code == 3
     assert "expected two classes (--include), got covid, normal, tuberculosis" in result.stderr
@@ -126,7 +127,7 @@ def test_a_cyclegan_wants_two_classes(invoke: Invoke, world: Path) -> None:
 def test_a_folder_in_use_is_refused(invoke: Invoke, world: Path) -> None:
     (world / "mine").mkdir()
     (world / "mine" / "thesis.txt").write_text("do not touch")
-    result = invoke(*WITH_GAN, "--to", 2, "--out", "mine")
+    result = invoke(*WITH_GAN, "--count", 2, "--out", "mine")
     assert result.exit_code == 2
     assert "holds other files" in result.stderr
 
@@ -143,7 +144,7 @@ def test_a_full_disk_leaves_nothing(invoke: Invoke, world: Path, monkeypatch: py
         real(path, data)
 
     monkeypatch.setattr(write, "write_bytes", full)
-    result = invoke(*WITH_GAN, *JUDGED, "--to", 3, "--out", "full")
+    result = invoke(*WITH_GAN, *JUDGED, "--count", 3, "--out", "full")
     assert result.exit_code == 6, result.output
     assert written
     assert not (world / "full").exists()
@@ -155,7 +156,7 @@ TINY = (
     "probe_segmenter=everywhere",
 )  # fmt: skip
 BENCH = (
-    "bench", "augment", *DATA, "--include", "normal", "--include", "covid", "--resolution", 32, "--segmenter", "everywhere",
+    "bench", "augment", *DATA, "--include", "normal", "--include", "covid", "--set", "resolution=32", "--segmenter", "everywhere",
     "--generator", "tiny", *(word for each in TINY for word in ("--set", each)),
 )  # fmt: skip
 

@@ -287,7 +287,18 @@ TRAIN = [
     ("train", "target", "--data", "nowhere", "--segmenter", "everywhere"),
     ("train", "target", "--data", "phantom:n=10", "--segmenter", "nothing"),
     ("train", "target", "--data", "phantom:n=10", "--segmenter", "everywhere", "--positive", "flu"),
-    ("train", "target", "--data", "phantom:n=10", "--segmenter", "everywhere", "--weights", "nowhere.pth", "--arch", "resnet18"),
+    (
+        "train",
+        "target",
+        "--data",
+        "phantom:n=10",
+        "--segmenter",
+        "everywhere",
+        "--set",
+        "weights=nowhere.pth",
+        "--arch",
+        "resnet18",
+    ),
     ("train", "free", "--data", "phantom:n=10"),
     ("train", "free", "--data", "phantom:n=10", "--target", "brightness_target:WrongShape", "--segmenter", "everywhere"),
     ("train", "free", "--data", "nowhere", "--target", "brightness_target:Brightness", "--segmenter", "everywhere"),
@@ -295,10 +306,9 @@ TRAIN = [
     ("train", "free", "--data", "phantom:n=10", "--target", "brightness_target:Brightness", "--set", "size=much"),
     ("train", "generator", "--data", "nowhere", "--segmenter", "everywhere", "--preset", "small"),
     ("train", "generator", "--data", "phantom:n=10", "--target", "checkpoint:tiny"),
-    ("train", "synthesis", "--data", "phantom:n=10", "--generator", "nothing", "--segmenter", "everywhere"),
     ("train", "segmenter", "--data", "phantom:n=10", "--resume"),
 ]
-CODES = [USAGE, DATA, DATA, DATA, DATA, DATA, USAGE, TARGET, DATA, USAGE, USAGE, DATA, USAGE, DATA, DATA]
+CODES = [USAGE, DATA, DATA, DATA, DATA, DATA, USAGE, TARGET, DATA, USAGE, USAGE, DATA, USAGE, DATA]
 
 
 @pytest.mark.parametrize(("args", "code"), list(zip(TRAIN, CODES, strict=True)), ids=[" ".join(args) for args in TRAIN])

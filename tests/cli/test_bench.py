@@ -31,8 +31,8 @@ def test_every_benchmark_is_listed_and_has_options_and_a_function(invoke: Invoke
     [
         (("poetry",), "expected one of augment, boxes"),
         ((), "NAME"),
-        (("latency", "--resolution", "64"), "bench latency takes images at a size of its own"),
-        (("spectral", "--resolution", "8192"), "resolution: expected less than or equal to 512"),
+        (("latency", "--set", "resolution=64"), "a name of full, repeats, steps"),
+        (("spectral", "--set", "resolution=8192"), "--set resolution=8192: expected less than or equal to 512"),
         (("spectral", "--set", "seeds=0"), "--set seeds=0: expected greater than or equal to 1"),
         (("spectral", "--set", "colour=blue"), "a name of arch, arm, batch_size"),
     ],
@@ -52,7 +52,7 @@ def test_an_unknown_label_leaves_nothing(invoke: Invoke, world: Path) -> None:
 
 def test_lungs(invoke: Invoke, world: Path) -> None:
     """Lungs are everywhere: all heat lies in them, and there is no outside."""
-    args = ("--resolution", 64, "--set", "rows=2", "--set", "negatives=3", "--set", "also=checkpoint:tiny")
+    args = ("--set", "resolution=64", "--set", "rows=2", "--set", "negatives=3", "--set", "also=checkpoint:tiny")
     result = invoke("bench", "lungs", *MODELS, *PHANTOMS, *args, "--out", "b", "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)["measures"]
@@ -101,7 +101,7 @@ def test_shortcuts(invoke: Invoke) -> None:
 
 
 def test_crop_resumes(invoke: Invoke, world: Path) -> None:
-    few = ("--resolution", 32, "--set", "steps=1", "--set", "seeds=1", "--set", "arm=whole,lungs")
+    few = ("--set", "resolution=32", "--set", "steps=1", "--set", "seeds=1", "--set", "arm=whole,lungs")
     crop = ("bench", "crop", *MODELS, "--data", "phantom:n=30,covid=0.5", *few)
     assert invoke(*crop, "--out", "b").exit_code == 0
     lines = (world / "b" / "results.jsonl").read_text().splitlines()
@@ -123,7 +123,7 @@ def test_progression_trains_a_target_a_fold_and_once(invoke: Invoke, world: Path
             split = "train" if k < 4 else "val"
             rows.append(f"{k}_{day}.png,{('normal', 'covid', 'other_pneumonia')[k % 3]},p{k},{split},{day}")
     (world / "manifest.csv").write_text("\n".join(rows) + "\n")
-    args = ("bench", "progression", *MODELS, "--data", "manifest.csv", "--resolution", 32, "--set", "steps=1", "--out", "b")
+    args = ("bench", "progression", *MODELS, "--data", "manifest.csv", "--set", "resolution=32", "--set", "steps=1", "--out", "b")
     result = invoke(*args, "--json")
     assert result.exit_code == 0, result.stderr
     assert len(json.loads(result.stdout)["patients"]) == 4

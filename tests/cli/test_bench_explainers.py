@@ -11,7 +11,18 @@ from click.testing import Result
 from PIL import Image
 
 Invoke = Callable[..., Result]
-BENCH = ("bench", "explainers", "--data", "phantom:n=20,covid=0.5", "--split", "train", "--resolution", 64, "--set", "steps=4")
+BENCH = (
+    "bench",
+    "explainers",
+    "--data",
+    "phantom:n=20,covid=0.5",
+    "--split",
+    "train",
+    "--set",
+    "resolution=64",
+    "--set",
+    "steps=4",
+)
 NAMES = ("grad_cam", "difference", "noise", "mask")
 OURS = ("--segmenter", "everywhere", "--generator", "tiny", "--target", "checkpoint:tiny#target", "--limit", 2)
 

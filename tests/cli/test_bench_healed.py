@@ -14,7 +14,7 @@ from click.testing import Result
 from gan_explain.bench import healed as bench
 
 Invoke = Callable[..., Result]
-OURS = ("--segmenter", "everywhere", "--generator", "tiny", "--resolution", 32, "--set", "positive=covid")
+OURS = ("--segmenter", "everywhere", "--generator", "tiny", "--set", "resolution=32", "--set", "positive=covid")
 BENCH = ("bench", "healed", "--data", "phantom:n=120,covid=0.5")
 
 

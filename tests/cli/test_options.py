@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel, Field
 
-from gan_explain.cli import common
-from gan_explain.cli.options import ARGUMENT, Shown, laid_on, overridden, parameters
+from gan_explain.cli import common, main
+from gan_explain.cli.options import ARGUMENT, Argument, Shown, laid_on, overridden, parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,3 +156,44 @@ def test_bad_words_say_what_is_allowed(word: str, says: str) -> None:
 def test_fields_that_another_option_sets_are_not_offered() -> None:
     with pytest.raises(click.UsageError, match="expected NAME=VALUE"):
         overridden(Training(), ("steps=5",), but=("steps",))
+
+
+# -- one word for one idea ----------------------------------------------------------------------------------------------------
+
+MOST_COMMANDS, MOST_OPTIONS = 16, 250
+
+
+def commands(group: click.Command, *path: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by its name."""
+    if not isinstance(group, click.Group):
+        yield " ".join(path), group
+        return
+    for name in group.list_commands(click.Context(group)):
+        found = group.get_command(click.Context(group), name)
+        assert found is not None
+        yield from commands(found, *path, name)
+
+
+def test_commands_and_options_can_be_counted() -> None:
+    found = dict(commands(main))
+    assert len(found) <= MOST_COMMANDS, list(found)
+    assert sum(len(each.params) for each in found.values()) <= MOST_OPTIONS
+
+
+def test_an_option_means_the_same_in_every_command() -> None:
+    """One type and one line of help for one name; whether it is required and its default may differ, and what a preset is."""
+    words: dict[str, dict[tuple[object, ...], list[str]]] = {}
+    for name, command in commands(main):
+        for each in command.params:
+            if isinstance(each, click.Option):
+                kind = each.type.to_info_dict() if each.name != "preset" else {}
+                meaning = (str(kind), each.multiple, each.is_flag, each.help)
+                words.setdefault(each.opts[0], {}).setdefault(meaning, []).append(name)
+    assert {word: found for word, found in words.items() if len(found) > 1} == {}
+
+
+def test_every_option_has_a_group_and_a_line_of_help() -> None:
+    for name, command in commands(main):
+        for each in command.params:
+            told = each.told if isinstance(each, Argument) else getattr(each, "help", "")
+            assert told, (name, each.name)

@@ -16,7 +16,8 @@ from gan_explain.nets.load import load_cyclegan
 from gan_explain.train.loop import STATE, STATS
 
 Invoke = Callable[..., Result]
-BRIEF = ("--data", "phantom:n=40", "--resolution", 32, "--steps", 2, "--batch-size", 2, "--width", 8, "--blocks", 1)
+TINY = ("batch_size=2", "network.width=8", "network.blocks=1")
+BRIEF = ("--data", "phantom:n=40", "--resolution", 32, "--steps", 2, *(word for each in TINY for word in ("--set", each)))
 
 
 @pytest.fixture
@@ -45,9 +46,9 @@ def test_a_run_leaves_a_checkpoint_and_says_how_it_was_made(train: Callable[...,
 
 
 def test_lungs_are_held_on_demand(train: Callable[..., Result], world: Path) -> None:
-    assert train("--out", "out", "--anatomy", 2, "--segmenter", "everywhere").exit_code == OK
+    assert train("--out", "out", "--set", "anatomy=2", "--segmenter", "everywhere").exit_code == OK
     assert json.loads((world / "out" / STATS).read_text())["anatomy"] >= 0
-    result = train("--out", "other", "--anatomy", 2, "--segmenter", "nothing")
+    result = train("--out", "other", "--set", "anatomy=2", "--segmenter", "nothing")
     assert result.exit_code == DATA
     assert "no checkpoint 'nothing'" in result.stderr
     assert not (world / "other").exists()
@@ -59,6 +60,28 @@ def test_resume_goes_on(train: Callable[..., Result], world: Path) -> None:
     assert train("--out", "out", "--resume", "--steps", 3).exit_code == OK
     rows = [json.loads(line)["step"] for line in (world / "out" / STATS).read_text().splitlines()]
     assert rows == [2, 3]
+
+
+def test_a_preset_gives_way_to_what_was_given_and_nothing_else(
+    invoke: Invoke, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def train(*args: object, **more: object) -> None:
+        seen.append(args[4])
+
+    monkeypatch.setattr("gan_explain.train.gan.cyclegan.train_cyclegan", train)
+    for out, more in (("a", ()), ("b", ("--set", "cycle=6")), ("c", ("--preset", "gpu"))):
+        assert invoke("train", "cyclegan", "--data", "phantom:n=40", *more, "--out", out).exit_code == OK
+    rates = [(each.learning_rate, each.cycle, each.identity, each.steps) for each in seen]
+    assert rates == [(6e-4, 5.0, 1.0, 3000), (6e-4, 6.0, 1.0, 3000), (2e-4, 10.0, 5.0, 60000)]
+
+
+def test_what_it_prints_next_works(train: Callable[..., Result], invoke: Invoke, negative: Path) -> None:
+    result = train("--out", "out")
+    command = result.stdout.splitlines()[-1].partition("next: gan-explain ")[2].replace("IMAGE", str(negative)).split()
+    shown = invoke(*command, "--force", "--strengths", 3, "--picture-size", 256)
+    assert shown.exit_code == OK, shown.stderr
 
 
 def test_presets_and_a_dry_run(invoke: Invoke, world: Path) -> None:
@@ -79,11 +102,11 @@ def test_presets_and_a_dry_run(invoke: Invoke, world: Path) -> None:
         ),
         (("--include", "covid"), DATA, "normal and one other (choose with --include), got covid"),
         (("--data", "phantom:n=60,covid=0.3,pneumonia=0.3"), DATA, "got covid, normal, pneumonia"),
-        (("--data", "phantom:n=6,covid=0.17"), DATA, "phantom:n=6,covid=0.17: expected"),
+        (("--data", "phantom:n=6,covid=0.17"), DATA, "phantom: expected at least two training images"),
         (("--include", "nowhere:covid"), DATA, "no record fits"),
         (("--resolution", 33), USAGE, "multiple of the fold"),
-        (("--learning-rate", 0), USAGE, "learning-rate"),
-        (("--batch-size", 0), USAGE, "batch-size"),
+        (("--set", "learning_rate=0"), USAGE, "learning_rate"),
+        (("--set", "batch_size=0"), USAGE, "batch_size"),
     ],
 )
 def test_refusals_are_one_line_and_leave_nothing(

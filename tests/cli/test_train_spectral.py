@@ -1,4 +1,4 @@
-"""`train spectral`, `bench spectral` and the heat map of a spectrum target, as users run them on phantoms."""
+"""`train target` with spectral importance, `bench spectral` and the heat map of a spectrum target, on phantoms."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from gan_explain.cli.exits import DATA, OK, TARGET, USAGE
 from gan_explain.files.checkpoints import read_config
 
 Invoke = Callable[..., Result]
-SMALL = ("--data", "phantom:n=30,covid=0.5", "--resolution", 32)
-BRIEF = (*SMALL, "--arch", "small", "--steps", 2, "--spectrum-steps", 2, "--batch-size", 4)
+SMALL = ("--data", "phantom:n=30,covid=0.5", "--set", "resolution=32")
+TINY = ("spectral.spectrum_steps=2", "batch_size=4")
+BRIEF = (
+    "train", "target", "--data", "phantom:n=30,covid=0.5", "--resolution", 32, "--segmenter", "everywhere", "--steps", 2,
+    *(word for each in TINY for word in ("--set", each)),
+)  # fmt: skip
+IMPORTANCE = ("--set", "spectral.filter=importance")
 FEW = ("seeds=2", "arch=small", "steps=1", "spectrum_steps=1", "batch_size=4")
 QUICK = (*SMALL, *(word for each in FEW for word in ("--set", each)))
 
 
 @pytest.mark.usefixtures("negative")
 def test_both_networks_are_written_and_the_spectrum_has_a_heat_map(invoke: Invoke, world: Path) -> None:
-    result = invoke("train", "spectral", *BRIEF, "--out", "out", "--json")
+    result = invoke(*BRIEF, *IMPORTANCE, "--out", "out", "--json")
     assert result.exit_code == OK, result.stderr
     assert json.loads(result.stdout)["measures"]
     domains = [read_config(world / folder)["parts"]["target"]["config"]["domain"] for folder in ("out", "out/spectrum")]
@@ -38,14 +43,14 @@ def test_both_networks_are_written_and_the_spectrum_has_a_heat_map(invoke: Invok
 
 @pytest.mark.parametrize("chosen", ["none", "gaussian"])
 def test_other_filters_need_no_spectrum_network(invoke: Invoke, world: Path, chosen: str) -> None:
-    assert invoke("train", "spectral", *BRIEF, "--filter", chosen, "--still", "--out", "out").exit_code == OK
+    assert invoke(*BRIEF, "--set", f"spectral.filter={chosen}", "--set", "augment=0", "--out", "out").exit_code == OK
     assert not (world / "out" / "spectrum").exists()
 
 
 def test_what_train_spectral_refuses(invoke: Invoke) -> None:
-    assert invoke("train", "spectral", *BRIEF, "--low", 2).exit_code == USAGE
-    assert invoke("train", "spectral", *BRIEF, "--spectrum-arch", "huge").exit_code == USAGE
-    assert invoke("train", "spectral", *BRIEF, "--positive", "flu", "--out", "no").exit_code == DATA
+    assert invoke(*BRIEF, *IMPORTANCE, "--set", "spectral.low=2").exit_code == USAGE
+    assert invoke(*BRIEF, *IMPORTANCE, "--set", "spectral.spectrum_arch=huge").exit_code == USAGE
+    assert invoke(*BRIEF, *IMPORTANCE, "--positive", "flu", "--out", "no").exit_code == DATA
 
 
 def test_the_benchmark_goes_on_where_it_stopped(invoke: Invoke, world: Path) -> None:

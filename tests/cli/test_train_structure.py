@@ -15,7 +15,20 @@ from gan_explain.nets.efficientnet_lite import EfficientNetLite0
 from gan_explain.nets.load import load_structure
 
 Invoke = Callable[..., Result]
-BRIEF = ("train", "structure", "--data", "phantom:n=40", "--resolution", 64, "--steps", 2, "--batch-size", 4, "--set", "start=0")
+BRIEF = (
+    "train",
+    "structure",
+    "--data",
+    "phantom:n=40",
+    "--resolution",
+    64,
+    "--steps",
+    2,
+    "--set",
+    "batch_size=4",
+    "--set",
+    "start=0",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -25,12 +38,12 @@ def _features(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_writes_a_part_and_goes_on_where_it_stopped(invoke: Invoke, world: Path) -> None:
-    first = invoke(*BRIEF, "--others", "--out", "out", "--json")
+    first = invoke(*BRIEF, "--set", "others=0.25", "--out", "out", "--json")
     assert first.exit_code == OK, first.stderr
     assert json.loads(first.stdout)["others"] > 0
     network = load_structure(world / "out")
     assert network(network.sample(2, torch.Generator().manual_seed(0))).shape == (2, 1, 64, 64)
-    assert invoke(*BRIEF, "--others", "--steps", 3, "--resume", "--out", "out").exit_code == OK
+    assert invoke(*BRIEF, "--set", "others=0.25", "--steps", 3, "--resume", "--out", "out").exit_code == OK
     steps = [json.loads(line)["step"] for line in (world / "out" / "stats.jsonl").read_text().splitlines()]
     assert steps == [2, 3]
 

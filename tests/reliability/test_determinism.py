@@ -21,7 +21,7 @@ from gan_explain.targets import resolve_target
 
 Command = Callable[..., tuple[int, str]]
 MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
-DATA = ("--data", "phantom:n=40", "--segmenter", "lungs128", "--batch-size", 4, "--steps", 6)
+DATA = ("--data", "phantom:n=40", "--segmenter", "lungs128", "--set", "batch_size=4", "--steps", 6)
 TRAIN: dict[str, tuple[object, ...]] = {
     "target": ("--resolution", 32),
     "free": ("--resolution", 64, "--width", 8, "--target", "checkpoint:phantom64"),

@@ -17,7 +17,20 @@ from gan_explain.train.training import Training
 
 Command = Callable[..., tuple[int, str]]
 Files = Callable[[Path], set[str]]
-TRAIN = ("train", "segmenter", "--data", "phantom:n=24", "--resolution", 32, "--batch-size", 4, "--save-every", 2, "--out", "out")
+TRAIN = (
+    "train",
+    "segmenter",
+    "--data",
+    "phantom:n=24",
+    "--resolution",
+    32,
+    "--set",
+    "batch_size=4",
+    "--set",
+    "save_every=2",
+    "--out",
+    "out",
+)
 MODELS = ("--generator", "phantom64", "--segmenter", "phantom64", "--out", "out")
 FEW = ("--data", "phantom:n=24", "--limit", 3)
 RESULTS: dict[str, tuple[object, ...]] = {

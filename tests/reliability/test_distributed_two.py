@@ -68,7 +68,18 @@ def workers(parent: int) -> list[int]:
 
 @pytest.mark.slow
 def test_a_killed_process_ends_the_other_within_a_minute(tmp_path: Path) -> None:
-    words = ["train", "segmenter", "--data", "phantom:n=24", "--resolution", "32", "--batch-size", "4", "--save-every", "2"]
+    words = [
+        "train",
+        "segmenter",
+        "--data",
+        "phantom:n=24",
+        "--resolution",
+        "32",
+        "--set",
+        "batch_size=4",
+        "--set",
+        "save_every=2",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     command = [*TORCHRUN, "-m", "gan_explain", *words, "--steps", "100000", "--out", str(tmp_path / "out")]
     with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as torchrun:

@@ -177,7 +177,7 @@ def test_states_to_resume_from(refused: Callable[..., str], world: World, name: 
     (folder / "run").mkdir()
     shutil.copy(folder / name, folder / "run" / STATE)
     (folder / "run" / "run.json").write_text('{"program": "gan_explain"}')
-    args = ("--data", "phantom:n=20", "--resolution", 32, "--steps", 2, "--batch-size", 4, "--out", "run", "--resume")
+    args = ("--data", "phantom:n=20", "--resolution", 32, "--steps", 2, "--set", "batch_size=4", "--out", "run", "--resume")
     assert STATE in refused((DATA,), "train", "segmenter", *args)
 
 

@@ -82,7 +82,7 @@ class World:
 
     def everything(self) -> None:
         self.audit()
-        self.run("progression", "progression", self.data, "--patient", PATIENTS[0], *MODELS, "--picture-size", 96)
+        self.run("progression", "progression", self.data, "--patient", PATIENTS[0], *MODELS)
         self.run(
             "interpolate",
             "interpolate",
@@ -94,7 +94,7 @@ class World:
             256,
             "--force",
         )
-        augment = ("--generator", "phantom64", "--segmenter", "phantom64", "--to", 1, "--label", "covid")
+        augment = ("--generator", "phantom64", "--segmenter", "phantom64", "--count", 1, "--label", "covid")
         result = CliRunner().invoke(
             main, ["augment", "--data", str(self.data), *map(str, augment), "--out", str(self.tmp / "out" / "a")]
         )

@@ -140,14 +140,14 @@ def test_a_command_that_diverges_ends_with_5(command: Callable[..., tuple[int, s
         "phantom:n=24",
         "--resolution",
         32,
-        "--batch-size",
-        4,
-        "--save-every",
-        1,
+        "--set",
+        "batch_size=4",
+        "--set",
+        "save_every=1",
         "--out",
         "out",
     )
-    code, line = command(*words, "--steps", 50, "--learning-rate", 1e20)
+    code, line = command(*words, "--steps", 50, "--set", "learning_rate=1e20")
     assert code == DIVERGED, line
     assert line.startswith("error: step ")
     assert line.endswith("; the last good state is kept")

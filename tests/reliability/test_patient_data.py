@@ -51,20 +51,21 @@ RUNS = {
         64,
     ),
     "progression": ("progression", "{data}", "--patient", PATIENTS[0], *MODELS),
-    "everyone": ("progression", "{data}", "--all", *MODELS),
-    "augment": ("augment", "--data", "{data}", *MODELS, "--to", 2),
+    "everyone": ("progression", "{data}", *MODELS),
+    "augment": ("augment", "--data", "{data}", *MODELS, "--count", 2),
     "trained": ("train", "target", "--data", "{data}", "--steps", 2, "--resolution", 64, "--segmenter", "phantom64"),
     "explainers": (
-        "bench", "explainers", "--data", "{data}", *TARGET, "--segmenter", "phantom64", "--resolution", 64,
+        "bench", "explainers", "--data", "{data}", *TARGET, "--segmenter", "phantom64", "--set", "resolution=64",
         "--set", "method=grad_cam", "--set", "steps=2", "--set", "rows=1",
     ),
     "bench": (
-        "bench", "augment", "--data", "{data}", "--include", "normal", "--include", "covid", "--resolution", 32,
+        "bench", "augment", "--data", "{data}", "--include", "normal", "--include", "covid", "--set", "resolution=32",
         "--segmenter", "phantom64", "--set", "regime=2:1", "--set", "arm=none", "--set", "probe_segmenter=phantom64",
         "--set", "steps=2",
     ),
     "spectral": (
-        "bench", "spectral", "--data", "{data}", "--resolution", 32, "--set", "seeds=1", "--set", "arm=none", "--set", "steps=2",
+        "bench", "spectral", "--data", "{data}", "--set", "resolution=32", "--set", "seeds=1", "--set", "arm=none",
+        "--set", "steps=2",
     ),
     "exported": ("data", "{data}", "--resolution", 64, "--out"),
 }  # fmt: skip

@@ -25,8 +25,21 @@ from gan_explain.train.loop import STATE
 Start = Callable[..., Any]
 Command = Callable[..., tuple[int, str]]
 Files = Callable[[Path], set[str]]
-SMALL = ("train", "segmenter", "--data", "phantom:n=24", "--resolution", 32, "--batch-size", 8, "--save-every", 2, "--steps", 24)
-SLOW = ("train", "segmenter", "--data", "phantom:n=24", "--resolution", 128, "--batch-size", 32, "--save-every", 1)
+SMALL = (
+    "train",
+    "segmenter",
+    "--data",
+    "phantom:n=24",
+    "--resolution",
+    32,
+    "--set",
+    "batch_size=8",
+    "--set",
+    "save_every=2",
+    "--steps",
+    24,
+)
+SLOW = ("train", "segmenter", "--data", "phantom:n=24", "--resolution", 128, "--set", "batch_size=32", "--set", "save_every=1")
 MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
 LONG: dict[str, tuple[object, ...]] = {
     "audit": ("audit", "--target", "checkpoint:phantom64", *MODELS, "--judges", "none", "--data", "phantom:n=400"),

@@ -1,110 +1,106 @@
-"""`gan-explain train target`: a CNN to explain, or an independent judge."""
+"""`gan-explain train target`: a CNN to explain, of any architecture, or an independent judge."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import click
+from pydantic import Field
 
 from gan_explain.cli.common import Run, command
-from gan_explain.cli.datasets import INCLUDE, open_included
-from gan_explain.cli.train.shared import (
-    AMP,
-    CALIBRATE,
-    DATA,
-    INTERVAL,
-    KEEP_LABELS,
-    LUNGS_ONLY,
-    MONITOR,
-    PART,
-    PATIENCE,
-    POSITIVE,
-    RATE,
-    SEGMENTER,
-    balance_option,
-    check_classifier,
-    reported,
-    supervised,
-)
+from gan_explain.cli.datasets import open_included
+from gan_explain.cli.options import laid_on
+from gan_explain.cli.train.shared import check_network, configured, measured, reported, settings
+from gan_explain.cli.words import Positive, Segmenter, TrainOptions
 
 
-@command("target", out="runs/target", resume=True)
-@DATA
-@INCLUDE
-@click.option(
-    "--arch",
-    default="small",
-    help="small, small_vgg, small_inception, small_dense, resnet18, resnet50, vgg16, vgg16_bn, efficientnet_b0.",
-)
-@click.option("--weights", type=click.Path(path_type=Path), help="Local torchvision weights to start from (safetensors or .pth).")
-@click.option("--sha256", metavar="HEX", help="SHA-256 that the --weights file must have.")
-@click.option("--resolution", default=128, type=click.IntRange(32, 1024))
-@POSITIVE
-@LUNGS_ONLY
-@SEGMENTER
-@KEEP_LABELS
-@PART
-@click.option("--steps", default=1500, type=click.IntRange(1))
-@click.option("--batch-size", default=32, type=click.IntRange(2))
-@click.option("--learning-rate", default=2e-3, type=RATE)
-@click.option("--freeze-steps", default=0, type=click.IntRange(0), help="First steps in which only the last layer learns.")
-@balance_option("sampler")
-@PATIENCE
-@MONITOR
-@CALIBRATE
-@AMP
-@INTERVAL
-def target(
-    run: Run,
-    data: str,
-    include: Sequence[str],
-    arch: str,
-    weights: Path | None,
-    sha256: str | None,
-    resolution: int,
-    positive: str,
-    lungs_only: bool,
-    segmenter_name: str,
-    keep_labels: bool,
-    part: str,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    freeze_steps: int,
-    balance: Literal["sampler", "weights", "none"],
-    patience: int,
-    monitor: Literal["balanced_accuracy", "loss"],
-    calibrate: bool,
-    amp: bool,
-    save_every: int,
-) -> dict[str, object]:
-    """Train a CNN to explain, or an independent judge; prints its measures and opacity probe on the test split."""
+@dataclass(frozen=True, kw_only=True)
+class KindOptions:
+    """Which network learns what. What is None is the usual of the architecture."""
+
+    TITLE: ClassVar = "Target"
+    arch: Annotated[
+        str,
+        Field(
+            title="NAME",
+            description="small, small_vgg, small_inception, small_dense, resnet18, resnet50, vgg16, vgg16_bn, efficientnet_b0; "
+            "multi_unet: finds the lungs too; cxrnet: draws a map of its evidence.",
+        ),
+    ] = "small"
+    positive: Positive = None
+    classify: Annotated[
+        tuple[str, ...],
+        Field(title="[SOURCE:]LABEL", description="Classify these records only; the others teach multi_unet the lungs."),
+    ] = ()
+    lungs_only: Annotated[bool, Field(description="Blank the outside of the lungs and standardise inside.")] = False
+    segmenter: Segmenter = "lungs128"
+
+
+@command("target", out="runs/target", resume=True, without=("salt",))
+def target(run: Run, kind: KindOptions, options: TrainOptions) -> dict[str, Any]:
+    """Train a CNN to explain, or an independent judge; prints its measures and opacity probe on the test split.
+
+    A multi_unet is written as the parts `target` and `segmenter`: the same U-Net with and without its head.
+
+    \b
+    --set has all else, such as
+      batch_size=16 learning_rate=1e-3 save_every=50 augment=0.5 freeze_steps=400 weight_decay=0.05 ema=0.99 amp=true
+      weights=FILE sha256=HEX crop=1.12 size=128 keep_labels=true smoothing=0.1 balance=weights part=NAME
+      patience=6 (stop after 6 checks on val, one every save_every, without a better one) monitor=loss calibrate=true
+      spectral.filter=importance (every other image filtered by the importance of its frequencies to a network that is
+      trained first, OUT/spectrum, for --method spectral_fem) spectral.spectrum_steps=400
+      evidence.area=0.5 (cxrnet)
+    """
+    from gan_explain.data.dataset import fitting
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
-    from gan_explain.train.options import TargetOptions
+    from gan_explain.train.segmenter import dice_report
     from gan_explain.train.target import train_target
     from gan_explain.types import DataError
 
-    check_classifier(arch)
-    if weights is not None and not weights.is_file():
-        raise DataError(f"{weights}: no such weights file")
-    if sha256 is not None and weights is None:
-        raise click.UsageError("--sha256: expected --weights FILE with it")
-    dataset = open_included(run, data, resolution, include)
-    lungs = load_segmenter(segmenter_name)
-    options = TargetOptions(
-        arch=arch, size=resolution, keep_labels=keep_labels, positive=tuple(positive.split("+")), lungs_only=lungs_only,
-        segmenter_name=segmenter_name, weights=weights, sha256=sha256, part=part, balance=balance, patience=patience,
-        monitor=monitor, calibrate=calibrate,
-    )  # fmt: skip
+    wanted, training = _settings(run, kind, options)
+    if wanted.weights is not None and not wanted.weights.is_file():
+        raise DataError(f"{wanted.weights}: no such weights file")
+    dataset = open_included(run, options.data, options.resolution or wanted.size, options.include)
+    chosen = dataset.including(kind.classify)
+    if not len(chosen):
+        raise DataError(f"{options.data}: no record fits --classify {' '.join(kind.classify)}")
+    counts = {"records": len(dataset), "classified": len(chosen)}
+    run.record(**counts)
+    joint = wanted.arch == "multi_unet"
+    lungs = None if joint else load_segmenter(kind.segmenter)
     if run.dry_run:
-        return {"records": len(dataset)}
-    config = supervised(
-        run, steps=steps, batch_size=batch_size, learning_rate=learning_rate, amp=amp,
-        save_every=save_every, freeze_steps=freeze_steps
-    )  # fmt: skip
+        return counts
     with process_group(run.device):
-        trained = train_target(dataset, lungs, run.folder, options, config, resume=run.resume)
-    return reported(run, trained, dataset, lungs, part)
+        classified = fitting(kind.classify) if kind.classify else None
+        trained = train_target(dataset, lungs, run.folder, wanted, training, classified=classified, resume=run.resume)
+    if not run.is_main:
+        return {}
+    dice = {"dice": dice_report(load_segmenter(run.folder), dataset.split("test"))} if joint else {}
+    if dice:
+        measured(run, dice)
+    found = reported(run, trained, chosen.split("test"), lungs or load_segmenter(run.folder), wanted.part)
+    return counts | found | {"measures": dice | found["measures"]}
+
+
+def _settings(run: Run, kind: KindOptions, options: TrainOptions) -> tuple[Any, Any]:
+    """What is trained, and how, on the base of what is usual for the architecture."""
+    from gan_explain.nets.classifier import ARCHITECTURES
+    from gan_explain.nets.multi_unet import WIDTHS
+    from gan_explain.nets.unet import UNet, UNetConfig
+    from gan_explain.train.options import usual
+
+    if kind.arch not in ARCHITECTURES:
+        raise click.UsageError(f"--arch {kind.arch}: expected one of {', '.join(ARCHITECTURES)}")
+    base, training = usual(kind.arch)
+    given = {
+        "size": options.resolution, "positive": kind.positive, "lungs_only": kind.lungs_only or None,
+        "segmenter_name": kind.segmenter,
+    }  # fmt: skip
+    said = ("arch", "segmenter_name", "positive", "lungs_only", "domain")
+    parts = ("", laid_on(base, given)), ("", configured(run, training, options))
+    wanted, training = settings(options, *parts, but=said)
+    if kind.arch == "multi_unet":
+        check_network(lambda: UNet(UNetConfig(resolution=wanted.size, widths=WIDTHS)))
+    return wanted, training

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from gan_explain.data import Dataset
+from gan_explain.data import Dataset, coarse
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, PatchDiscriminator
 from gan_explain.train.distributed import is_main
 from gan_explain.train.gan.losses import least_squares
@@ -225,6 +225,23 @@ class CycleGanTrainer(AdversarialTrainer[BySide, BySide]):
             "healed": healed,
             "and back again": network.to_positive(healed),
         }
+
+
+def two_sides(dataset: Dataset) -> tuple[Dataset, Dataset, str]:
+    """Negatives, positives and the positive class of training data with two classes, one of them normal (pneumonias of all kinds
+    are one class). DataError names the classes that came, or a side of fewer than two images."""
+    classes = sorted({coarse(record.label) for record in dataset.records})
+    others = [name for name in classes if name != "normal"]
+    if len(others) != 1 or len(classes) != 2:
+        came = ", ".join(classes) or "none"
+        raise DataError(
+            f"{dataset.root}: expected two classes to train on, normal and one other (choose with --include), got {came}"
+        )
+    sides = [dataset.where(lambda record, name=name: coarse(record.label) == name) for name in ("normal", others[0])]  # type: ignore[misc]
+    for name, each in zip(("normal", others[0]), sides, strict=True):
+        if len(each) < 2:
+            raise DataError(f"{dataset.root}: expected at least two training images of {name}, got {len(each)}")
+    return sides[0], sides[1], others[0]
 
 
 def train_cyclegan(
