@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_trainers import TRAINERS
 
-from gan_explain.bench.augment import append, read_rows
+from gan_explain.bench.resample import append, read_rows
 from gan_explain.cli.exits import OK, RESOURCES
 from gan_explain.files.checkpoints import CONFIG, WEIGHTS, load_part, save_part
 from gan_explain.train.loop import STATE, STATS, run
