@@ -155,9 +155,9 @@ def memory(available: Callable[[], int] | None = None) -> Finding:
     free = (available or _available_memory)()
     found = f"{free / GIB:.1f} GiB free"
     if free < LEAST_MEMORY:
-        return Finding("memory", PROBLEM, found, "close other programs, or use a smaller --batch-size", RESOURCES)
+        return Finding("memory", PROBLEM, found, "close other programs, or use a smaller batch", RESOURCES)
     if free < ENOUGH_MEMORY:
-        return Finding("memory", WARNING, found, "enough for an audit; a training may want a smaller --batch-size", RESOURCES)
+        return Finding("memory", WARNING, found, "enough for an audit; a training may want a smaller batch", RESOURCES)
     return Finding("memory", OK, found)
 
 

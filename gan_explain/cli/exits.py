@@ -51,7 +51,7 @@ def error_line(error: BaseException) -> str:
     elif code == KILLED:
         text = "interrupted"
     elif isinstance(error, MemoryError) or (code == RESOURCES and not isinstance(error, OSError)):
-        text = "out of memory: try a smaller --size, --resolution or batch"
+        text = "out of memory: try a smaller --resolution, or in a training --set batch_size"
     elif code == INTERNAL:
         text = f"{type(error).__name__}: {error} (a bug; GAN_EXPLAIN_TRACEBACK=1 shows where)"
     else:
