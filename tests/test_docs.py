@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import gan_explain
 from gan_explain.bench import BENCHMARKS
@@ -145,6 +146,37 @@ def test_a_command_and_its_options_exist(document: Path, line: str) -> None:
         for value in values if isinstance(values, list | tuple) else [values]:
             if isinstance(value, str) and not is_placeholder(value) and not isinstance(parameter.type, click.Path | click.Tuple):
                 parameter.type.convert(value, parameter, context)
+
+
+DATA_OF_THEIR_OWN = ("--include", "--classify", "--out", "--data", "--segmenter", "--target")
+
+
+def trainings() -> list[tuple[str, ...]]:
+    """What the documents give to `train`, but for their data and what is trained from: a phantom's are put in."""
+    found: dict[tuple[str, ...], None] = {}
+    for document in DOCUMENTS:
+        for line in commands(document):
+            command, words, context = named(line)
+            if context.parent is None or context.parent.info_name != "train" or "--arch" in words[-1:]:
+                continue
+            pairs = list(zip(words, [*words[1:], ""], strict=False))
+            left_out = [i for i, (word, value) in enumerate(pairs) if word in DATA_OF_THEIR_OWN or value.startswith("weights=")]
+            dropped = {*left_out, *(i + 1 for i in left_out)}
+            kept = [word for i, word in enumerate(words) if i not in dropped and word not in ("--resume", "--overwrite", "...")]
+            phantom = {"--data": "phantom:n=24", "--segmenter": "phantom64"}
+            phantom |= {"--target": "checkpoint:phantom64"} if command.name == "free" else {}
+            known = [option for parameter in command.params for option in parameter.opts]
+            data = [word for option, value in phantom.items() if option in known for word in (option, value)]
+            found[("train", str(command.name), *kept, *data, "--dry-run")] = None
+    return list(found)
+
+
+@pytest.mark.parametrize("words", trainings(), ids=lambda words: " ".join(words[1:-1]))
+def test_a_training_can_be_planned(words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every --set of a document is a setting, with a value that it may have."""
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
 
 
 def every_option(command: click.Command, context: click.Context) -> Iterator[str]:
