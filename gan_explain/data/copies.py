@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -10,11 +11,14 @@ from pathlib import Path
 
 from gan_explain.types import DataError, Record
 
+log = logging.getLogger(__name__)
+
 SAMPLE = 1 << 16  # bytes from the middle of a file that are compared before all of it is
 
 
 def check_copies(records: Sequence[Record], root: Path, say: Callable[[str], None]) -> None:
     """DataError, naming both, where two records of different splits have the same bytes; says how many of one split have.
+    What is said names no file, for it goes into results; the log does.
 
     Only files of the same size are opened, and read whole only where their middle is the same.
     """
@@ -31,7 +35,8 @@ def check_copies(records: Sequence[Record], root: Path, say: Callable[[str], Non
         count = sum(len(group) - 1 for group in groups)
         labels = sum(len({each.label for each in group}) > 1 for group in groups)
         differ = f", {labels} under different labels" if labels else ""
-        say(f"{count} images are copies of others{differ}: the same bytes in {groups[0][0].path} and {groups[0][1].path}")
+        log.warning("%s: the same bytes in %s and %s", root, groups[0][0].path, groups[0][1].path)
+        say(f"{count} images are copies of others{differ}")
 
 
 def copies(records: Sequence[Record], root: Path) -> list[list[Record]]:

@@ -152,7 +152,7 @@ def test_two_hundred_damaged_files(tmp_path: Path, save_dicom: Save) -> None:
     assert any(case.name not in rejects for case in cases if case.readable is None and case.name.endswith(".jpg"))
 
     kept = [case for case in cases if case.name not in rejects]
-    fine = [Case(f"fine{seed}.png", encoded(Image.fromarray(radiograph(seed)), "PNG"), True) for seed in range(60)]
+    fine = [Case(f"fine{seed}.png", encoded(Image.fromarray(radiograph(seed)), "PNG"), True) for seed in range(100, 160)]
     few = [case for case in cases if case.name in rejects][:: len(rejects) // 4][:4]
     folder = dataset(tmp_path / "most", [*kept, *fine, *few])
     result = run("data", folder, "--out", tmp_path / "out", "--resolution", 32)
@@ -176,8 +176,9 @@ def test_what_passes_the_screen_and_fails_later_is_named(tmp_path: Path, monkeyp
     monkeypatch.setattr(image, "LARGE", 0)
     fine = [Case(f"{seed}.png", encoded(Image.fromarray(radiograph(seed)), "PNG"), True) for seed in range(5)]
     folder = dataset(tmp_path / "set", [*fine, Case("hollow.png", hollow(SIDE), None)])
+    Image.fromarray(np.pad(np.full((SIDE // 2,) * 2, 255, np.uint8), SIDE // 4)).save(folder / "lungs.png")
     text = (folder / "manifest.csv").read_text().splitlines()
-    (folder / "manifest.csv").write_text("\n".join([f"{text[0]},mask", *(f"{line},0.png" for line in text[1:])]))
+    (folder / "manifest.csv").write_text("\n".join([f"{text[0]},mask", *(f"{line},lungs.png" for line in text[1:])]))
     for args in (
         ("data", folder, "--out", tmp_path / "copy"),
         ("train", "segmenter", "--data", folder, "--out", tmp_path / "lungs", "--steps", 3, "--resolution", 32),

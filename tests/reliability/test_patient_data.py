@@ -200,7 +200,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     from gan_explain import evaluate
 
     with pytest.MonkeyPatch.context() as patch:  # the same table of few numbers
-        patch.setattr(evaluate, "evaluate", partial(evaluate.evaluate, n_boot=20, codes=2, synthetic=4))
+        patch.setattr(evaluate, "Options", partial(evaluate.Options, bootstrap=20, codes=2, synthetic=4))
         yield World(tmp_path_factory.mktemp("world"))
 
 
