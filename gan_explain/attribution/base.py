@@ -43,7 +43,8 @@ class Method(ABC):
 
     `title` stands over its map and `caveat`, one or two sentences, below it: what the map does not say; `unit` stands by its
     colour bar. `signed` maps have evidence against the explained classes below zero. A method that `uses_generator` shows
-    layers of a disentangling generator. One that `needs_target` asks for more than logits: a `types.Target`, no plain module.
+    layers of a disentangling generator. One that `needs_gradients` refuses a target that only runs forward; one that
+    `needs_target` asks for more than logits: a `types.Target`, no plain module.
     """
 
     name: ClassVar[str] = ""
@@ -52,6 +53,7 @@ class Method(ABC):
     unit: ClassVar[str] = ""
     signed: ClassVar[bool] = False
     uses_generator: ClassVar[bool] = False
+    needs_gradients: ClassVar[bool] = False
     needs_target: ClassVar[bool] = False
 
     @classmethod
@@ -104,8 +106,17 @@ class Method(ABC):
             if self.needs_target and isinstance(explained, PlainModel):
                 raise TargetError(f"{self.name} needs a target, not a plain module: gan_explain.as_target(model, ...) makes one")
             chosen = chosen_classes(explained, target, len(images)).to(images.device)
-            heat = self.heat(images, explained, held(images, explained, lungs), chosen)
+            mask = held(images, explained, lungs)
+            self._check(images, explained)
+            heat = finite(self.heat(images, explained, mask, chosen), self.name)
             return heat, explained, chosen, self.note(images, explained, lungs, chosen) if noted else ""
+
+    def _check(self, images: Tensor, target: Target) -> None:
+        """ValueError for images of another shape or range, TargetError for a target without the gradients that are needed."""
+        if not isinstance(target, PlainModel):
+            check_images(images)
+        if self.needs_gradients and not target.differentiable:
+            raise TargetError(f"{self.name} needs a target with gradients; this one only runs forward")
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         """How the maps of these images were made, in a few words for a caption; "" where there is nothing to say."""
@@ -113,7 +124,9 @@ class Method(ABC):
 
     @abstractmethod
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
-        """What a method is: heat (N, 1, H, W) or (N, C, H, W) of `chosen` (N, K) bool: some, not all, of each image's classes."""
+        """What a method is: heat (N, 1, H, W) or (N, C, H, W) of `chosen` (N, K) bool: some, not all, of each image's classes.
+
+        `images` are checked before, and that the heat is finite after."""
 
     def as_quantus(self) -> Callable[..., Floats]:
         """The `explain_func` that Quantus (Hedstrom et al., JMLR 2023, arXiv 2202.06861) expects.
@@ -175,14 +188,6 @@ def answer(target: Target) -> Callable[[Tensor, Tensor | None, Tensor], Tensor]:
         return log_odds(target.logits(images, masks).double(), chosen)
 
     return of
-
-
-def check_input(images: Tensor, target: Target, method: str, *, gradients: bool = True) -> None:
-    """ValueError for images of another shape or range, TargetError for a target without the gradients that a method needs."""
-    if not isinstance(target, PlainModel):
-        check_images(images)
-    if gradients and not target.differentiable:
-        raise TargetError(f"{method} needs a target with gradients; this one only runs forward")
 
 
 def finite(heat: Tensor, what: str) -> Tensor:

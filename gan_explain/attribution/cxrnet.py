@@ -6,12 +6,10 @@ first encoder's p: for one class its map A_k, in [0, 1].
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, check_input, register
+from gan_explain.attribution.base import Method, register
 from gan_explain.nets.cxrnet import CxrNet, mixture
 from gan_explain.targets import ModuleTarget
 from gan_explain.types import Target, TargetError
@@ -21,15 +19,14 @@ from gan_explain.types import Target, TargetError
 class CxrNetMap(Method):
     """The map of the positive set, from one forward pass: no gradient is needed."""
 
-    title: ClassVar[str] = "CXR-Net's own map"
-    caveat: ClassVar[str] = (
+    title = "CXR-Net's own map"
+    caveat = (
         "The network drew it and then answered, half of it through the map: it says what was looked at, not that it is diseased. "
         "The other half of the answer never saw the map."
     )
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W) in [0, 1]. TargetError for a target that is no CXR-Net."""
-        check_input(images, target, "cxrnet", gradients=False)
         if not isinstance(target, ModuleTarget) or not isinstance(target.network, CxrNet):
             came = type(target.network if isinstance(target, ModuleTarget) else target).__name__
             raise TargetError(f"expected a target that is a CXR-Net (gan-explain train target --arch cxrnet), got a {came}")

@@ -7,12 +7,10 @@ the heart lies behind the same opacity. `reader` is the layer that is read on th
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from gan_explain.attribution.base import check_input, finite, register
+from gan_explain.attribution.base import register
 from gan_explain.attribution.latent_path import GeneratorMethod, way_of
 from gan_explain.optics import opacity
 from gan_explain.pixels import quantize16
@@ -23,17 +21,16 @@ from gan_explain.types import Target
 class Difference(GeneratorMethod):
     """What is taken off a positive, or laid over a negative, as opacity; the target only says which of the two."""
 
-    title: ClassVar[str] = "difference"
-    caveat: ClassVar[str] = (
+    title = "difference"
+    caveat = (
         "Opacity that the generator takes off (of a negative: lays over). It shows where the generator sees or puts disease, not "
         "how much of it this CNN's answer rests on."
     )
-    unit: ClassVar[str] = "opacity"
+    unit = "opacity"
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W) -> (N, 1, H, W) in [0, 1], the same for any `chosen`; no gradients are needed."""
-        check_input(images, target, "difference", gradients=False)
-        return finite(opacity(self.paths(images, target, lungs).tau), "difference")
+        return opacity(self.paths(images, target, lungs).tau)
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         """What the map shows, for the first image."""
@@ -44,20 +41,19 @@ class Difference(GeneratorMethod):
 class ReaderMap(GeneratorMethod):
     """The layer that the generator's reader finds on the image, as opacity. The target is not asked at all."""
 
-    title: ClassVar[str] = "reader's layer"
-    caveat: ClassVar[str] = (
+    title = "reader's layer"
+    caveat = (
         "Opacity of the disease that the generator reads on this image. No CNN is asked: the map is the same for every target, "
         "and says nothing of what this one looked at."
     )
-    unit: ClassVar[str] = "opacity"
-    needs_target: ClassVar[bool] = False
+    unit = "opacity"
+    needs_target = False
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W) -> (N, 1, H, W) in [0, 1], the same for any target and any `chosen`."""
-        check_input(images, target, "reader", gradients=False)
         generator, inside = self.parts(images, lungs)
         with torch.no_grad():
-            return finite(opacity(generator.read(quantize16(images), inside)), "reader")
+            return opacity(generator.read(quantize16(images), inside))
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         return "what is read on the image, no target asked"

@@ -15,14 +15,13 @@ comes from the last block with at least 7 x 7 cells, as many as the last one of 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_explain.attribution.base import Layer, Method, check_input, finite, register
+from gan_explain.attribution.base import Layer, finite, register
 from gan_explain.attribution.layers import (
+    LayerMethod,
     feature_map,
     laid_over,
     look,
@@ -61,7 +60,7 @@ def scaled(maps: Tensor) -> Tensor:
 def activations(target: Target, images: Tensor, lungs: Tensor | None, layer: Layer = "") -> Tensor:
     """What a layer of the target's network gives for images (N, C, H, W), as (N, C, h, w). Raises TargetError as
     `feature_map`."""
-    found = feature_map(target, images[:1], None if lungs is None else lungs[:1], layer)
+    found = feature_map(target, images, lungs, layer)
     _, given = look(target, images, lungs, [found.name])
     return finite(found.cells(given[found.name]), f"layer {found.name!r}")
 
@@ -79,49 +78,41 @@ def finest_map(target: Target, images: Tensor, lungs: Tensor | None) -> str:
 
 
 @register("fem")
-class Fem(Method):
+class Fem(LayerMethod):
     """FEM at a layer of the target's network: by default its last feature map (`layers.feature_map`). Heat in [0, 1]."""
 
-    title: ClassVar[str] = "FEM"
-    caveat: ClassVar[str] = (
+    title = "FEM"
+    caveat = (
         "Where feature maps are unusually strong, on a grid of a few cells: what the network responds to, whichever class it "
         "speaks for. It is the same map for every class."
     )
-    unit: ClassVar[str] = "of the strongest cell"
+    unit = "of the strongest cell"
 
     def __init__(self, layer: Layer = "", k: float = K) -> None:
-        self.layer, self.k = layer, k
-
-    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
-        """The layer and the number of its cells."""
-        found = feature_map(target, images[:1], None if lungs is None else lungs[:1], self.layer)
-        return f"layer {found.name}, {found.height} × {found.width} cells"
+        super().__init__(layer)
+        self.k = k
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, C, H, W) -> (N, 1, H, W) in [0, 1], whatever is `chosen`. TargetError without a map over the image."""
-        check_input(images, target, "fem", gradients=False)
-        needs_places(target, "fem")
+        needs_places(target, self.name)
         cells = fem(activations(target, images, lungs, self.layer), self.k).float()  # (N, 1, h, w)
         return laid_over(cells, images, target, lungs)
 
 
 @register("spectral_fem")
-class SpectralFem(Method):
+class SpectralFem(Fem):
     """FEM over the frequencies of a target that reads the spectrum, and where in the image those frequencies are.
 
     The heat is |F^-1[ m F ]|, without the mean of the image: how far each pixel moves from it by the important frequencies alone,
     in units of brightness. `importance` is m itself.
     """
 
-    title: ClassVar[str] = "Spectral FEM"
-    caveat: ClassVar[str] = (
+    title = "Spectral FEM"
+    caveat = (
         "The network sees frequencies without their place: the map shows where this image holds those that it responds to, "
         "not where it looked. Coarse ones lead, which hold most of any image; random weights can give the same map."
     )
-    unit: ClassVar[str] = "brightness"
-
-    def __init__(self, layer: Layer = "", k: float = K) -> None:
-        self.layer, self.k = layer, k
+    unit = "brightness"
 
     def layer_of(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> Layer:
         """The layer that is looked at; one image is run to find it. Raises TargetError."""
@@ -132,7 +123,6 @@ class SpectralFem(Method):
 
         Raises TargetError for a target that does not read the spectrum of the whole image, or has no feature map of 7 x 7 cells.
         """
-        check_input(images, target, "spectral_fem", gradients=False)
         if not isinstance(target, ModuleTarget) or not reads_spectrum(target):
             raise TargetError(
                 "spectral_fem needs a target trained on spectra (--set spectral.filter=importance), got one for images"
@@ -147,7 +137,7 @@ class SpectralFem(Method):
         """The layer, and the mean frequency by importance."""
         mask = self.importance(images, target, lungs).mean((0, 1)).cpu()  # (size, size)
         middle = float((mask * radius(*mask.shape)).sum() / mask.sum().clamp(min=1e-12))
-        name = feature_map(target, images[:1], None if lungs is None else lungs[:1], self.layer_of(images, target, lungs)).name
+        name = feature_map(target, images, lungs, self.layer_of(images, target, lungs)).name
         return f"layer {name}; mean frequency by importance {middle:.0f} cycles an image"
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:

@@ -7,47 +7,33 @@ classes (for two classes, the difference of their logits), not one class's logit
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from gan_explain.attribution.base import Layer, Method, check_input, finite, log_odds, register
-from gan_explain.attribution.layers import FeatureMap, feature_map, laid_over, look, needs_places
+from gan_explain.attribution.base import finite, log_odds, register
+from gan_explain.attribution.layers import LayerMethod, laid_over, look, needs_places
 from gan_explain.types import Target, TargetError
 
 
 @register("grad_cam")
-class GradCam(Method):
+class GradCam(LayerMethod):
     """Grad-CAM at a layer of the target's network: by default its last feature map (`layers.feature_map`).
 
     The heat is in units of the log-odds, upsampled from the grid of the layer by bilinear interpolation, and >= 0: all zeros
     where nothing at that layer speaks for the positive set.
     """
 
-    title: ClassVar[str] = "Grad-CAM"
-    caveat: ClassVar[str] = (
+    title = "Grad-CAM"
+    caveat = (
         "A grid of a few cells, smoothed: it says roughly where, not what. A cell sees far beyond its own area, and a map may "
         "look right for a wrong reason."
     )
-    unit: ClassVar[str] = "log-odds a cell"
-
-    def __init__(self, layer: Layer = "") -> None:
-        self.layer = layer
-
-    def map_of(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> FeatureMap:
-        """The layer that is looked at; one image is run to find it. Raises TargetError."""
-        return feature_map(target, images[:1], None if lungs is None else lungs[:1], self.layer)
-
-    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
-        """The layer and the number of its cells."""
-        found = self.map_of(images, target, lungs)
-        return f"layer {found.name}, {found.height} × {found.width} cells"
+    unit = "log-odds a cell"
+    needs_gradients = True
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, C, H, W), chosen (N, K) bool -> (N, 1, H, W) >= 0. Raises TargetError without gradients or a feature map."""
-        check_input(images, target, "grad_cam")
-        needs_places(target, "grad_cam")
+        needs_places(target, self.name)
         found = self.map_of(images, target, lungs)
         with torch.enable_grad():
             logits, given = look(target, images.detach().clone().requires_grad_(), lungs, [found.name])

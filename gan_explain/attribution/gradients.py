@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from captum.attr import InputXGradient
 from captum.attr import IntegratedGradients as Integrated
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, answer, check_input, explained_set, finite, register
+from gan_explain.attribution.base import Method, answer, explained_set, register
 from gan_explain.targets import masks_for
 from gan_explain.types import Target
 
@@ -27,23 +25,23 @@ class IntegratedGradients(Method):
     Complete but for the error of `STEPS` points: a map sums to the log-odds of x less those of black (`note` states them).
     """
 
-    title: ClassVar[str] = "integrated gradients"
-    caveat: ClassVar[str] = (
+    title = "integrated gradients"
+    caveat = (
         "Evidence as compared with a black image, which is no radiograph: dark lungs get none. It is noisy from pixel to "
         "pixel: look at areas."
     )
-    unit: ClassVar[str] = "log-odds a pixel"
-    signed: ClassVar[bool] = True
+    unit = "log-odds a pixel"
+    signed = True
+    needs_gradients = True
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, C, H, W), chosen (N, K) bool -> (N, C, H, W), in log-odds. Raises TargetError without gradients."""
-        check_input(images, target, "integrated_gradients")
         with torch.enable_grad():
             x = images.detach().clone().requires_grad_()
             given = (masks_for(target, lungs), chosen)
             line = Integrated(answer(target))
-            found = line.attribute(x, n_steps=STEPS, additional_forward_args=given, internal_batch_size=max(CHUNK, len(x)))
-        return finite(found, "integrated_gradients")
+            found: Tensor = line.attribute(x, n_steps=STEPS, additional_forward_args=given, internal_batch_size=max(CHUNK, len(x)))
+        return found
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         """What the sum of the first image's map stands for."""
@@ -58,18 +56,18 @@ class IntegratedGradients(Method):
 class GradientXInput(Method):
     """Gradient x input (Shrikumar et al., "Not Just a Black Box", arXiv 1605.01713): x times the slope of the log-odds at x."""
 
-    title: ClassVar[str] = "gradient × input"
-    caveat: ClassVar[str] = (
+    title = "gradient × input"
+    caveat = (
         "The slope at this one image, times brightness: black pixels get nothing, and a large slope is no large share of the "
         "answer. It is noisy from pixel to pixel."
     )
-    unit: ClassVar[str] = "log-odds a pixel"
-    signed: ClassVar[bool] = True
+    unit = "log-odds a pixel"
+    signed = True
+    needs_gradients = True
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, C, H, W), chosen (N, K) bool -> (N, C, H, W), in log-odds. Raises TargetError without gradients."""
-        check_input(images, target, "gradient_x_input")
         with torch.enable_grad():
             x = images.detach().clone().requires_grad_()
-            found = InputXGradient(answer(target)).attribute(x, additional_forward_args=(masks_for(target, lungs), chosen))
-        return finite(found, "gradient_x_input")
+            found: Tensor = InputXGradient(answer(target)).attribute(x, additional_forward_args=(masks_for(target, lungs), chosen))
+        return found

@@ -15,12 +15,11 @@ target has such a map.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, check_input, explained_set, finite, register
+from gan_explain.attribution.base import Method, explained_set, register
 from gan_explain.counterfactual import disentangle
 from gan_explain.counterfactual.disentangle import Disentangled
 from gan_explain.counterfactual.pathology import PathologyOptions, prior
@@ -88,8 +87,8 @@ class GeneratorMethod(Method):
     those of `label`. Images keep their size, square or not.
     """
 
-    uses_generator: ClassVar[bool] = True
-    needs_target: ClassVar[bool] = True
+    uses_generator = True
+    needs_target = True
 
     def __init__(
         self, generator: Generator | None = None, segmenter: Segmenter | None = None, *, seed: int = 0, label: str = "covid"
@@ -132,19 +131,20 @@ class LatentPath(GeneratorMethod):
     max(|delta p|, LEAST); or until there are MOST steps. `note` says what is left.
     """
 
-    title: ClassVar[str] = "latent path"
-    caveat: ClassVar[str] = (
+    title = "latent path"
+    caveat = (
         "Probability gained as the generator's layer of disease is laid on; the map sums to it. Evidence that the layer leaves "
         "as it is stays unseen."
     )
-    unit: ClassVar[str] = "probability a pixel"
-    signed: ClassVar[bool] = True
+    unit = "probability a pixel"
+    signed = True
+    needs_gradients = True
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, 1, H, W), chosen (N, K) bool -> (N, 1, H, W). Raises TargetError without gradients."""
         paths, walks = self.walks(images, target, lungs, chosen)
         assert self.generator is not None
-        gains = finite(torch.stack([each.heat for each in walks]), "latent_path")
+        gains = torch.stack([each.heat for each in walks]).float()
         return shared_out(gains, paths.end - paths.start, self.generator.resolution // GRID)
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
@@ -157,7 +157,6 @@ class LatentPath(GeneratorMethod):
 
     def walks(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> tuple[Paths, list[Walk]]:
         """The paths of images (N, 1, H, W), each walked for a set of classes, chosen (N, K) bool; the lungs are held."""
-        check_input(images, target, "latent_path")
         paths = self.paths(images, target, lungs)
         return paths, [walk(paths, index, target, chosen[index]) for index in range(len(images))]
 

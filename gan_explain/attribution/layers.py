@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan_explain.attribution.base import Layer, Method
 from gan_explain.targets import ModuleTarget, masks_for
 from gan_explain.types import Target, TargetError
 
@@ -139,8 +140,8 @@ def _channels(module: nn.Module) -> int | None:
     return count if isinstance(count, int) else None
 
 
-def feature_map(target: Target, images: Tensor, lungs: Tensor | None, layer: str | nn.Module = "") -> FeatureMap:
-    """The map that a layer of a target's network gives, found by running images (N, C, H, W); "": its last feature map.
+def feature_map(target: Target, images: Tensor, lungs: Tensor | None, layer: Layer = "") -> FeatureMap:
+    """The map that a layer of a target's network gives, found by running the first of images (N, C, H, W); "": its last one.
 
     That is the last output with places of a convolution (so no squeeze-and-excitation), or of a linear layer or normalisation
     over tokens or channels-last maps (ViT, Swin), and after it whatever keeps height and width: normalisation, activation, the
@@ -148,6 +149,7 @@ def feature_map(target: Target, images: Tensor, lungs: Tensor | None, layer: str
     still rests: what feeds the last attention. TargetError for a layer that is not there or gives no map, and where none is
     found: a network without one, or one whose layers are hidden in an archive.
     """
+    images, lungs = images[:1], None if lungs is None else lungs[:1]
     ran = maps_of(target, images, lungs)
     if layer != "":
         name = layer if isinstance(layer, str) else _name_of(target, layer)
@@ -155,7 +157,7 @@ def feature_map(target: Target, images: Tensor, lungs: Tensor | None, layer: str
         shape, found = next(((shape, read) for each, shape, read in reversed(ran) if each == name), ((), None))
         if found is None:
             came = shape or "no tensor"
-            raise TargetError(f"layer {name!r}: expected feature maps ({len(images)}, C, h, w), got {came}")
+            raise TargetError(f"layer {name!r}: expected feature maps (1, C, h, w), got {came}")
         return found
     known = [i for i, (_, _, read) in enumerate(ran) if read is not None and read.weighted]
     if not known:
@@ -224,3 +226,19 @@ def laid_over(cells: Tensor, images: Tensor, target: Target, lungs: Tensor | Non
     if isinstance(target, ModuleTarget):
         return target.laid_over(cells, images, lungs)
     return F.interpolate(cells, images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class LayerMethod(Method):
+    """What the methods on one layer of the target's network share: which it is, by default the last feature map."""
+
+    def __init__(self, layer: Layer = "") -> None:
+        self.layer = layer
+
+    def map_of(self, images: Tensor, target: Target, lungs: Tensor | None = None) -> FeatureMap:
+        """The layer that is looked at; one image is run to find it. Raises TargetError."""
+        return feature_map(target, images, lungs, self.layer)
+
+    def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
+        """The layer and the number of its cells."""
+        found = self.map_of(images, target, lungs)
+        return f"layer {found.name}, {found.height} × {found.width} cells"

@@ -9,8 +9,6 @@ log-odds of the whole positive set, and what speaks against the set is cut off.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from gan_explain.attribution.base import Layer, explained_set, register
@@ -27,8 +25,8 @@ class LungCam(GradCam):
     """Grad-CAM at the last map (or `layer`), zero outside the lungs: those that a `MultiUNet` finds itself; for any other target
     those given, or what the target's segmenter or else `segmenter` reads."""
 
-    title: ClassVar[str] = "Lung-cropped CAM"
-    caveat: ClassVar[str] = (
+    title = "Lung-cropped CAM"
+    caveat = (
         "Cut to the lungs: heat outside is hidden from view, not gone from the answer, and what is left is coloured as if it "
         "were all. A CNN that reads the border of the film has a map in the lungs too. A grid of a few cells, smoothed."
     )

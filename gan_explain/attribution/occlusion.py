@@ -7,13 +7,11 @@ itself, so blurred that no structure is left, and not with gray, whose edges wou
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from captum.attr import Occlusion as Covering
 from torch import Tensor
 
-from gan_explain.attribution.base import Method, answer, check_input, finite, register
+from gan_explain.attribution.base import Method, answer, register
 from gan_explain.pixels import gaussian_blur
 from gan_explain.targets import masks_for
 from gan_explain.types import Target
@@ -26,24 +24,23 @@ CHUNK = 64  # images that a target sees at a time
 class Occlusion(Method):
     """Occlusion, signed: below zero where covering raises the log-odds. Needs no gradients."""
 
-    title: ClassVar[str] = "occlusion"
-    caveat: ClassVar[str] = (
+    title = "occlusion"
+    caveat = (
         "What each patch is worth alone: disease in two places gets little, for covering one leaves the other. A coarse grid, "
         "and covered images are no radiographs."
     )
-    unit: ClassVar[str] = "log-odds, when covered"
-    signed: ClassVar[bool] = True
+    unit = "log-odds, when covered"
+    signed = True
 
     def heat(self, images: Tensor, target: Target, lungs: Tensor | None, chosen: Tensor) -> Tensor:
         """images (N, C, H, W), chosen (N, K) bool -> (N, C, H, W), in log-odds; a patch covers all channels."""
-        check_input(images, target, "occlusion", gradients=False)
         (patch, stride), channels = window(max(images.shape[-2:])), images.shape[1]
         with torch.no_grad():
-            found = Covering(answer(target)).attribute(
+            found: Tensor = Covering(answer(target)).attribute(
                 images, (channels, patch, patch), (channels, stride, stride), blurred(images),
                 additional_forward_args=(masks_for(target, lungs), chosen), perturbations_per_eval=max(1, CHUNK // len(images)),
             )  # fmt: skip
-        return finite(found, "occlusion")
+        return found
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
         """Size and step of the patches."""
