@@ -18,6 +18,8 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from gan_explain.files.text import one_line
+
 OK: Final = "ok"
 WARNING: Final = "warning"
 PROBLEM: Final = "problem"
@@ -86,7 +88,7 @@ def torch_pair(
         torch = load("torch")
         load("torchvision").ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except Exception as error:  # what a broken binary raises is anything
-        return Finding("torch", PROBLEM, f"{found}; they do not run: {_line(error)}", reinstall)
+        return Finding("torch", PROBLEM, f"{found}; they do not run: {one_line(error)}", reinstall)
     return Finding("torch", OK, found)
 
 
@@ -127,7 +129,7 @@ def ffmpeg(program: Callable[[], str] | None = None) -> Finding:
         done = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=60, check=True)
         return Finding("ffmpeg", OK, " ".join(done.stdout.split()[:3]))
     except Exception as error:
-        return Finding("ffmpeg", WARNING, f"does not run: {_line(error)}", advice)
+        return Finding("ffmpeg", WARNING, f"does not run: {one_line(error)}", advice)
 
 
 def gpu(torch: Any = None, has_driver: Callable[[], bool] | None = None) -> Finding:
@@ -142,7 +144,7 @@ def gpu(torch: Any = None, has_driver: Callable[[], bool] | None = None) -> Find
         built = torch.version.cuda
     except Exception as error:
         return Finding(
-            "gpu", PROBLEM, f"does not compute: {_line(error)}", "use --device cpu; hold nvidia-smi against torch's CUDA"
+            "gpu", PROBLEM, f"does not compute: {one_line(error)}", "use --device cpu; hold nvidia-smi against torch's CUDA"
         )
     if not (has_driver or _has_driver)():
         return Finding("gpu", OK, "none: everything runs on the CPU")
@@ -173,7 +175,7 @@ def disk(out: Path, free: Callable[[Path], int] | None = None) -> Finding:
             file.flush()
         space = (free or _free_space)(place)
     except OSError as error:
-        return Finding(name, PROBLEM, f"cannot be written: {_line(error)}", elsewhere, RESOURCES)
+        return Finding(name, PROBLEM, f"cannot be written: {one_line(error)}", elsewhere, RESOURCES)
     found = f"{space / GIB:.1f} GiB free"
     if space < LEAST_DISK:
         return Finding(name, PROBLEM, found, f"free some, or {elsewhere}", RESOURCES)
@@ -187,7 +189,7 @@ def checkpoints(roots: Sequence[Path] | None = None) -> list[Finding]:
     try:
         library = import_module("gan_explain.files.checkpoints")
     except Exception as error:
-        return [Finding("checkpoints", WARNING, f"not looked at: {_line(error)}", "mend torch first")]
+        return [Finding("checkpoints", WARNING, f"not looked at: {one_line(error)}", "mend torch first")]
     folders: dict[Path, Path] = {}
     for root in library.places()[1:] if roots is None else roots:
         for config in sorted(root.glob(f"*/{library.CONFIG}")) if root.is_dir() else ():
@@ -206,7 +208,7 @@ def _checkpoint(folder: Path, library: Any) -> Finding:
         with open(folder / library.WEIGHTS, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
-        return Finding(name, PROBLEM, _line(error), advice, CHECKPOINT)
+        return Finding(name, PROBLEM, one_line(error), advice, CHECKPOINT)
     if digest != config["sha256"]:
         found = f"{folder / library.WEIGHTS}: SHA-256 {digest[:12]}..., expected {config['sha256'][:12]}..."
         return Finding(name, PROBLEM, found, advice, CHECKPOINT)
@@ -244,10 +246,6 @@ def _numbers(version: str) -> tuple[int, ...]:
     while len(numbers) > 2 and numbers[-1] == 0:
         numbers.pop()
     return tuple(numbers)
-
-
-def _line(error: BaseException) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:300]
 
 
 def _free_space(place: Path) -> int:

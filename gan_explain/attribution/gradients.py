@@ -38,9 +38,9 @@ class IntegratedGradients(Method):
         """images (N, C, H, W), chosen (N, K) bool -> (N, C, H, W), in log-odds. Raises TargetError without gradients."""
         with torch.enable_grad():
             x = images.detach().clone().requires_grad_()
-            given = (masks_for(target, lungs), chosen)
+            given, chunk = (masks_for(target, lungs), chosen), max(CHUNK, len(x))
             line = Integrated(answer(target))
-            found: Tensor = line.attribute(x, n_steps=STEPS, additional_forward_args=given, internal_batch_size=max(CHUNK, len(x)))
+            found: Tensor = line.attribute(x, n_steps=STEPS, additional_forward_args=given, internal_batch_size=chunk)
         return found
 
     def note(self, images: Tensor, target: Target, lungs: Tensor | None = None, chosen: Tensor | None = None) -> str:
@@ -69,5 +69,6 @@ class GradientXInput(Method):
         """images (N, C, H, W), chosen (N, K) bool -> (N, C, H, W), in log-odds. Raises TargetError without gradients."""
         with torch.enable_grad():
             x = images.detach().clone().requires_grad_()
-            found: Tensor = InputXGradient(answer(target)).attribute(x, additional_forward_args=(masks_for(target, lungs), chosen))
+            given = (masks_for(target, lungs), chosen)
+            found: Tensor = InputXGradient(answer(target)).attribute(x, additional_forward_args=given)
         return found

@@ -152,8 +152,7 @@ def feature_map(target: Target, images: Tensor, lungs: Tensor | None, layer: Lay
     images, lungs = images[:1], None if lungs is None else lungs[:1]
     ran = maps_of(target, images, lungs)
     if layer != "":
-        name = layer if isinstance(layer, str) else _name_of(target, layer)
-        named_layer(target, name)
+        name = _name_of(target, layer)
         shape, found = next(((shape, read) for each, shape, read in reversed(ran) if each == name), ((), None))
         if found is None:
             came = shape or "no tensor"
@@ -204,20 +203,16 @@ def needs_places(target: Target, method: str) -> None:
         raise TargetError(f"{method} needs a target that reads the image; the cells of this one are frequencies: spectral_fem")
 
 
-def _name_of(target: Target, layer: nn.Module) -> str:
-    found = [name for name, module in modules_of(network_of(target)).items() if module is layer]
-    if not found:
-        raise TargetError(f"layer {type(layer).__name__}: expected a module of the target's network, got one that is not in it")
-    return found[0]
-
-
-def named_layer(target: Target, name: str) -> nn.Module:
-    """The module of that name in the target's network; TargetError, with the last convolutions, where there is none."""
+def _name_of(target: Target, layer: Layer) -> str:
+    """The name of a layer in the target's network; TargetError, with the last convolutions, where it is none of its modules."""
     modules = modules_of(network_of(target))
-    if not name or name not in modules:
-        known = [each for each, module in modules.items() if isinstance(module, nn.Conv2d)][-4:]
-        raise TargetError(f"layer {name!r}: expected a module of the target's network, such as {', '.join(known) or 'none'}")
-    return modules[name]
+    for name, module in modules.items():
+        if name and (name == layer or module is layer):
+            return name
+    if not isinstance(layer, str):
+        raise TargetError(f"layer {type(layer).__name__}: expected a module of the target's network, got one that is not in it")
+    known = [each for each, module in modules.items() if isinstance(module, nn.Conv2d)][-4:]
+    raise TargetError(f"layer {layer!r}: expected a module of the target's network, such as {', '.join(known) or 'none'}")
 
 
 def laid_over(cells: Tensor, images: Tensor, target: Target, lungs: Tensor | None) -> Tensor:

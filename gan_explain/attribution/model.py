@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from gan_explain.files.text import one_line
 from gan_explain.targets import device_of
 from gan_explain.targets.heads import log_probabilities, outputs, told_output
 from gan_explain.types import Target, TargetError
@@ -41,8 +42,8 @@ class PlainModel:
         except TargetError as error:
             raise TargetError(f"{error} (in gan_explain.as_target)") from error
         except Exception as error:  # the user's own network may raise anything
-            reason = " ".join(str(error).split())[:300]
-            raise TargetError(f"the model failed on images {tuple(images.shape)}: {type(error).__name__}: {reason}") from error
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise TargetError(f"the model failed on images {tuple(images.shape)}: {reason}") from error
         if len(count) > 1:
             raise TargetError(f"expected outputs (N, K) of the model, got (N, {', '.join(map(str, count))})")
         one = not count or count[0] == 1

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gan_explain.files.temporaries import check_places, clear_temporaries, left_by_killed, temporary_beside, write_bytes
+from gan_explain.files.text import one_line
 from gan_explain.types import CheckpointError
 
 SCHEMA_VERSION = 1
@@ -206,5 +207,5 @@ def _take(network: nn.Module, part: Part, *, assign: bool = False) -> None:
     try:
         network.load_state_dict(dict(part.state), assign=assign)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:600]
+        reason = one_line(error, 600)
         raise CheckpointError(f"checkpoint {part.checkpoint}: weights do not fit the configuration: {reason}") from error

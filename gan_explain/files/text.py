@@ -36,6 +36,11 @@ def plain(text: str) -> str:
     return "".join(parts)
 
 
+def one_line(error: BaseException, most: int = 300) -> str:
+    """What an exception says, on one line of at most `most` characters; its kind where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def printable(text: str) -> str:
     """Text without what a terminal obeys or an eye is misled by: control characters but line breaks and tabs, and marks without a
     shape (those that turn the direction of writing around among them), become their escapes."""

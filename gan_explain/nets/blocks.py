@@ -44,10 +44,10 @@ class ConvAct(nn.Module):
     """Convolution, group norm, leaky ReLU: the generators' block; a code, where given, scales and shifts each channel (FiLM,
     Perez et al., AAAI 2018, arXiv 1709.07871)."""
 
-    def __init__(self, cin: int, cout: int, code_dim: int = 0, groups: int = 8) -> None:
+    def __init__(self, cin: int, cout: int, code_dim: int = 0) -> None:
         super().__init__()
         self.conv = conv(cin, cout)
-        self.norm = nn.GroupNorm(groups, cout)
+        self.norm = nn.GroupNorm(8, cout)
         self.film = nn.Linear(code_dim, 2 * cout) if code_dim else None
 
     def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
@@ -63,11 +63,11 @@ def pooled_head(channels: int, classes: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, classes))
 
 
-def near_zero(layer: nn.Conv2d, std: float) -> nn.Conv2d:
-    """A head that starts near zero, so that what it adds starts as nothing."""
+def near_zero(layer: nn.Conv2d, std: float, bias: float = 0.0) -> nn.Conv2d:
+    """A head that starts near zero (or `bias`), so that what it adds starts as nothing."""
     nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+        nn.init.constant_(layer.bias, bias)
     return layer
 
 

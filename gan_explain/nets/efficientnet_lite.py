@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from gan_explain.files.text import one_line
 from gan_explain.types import CheckpointError
 
 # kernel, stride, expansion, channels, repeats of Lite0's stages, by level of the pyramid: each but the first begins with stride 2
@@ -123,9 +124,7 @@ def imagenet_features(path: Path | None = None) -> EfficientNetLite0:
     except MemoryError:
         raise
     except Exception as error:  # a damaged file makes the unpickler stumble in many ways
-        raise CheckpointError(
-            f"{path}: expected EfficientNet-Lite0's weights, got: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise CheckpointError(f"{path}: expected EfficientNet-Lite0's weights, got: {one_line(error)}") from error
     return network.requires_grad_(False)
 
 

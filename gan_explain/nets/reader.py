@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_explain.lungs import lung_coordinates, shrink, support
-from gan_explain.nets.blocks import ConvAct, conv
+from gan_explain.nets.blocks import ConvAct, conv, near_zero
 from gan_explain.nets.efficientnet_lite import CHANNELS, STRIDES, EfficientNetLite0
 
 SEEN = 4  # channels that every level of the expanding half is given beside the features
@@ -64,10 +64,7 @@ class Reader(nn.Module):
             ConvAct(skip + below + SEEN, own) for skip, below, own in zip(channels[:-1], widths[1:], widths[:-1], strict=True)
         )
         self.last = ConvAct(widths[0] + (resolution // grid) ** 2, widths[0])
-        self.head = conv(widths[0], 1)
-        nn.init.normal_(self.head.weight, std=0.02)
-        assert self.head.bias is not None
-        nn.init.constant_(self.head.bias, START)
+        self.head = near_zero(conv(widths[0], 1), 0.02, START)
 
     def forward(self, images: Tensor, lungs: Tensor) -> Tensor:
         features = self.encoder(images)

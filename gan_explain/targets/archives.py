@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_explain.files.text import one_line
 from gan_explain.targets.module import ModuleTarget
 from gan_explain.targets.request import Request, described, in_batches, tried
 from gan_explain.targets.specs import scheme
@@ -43,7 +44,7 @@ def torchscript_target(request: Request) -> ModuleTarget:
             warnings.simplefilter("ignore", FutureWarning)  # deprecated since torch 2.9, and still what many have
             network: nn.Module = torch.jit.load(path, map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever the archive's own code raises
-        raise TargetError(f"{path}: expected a TorchScript file, got: {_reason(error)}") from error
+        raise TargetError(f"{path}: expected a TorchScript file, got: {one_line(error, 200)}") from error
     channels = next((p.shape[1] for p in network.parameters() if p.ndim == 4 and p.shape[1] in (1, 3)), 3)
     return tried(network, described(path, {"channels": channels}, _text(extra)), request)
 
@@ -59,7 +60,7 @@ def exported_target(request: Request) -> ModuleTarget:
     except TargetError as error:
         raise TargetError(f"{path}: {error}") from error
     except Exception as error:  # whatever the archive's own code raises
-        raise TargetError(f"{path}: expected a torch.export file, got: {_reason(error)}") from error
+        raise TargetError(f"{path}: expected a torch.export file, got: {one_line(error, 200)}") from error
     return tried(network, described(path, network.takes, _text(extra)), request)
 
 
@@ -92,7 +93,3 @@ class ExportedNetwork(nn.Module):
 def _text(extra: dict[str, Any]) -> str | None:
     text = extra[DESCRIPTION]
     return text.decode() if isinstance(text, bytes) else text or None
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

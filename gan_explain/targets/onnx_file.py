@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gan_explain.files.text import one_line
 from gan_explain.targets.module import ModuleTarget
 from gan_explain.targets.onnx_data import digest, external_files
 from gan_explain.targets.request import Request, described, in_batches, tried
@@ -57,8 +58,7 @@ class OnnxNetwork(nn.Module):
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a dozen kinds, none of them public
-            reason = " ".join(str(error).split())[:200]
-            raise TargetError(f"{path}: expected an ONNX model, got: {reason}") from error
+            raise TargetError(f"{path}: expected an ONNX model, got: {one_line(error, 200)}") from error
         self.layout = _layout(path, session.get_inputs())
         self.output = _output(path, session.get_outputs())
         self.description: str | None = session.get_modelmeta().custom_metadata_map.get("target")

@@ -14,6 +14,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from gan_explain.files.text import one_line
 from gan_explain.labels import canonical
 from gan_explain.targets.config import TargetConfig, brief
 from gan_explain.targets.heads import MultiLabel, outputs, told_output
@@ -84,39 +85,33 @@ def named(config: TargetConfig, request: Request) -> TargetConfig:
     return config.model_copy(update={"classes": classes, "positive": chosen or ("covid",)})
 
 
-def assemble(network: nn.Module, config: TargetConfig, request: Request, *, differentiable: bool = True) -> ModuleTarget:
-    """The target of a network and its `named` configuration, with the segmenter at hand or the one that the latter names."""
-    if config.multi_label:
-        return assemble_findings(network, config, request, known=config.classes, differentiable=differentiable)
-    segmenter = request.segmenter or named_segmenter(config)
-    return ModuleTarget(network, config, segmenter, differentiable=differentiable)
-
-
-def assemble_findings(
+def assemble(
     network: nn.Module,
     config: TargetConfig,
     request: Request,
     *,
-    known: Sequence[str],
+    known: Sequence[str] | None = None,
     thresholds: Mapping[str, float] | None = None,
     differentiable: bool = True,
 ) -> ModuleTarget:
-    """The target of a network whose outputs are the findings `config.classes`: a choice between none and the positive set, as
-    `heads.MultiLabel` makes it. `thresholds` by name are those that become one half.
+    """The target of a network and its `named` configuration, with the segmenter at hand or the one that the latter names.
 
-    Findings are compared in lower case. Raises TargetError for a positive set that is not within the `known` ones.
+    Outputs that are findings (`multi_label`) become a choice between none and the positive set, as `heads.MultiLabel` makes it;
+    `thresholds` by name are those that become one half. Findings are compared in lower case. Raises TargetError for a positive
+    set that is not within the `known` ones, by default all.
     """
-    places = {canonical(name): config.classes.index(name) for name in known if name}
-    if not config.positive or any(canonical(name) not in places for name in config.positive):
-        came = "+".join(config.positive) or "none"
-        listed = ", ".join(name for name in known if name) or "none (--classes)"
-        raise TargetError(f"target {request.spec}: expected a positive set within the findings {listed}, got {came}")
-    chosen = [places[canonical(name)] for name in config.positive]
-    at = None if thresholds is None else [thresholds[config.classes[i]] for i in chosen]
-    head = MultiLabel(network, chosen, output=config.output or "logits", thresholds=at)
-    changed = {"classes": ("negative", *config.positive), "output": "logits", "multi_label": False}
-    segmenter = request.segmenter or named_segmenter(config)
-    return ModuleTarget(head, config.model_copy(update=changed), segmenter, differentiable=differentiable)
+    if config.multi_label:
+        known = [name for name in (config.classes if known is None else known) if name]
+        places = {canonical(name): config.classes.index(name) for name in known}
+        if not config.positive or any(canonical(name) not in places for name in config.positive):
+            came, listed = "+".join(config.positive) or "none", ", ".join(known) or "none (--classes)"
+            raise TargetError(f"target {request.spec}: expected a positive set within the findings {listed}, got {came}")
+        chosen = [places[canonical(name)] for name in config.positive]
+        at = None if thresholds is None else [thresholds[config.classes[i]] for i in chosen]
+        network = MultiLabel(network, chosen, output=config.output or "logits", thresholds=at)
+        changed = {"classes": ("negative", *config.positive), "output": "logits", "multi_label": False}
+        config = config.model_copy(update=changed)
+    return ModuleTarget(network, config, request.segmenter or named_segmenter(config), differentiable=differentiable)
 
 
 @torch.inference_mode(False)
@@ -138,8 +133,8 @@ def tried(network: nn.Module, config: TargetConfig, request: Request, *, forward
     except (TargetError, DataError) as error:
         raise TargetError(f"target {request.spec}: {error}") from error
     except Exception as error:  # the user's own network may raise anything
-        reason = " ".join(str(error).split())[:300]
-        raise TargetError(f"target {request.spec}: failed on {tuple(x.shape)}: {type(error).__name__}: {reason}") from error
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise TargetError(f"target {request.spec}: failed on {tuple(x.shape)}: {reason}") from error
     config = named(config.model_copy(update={"output": output}), request)
     classes = len(config.classes) or (2 if count == 1 else 0)
     if not classes:

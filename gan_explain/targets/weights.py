@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from gan_explain.files.text import one_line
 from gan_explain.types import CheckpointError, TargetError
 
 WRAPPINGS = ("state_dict", "model_state_dict")
@@ -95,7 +96,7 @@ def load_torchvision_weights(
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: weights do not fit {arch}: {' '.join(str(error).split())[:300]}") from error
+        raise CheckpointError(f"{path}: weights do not fit {arch}: {one_line(error)}") from error
     _resize_head(network, head, num_classes or stored)
     return network
 

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from gan_explain.files.text import one_line
 from gan_explain.targets.module import ModuleTarget
-from gan_explain.targets.request import Request, assemble, assemble_findings, described, named, target_errors
+from gan_explain.targets.request import Request, assemble, described, named, target_errors
 from gan_explain.targets.specs import scheme
 from gan_explain.targets.weights import read_weights
 from gan_explain.types import TargetError
@@ -77,7 +78,7 @@ def _network(name: str, state: Mapping[str, Tensor], file: Path, library: Any) -
     try:
         network.load_state_dict(dict(state))
     except RuntimeError as error:
-        raise TargetError(f"{file}: weights do not fit {name}: {' '.join(str(error).split())[:300]}") from error
+        raise TargetError(f"{file}: weights do not fit {name}: {one_line(error)}") from error
     return network, outputs
 
 
@@ -110,4 +111,4 @@ def xrv_target(request: Request) -> ModuleTarget:
     if not config.multi_label:
         return assemble(network, named(config, request), request)
     config = config.model_copy(update={"classes": classes, "positive": positive})
-    return assemble_findings(network, config, request, known=known, thresholds=at)
+    return assemble(network, config, request, known=known, thresholds=at)

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from gan_explain.files.checkpoints import CONFIG, WEIGHTS, settle
 from gan_explain.files.signals import heard, next_is_fatal
 from gan_explain.files.temporaries import check_places, write_bytes
+from gan_explain.files.text import one_line
 from gan_explain.targets.weights import load_tensors
 from gan_explain.train.distributed import any_rank, is_main, wait
 from gan_explain.train.trainer import Trainer
@@ -174,8 +175,7 @@ def load_state(trainer: Trainer, path: Path) -> int:
     except CheckpointError:
         raise
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{path}: expected a training state of this configuration, got: {reason}") from error
+        raise CheckpointError(f"{path}: expected a training state of this configuration, got: {one_line(error)}") from error
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -21,6 +21,12 @@ class Batches(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, indices: Sequence[int] | None = None) -> Batch: ...
+
+
+def in_batches(dataset: Batches, size: int = 64) -> Iterator[Batch]:
+    """All of a dataset in order, `size` images at a time."""
+    for start in range(0, len(dataset), size):
+        yield dataset.batch(range(start, min(start + size, len(dataset))))
 
 
 class MaskedDataset:

@@ -35,7 +35,7 @@ from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.schedule import Freezing
 from gan_explain.train.trainer import Objective, OneNetworkTrainer, save_network
-from gan_explain.train.training import Training
+from gan_explain.train.training import Decay, Training
 from gan_explain.types import DataError
 
 MARGIN, SCALE = 0.1, 0.05  # of the order of loads, in thickness
@@ -52,7 +52,7 @@ class ReaderTraining(Training):
     encoder_rate: Annotated[float, Field(ge=0, description="Learning rate of a pretrained encoder; 0: it stays frozen.")] = 1e-4
     tuned: Annotated[int, Field(ge=0, description="Levels of a pretrained encoder that learn, the deepest first.")] = 2
     frozen: Annotated[float, Field(ge=0, le=1, description="Share of the steps before they learn.")] = 0.6
-    weight_decay: Annotated[float, Field(ge=0, description="Decay of the weights (AdamW).")] = 1e-4
+    weight_decay: Decay = 1e-4
     rendered: Annotated[float, Field(ge=0, description="Weight of reading what was laid on a healthy radiograph.")] = 1.0
     additive: Annotated[float, Field(ge=0, description="Weight of reading more by what was laid on a diseased one.")] = 1.0
     healed: Annotated[float, Field(ge=0, description="Weight of reading less by what was taken off.")] = 1.0
@@ -68,10 +68,7 @@ class ReaderObjective(Objective):
     bool; source (N,) numbers; share (N, 1, 1, 1) of what is read that is taken off."""
 
     network: Reader
-
-    def __init__(self, reader: Reader, config: ReaderTraining) -> None:
-        super().__init__(reader)
-        self.config = config
+    config: ReaderTraining
 
     def forward(
         self, images: Tensor, lungs: Tensor, tau: Tensor, fine: Tensor, healthy: Tensor, source: Tensor, share: Tensor

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan_explain.data import Batch, Dataset
 from gan_explain.data.augment import Ranges
@@ -14,19 +14,16 @@ from gan_explain.metrics.measure import Measure
 from gan_explain.metrics.structure import dice
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.train.loop import run
+from gan_explain.train.masks import in_batches
 from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
-from gan_explain.train.trainer import save_network
+from gan_explain.train.trainer import Objective, save_network
 from gan_explain.types import DataError, Record, Segmenter
 
 USUAL = SupervisedTraining(steps=900, batch_size=24, learning_rate=3e-3, ranges=Ranges(rotate=12, scale=0.2, shift=0.08))
 
 
-class SegmenterObjective(nn.Module):
+class SegmenterObjective(Objective):
     """network(images) against masks (N, 1, H, W) in {0, 1}."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
 
     def forward(self, images: Tensor, masks: Tensor, batch: Batch) -> dict[str, Tensor]:
         return mask_losses(self.network(images).float(), masks)
@@ -65,9 +62,6 @@ def dice_report(segmenter: Segmenter, dataset: Dataset) -> Measure:
     masked = dataset.where(has_mask)
     if not len(masked):
         return Measure.missing("no human lung masks")
-    found = []
-    for start in range(0, len(masked), 64):
-        batch = masked.batch(range(start, min(start + 64, len(masked))))
-        found.append(dice(segmenter(batch.images), batch.lungs))
+    found = [dice(segmenter(batch.images), batch.lungs) for batch in in_batches(masked)]
     records = masked.records
     return Measure.over(torch.cat(found), [r.patient_id for r in records], [r.source for r in records])

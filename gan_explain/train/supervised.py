@@ -17,7 +17,7 @@ from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.schedule import Freezing, twice_warm
 from gan_explain.train.trainer import OneNetworkTrainer
-from gan_explain.train.training import Training
+from gan_explain.train.training import Average, Decay, Training
 
 SCARCE = 100  # images below which a cell is drawn less often
 
@@ -27,8 +27,8 @@ class SupervisedTraining(Training):
     """`ranges` are those of the random transforms at full strength; the head is the layer that gives the logits."""
 
     batch_size: Annotated[int, Field(ge=2, description="Images of an update.")] = 32
-    ema: Annotated[float, Field(ge=0, lt=1, description="Decay of the averaged weights, which are the result.")] = 0.99
-    weight_decay: Annotated[float, Field(ge=0, description="Decay of the weights (AdamW).")] = 1e-2
+    ema: Average = 0.99
+    weight_decay: Decay = 1e-2
     augment: Annotated[float, Field(ge=0, description="Strength of the random transforms, a share of the usual; 0: none.")] = 1.0
     freeze_steps: Annotated[int, Field(ge=0, description="First steps in which only the head learns.")] = 0
     ranges: Ranges = Ranges()

@@ -32,7 +32,7 @@ from gan_explain.train.cxrnet import CxrNetObjective
 from gan_explain.train.distributed import is_main
 from gan_explain.train.early import EarlyStopping, Weights
 from gan_explain.train.loop import STATE, run
-from gan_explain.train.masks import MaskedDataset
+from gan_explain.train.masks import MaskedDataset, in_batches
 from gan_explain.train.objective import TargetObjective, Task, class_of, clinical_classes, inverse_frequency
 from gan_explain.train.options import TargetOptions
 from gan_explain.train.spectral import SpectralOptions
@@ -225,23 +225,19 @@ def save(trained: nn.Module, stored: TargetConfig, out: Path, options: TargetOpt
 def predict(target: ModuleTarget, dataset: MaskedDataset, batch_size: int = 64) -> tuple[Tensor, Tensor]:
     """Probability (N,) of the positive set and whether each label is in it (N,) bool."""
     p, positive = [], []
-    for start in range(0, len(dataset), batch_size):
-        batch = dataset.batch(range(start, min(start + batch_size, len(dataset))))
+    for batch in in_batches(dataset, batch_size):
         p.append(target.probability(batch.images, batch.lungs if target.uses_lungs else None))
         positive += [belongs(label, target.positive) for label in batch.labels]
     return torch.cat(p), torch.tensor(positive)
 
 
 @torch.no_grad()
-def network_logits(
-    network: nn.Module, objective: TargetObjective, dataset: MaskedDataset, batch_size: int = 64
-) -> tuple[Tensor, Tensor]:
+def network_logits(network: nn.Module, objective: TargetObjective, dataset: MaskedDataset) -> tuple[Tensor, Tensor]:
     """What a network in eval mode says of a dataset, prepared as the objective prepares: logits (N, K) and classes (N,), on the
     CPU, float32."""
     logits, labels = [], []
     device = next(network.parameters()).device
-    for start in range(0, len(dataset), batch_size):
-        batch = dataset.batch(range(start, min(start + batch_size, len(dataset))))
+    for batch in in_batches(dataset):
         logits.append(network(objective.prepare(batch.images.to(device), batch.lungs.to(device))).float().cpu())
         labels.append(objective.task.indices(batch.labels))
     return torch.cat(logits), torch.cat(labels)

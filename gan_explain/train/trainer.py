@@ -29,12 +29,14 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Objective(nn.Module):
-    """One pass of `network` that returns named losses; what DDP wraps. `asked` holds models that are asked and not trained: they
-    are no submodules."""
+    """One pass of `network` that returns named losses, weighted by `config`; what DDP wraps. `asked` holds models that are asked
+    and not trained: they are no submodules."""
 
-    def __init__(self, network: nn.Module, **asked: Any) -> None:
+    config: Any
+
+    def __init__(self, network: nn.Module, config: Training | None = None, **asked: Any) -> None:
         super().__init__()
-        self.network, self.asked = network, SimpleNamespace(**asked)
+        self.network, self.config, self.asked = network, config, SimpleNamespace(**asked)
 
 
 class Ema:

@@ -9,6 +9,14 @@ from pydantic import Field
 
 from gan_explain.settings import Settings
 
+Steps = Annotated[int, Field(ge=1, description="Updates in all.")]
+Rate = Annotated[float, Field(gt=0, description="Learning rate at its highest.")]
+Average = Annotated[float, Field(ge=0, lt=1, description="Decay of the averaged weights, which are the result.")]
+Decay = Annotated[float, Field(ge=0, description="Decay of the weights (AdamW).")]
+DiscriminatorRate = Annotated[float, Field(gt=0, description="Learning rate of the discriminator.")]
+LooksReal = Annotated[float, Field(ge=0, description="Weight of looking real.")]
+Penalty = Annotated[float, Field(ge=0, description="Weight of the discriminator's gradient penalty.")]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Settings):
@@ -16,10 +24,10 @@ class Training(Settings):
 
     TITLE: ClassVar = "Training"
 
-    steps: Annotated[int, Field(ge=1, description="Updates in all.")] = 1500
+    steps: Steps = 1500
     batch_size: Annotated[int, Field(ge=1, description="Images of an update.")] = 32
-    learning_rate: Annotated[float, Field(gt=0, description="Learning rate at its highest.")] = 2e-3
-    ema: Annotated[float, Field(ge=0, lt=1, description="Decay of the averaged weights, which are the result.")] = 0.995
+    learning_rate: Rate = 2e-3
+    ema: Average = 0.995
     save_every: Annotated[int, Field(ge=1, description="Steps between resumable states and sheets of samples.")] = 200
     log_every: Annotated[int, Field(ge=1, description="Steps between lines of stats.jsonl.")] = 10
     seed: Annotated[int, Field(ge=0, description="Seed of what is drawn.")] = 0

@@ -29,6 +29,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gan_explain.data import Dataset, coarse
+from gan_explain.data.augment import similarity
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig, PatchDiscriminator
 from gan_explain.train.distributed import is_main
 from gan_explain.train.gan.losses import least_squares
@@ -37,7 +38,7 @@ from gan_explain.train.gan.trainer import AdversarialTrainer
 from gan_explain.train.loop import run
 from gan_explain.train.schedule import linear_decay
 from gan_explain.train.trainer import Objective, save_network
-from gan_explain.train.training import Training
+from gan_explain.train.training import LooksReal, Steps, Training
 from gan_explain.types import DataError
 
 SIDES = ("negative", "positive")
@@ -46,12 +47,12 @@ BySide = dict[str, Tensor]  # images (N, 1, H, W) of each of SIDES
 
 @dataclass(frozen=True, kw_only=True)
 class CycleGanTraining(Training):
-    steps: Annotated[int, Field(ge=1, description="Updates in all.")] = 3000
+    steps: Steps = 3000
     batch_size: Annotated[int, Field(ge=1, description="Images of each side of an update.")] = 2
     learning_rate: Annotated[float, Field(gt=0, description="Learning rate; falls to 0 over the second half.")] = 2e-4
     cycle: Annotated[float, Field(ge=0, description="Weight of coming back.")] = 10.0
     identity: Annotated[float, Field(ge=0, description="Weight of leaving alone what is on the other side already.")] = 5.0
-    adversarial: Annotated[float, Field(ge=0, description="Weight of looking real.")] = 1.0
+    adversarial: LooksReal = 1.0
     anatomy: Annotated[float, Field(ge=0, description="Weight of keeping the lungs of negatives; 0: as published.")] = 0.0
     ramp: Annotated[int, Field(ge=0, description="Steps over which cycle and identity rise to their weights.")] = 300
     pool: Annotated[int, Field(ge=0, description="Images of each side that the discriminators remember.")] = 50
@@ -75,8 +76,7 @@ def crop(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
         return images
     zoom = 1 - most * torch.rand(len(images), generator=generator)
     shift = (torch.rand(len(images), 2, generator=generator) * 2 - 1) * (1 - zoom)[:, None]
-    zero = torch.zeros_like(zoom)
-    affine = torch.stack([torch.stack([zoom, zero, shift[:, 0]], 1), torch.stack([zero, zoom, shift[:, 1]], 1)], 1)
+    affine = similarity(torch.zeros_like(zoom), zoom, shift)
     grid = F.affine_grid(affine.to(images), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
@@ -95,16 +95,12 @@ class TranslationObjective(Objective):
     [0, 1] is the share of their weights that the cycle and identity terms have."""
 
     network: CycleGan
+    config: CycleGanTraining
 
     def __init__(
-        self,
-        network: CycleGan,
-        discriminators: Discriminators,
-        config: CycleGanTraining,
-        segmenter: SoftSegmenter | None = None,
+        self, network: CycleGan, discriminators: Discriminators, config: CycleGanTraining, segmenter: SoftSegmenter | None = None
     ) -> None:
-        super().__init__(network, discriminators=discriminators, segmenter=segmenter)
-        self.config = config
+        super().__init__(network, config, discriminators=discriminators, segmenter=segmenter)
 
     def forward(self, negatives: Tensor, positives: Tensor, hold: float = 1.0) -> tuple[dict[str, Tensor], BySide]:
         config, asked, n = self.config, self.asked, len(negatives)
@@ -120,10 +116,10 @@ class TranslationObjective(Objective):
             "identity_negative": identity * F.l1_loss(left, negatives),
             "identity_positive": identity * F.l1_loss(kept, positives),
         }
-        if self.asked.segmenter is not None and config.anatomy > 0:
+        if asked.segmenter is not None and config.anatomy > 0:
             with torch.no_grad():
-                lungs = self.asked.segmenter(negatives)
-            losses["anatomy"] = config.anatomy * (1 - soft_dice(self.asked.segmenter(made.float()), lungs)).mean()
+                lungs = asked.segmenter(negatives)
+            losses["anatomy"] = config.anatomy * (1 - soft_dice(asked.segmenter(made.float()), lungs)).mean()
         return losses, {"negative": healed.detach(), "positive": made.detach()}
 
 

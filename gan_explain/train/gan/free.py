@@ -32,7 +32,7 @@ from gan_explain.train.loop import run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.trainer import Objective, save_network
-from gan_explain.train.training import Training
+from gan_explain.train.training import LooksReal, Penalty, Rate, Steps, Training
 from gan_explain.types import DataError, Target, TargetError
 
 AUGMENT = Ranges(rotate=4, scale=0.05, shift=0.03, gamma=0.15, contrast=0.1, blur=0, noise=0)
@@ -40,15 +40,15 @@ AUGMENT = Ranges(rotate=4, scale=0.05, shift=0.03, gamma=0.15, contrast=0.1, blu
 
 @dataclass(frozen=True, kw_only=True)
 class FreeTraining(Training):
-    steps: Annotated[int, Field(ge=1, description="Updates in all.")] = 600
+    steps: Steps = 600
     batch_size: Annotated[int, Field(ge=4, description="Images of an update: half negatives, half positives.")] = 16
-    learning_rate: Annotated[float, Field(gt=0, description="Learning rate at its highest.")] = 1e-3
+    learning_rate: Rate = 1e-3
     target: Annotated[float, Field(ge=0, description="Weight of turning the target's answer.")] = 1.0
     margin: Annotated[float, Field(description="Logit distance past the operating point that is asked for.")] = 2.0
     size: Annotated[float, Field(ge=0, description="Weight of a small map.")] = 5.0
     smoothness: Annotated[float, Field(ge=0, description="Weight of a smooth map.")] = 0.02
-    adversarial: Annotated[float, Field(ge=0, description="Weight of looking real.")] = 0.2
-    r1: Annotated[float, Field(ge=0, description="Weight of the discriminator's gradient penalty.")] = 1.0
+    adversarial: LooksReal = 0.2
+    r1: Penalty = 1.0
     width: Annotated[int, Field(ge=8, description="Channels of the discriminator.")] = 16
 
 
@@ -75,9 +75,10 @@ def roughness(tau: Tensor) -> Tensor:
 class FreeObjective(Objective):
     """forward(negatives, lungs), (N, 1, H, W) each -> named losses, and the counterfactuals (N, 1, H, W), detached."""
 
+    config: FreeTraining
+
     def __init__(self, network: FreeMap, target: Target, discriminator: nn.Module, config: FreeTraining) -> None:
-        super().__init__(network, target=target, discriminator=discriminator)
-        self.config = config
+        super().__init__(network, config, target=target, discriminator=discriminator)
 
     def forward(self, negatives: Tensor, lungs: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         config = self.config
@@ -95,9 +96,7 @@ class FreeObjective(Objective):
 class DiscriminatorObjective(Objective):
     """forward(real, fake), (N, 1, H, W) each -> named losses of the discriminator."""
 
-    def __init__(self, network: Discriminator, config: FreeTraining) -> None:
-        super().__init__(network)
-        self.config = config
+    config: FreeTraining
 
     def forward(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         real = real.detach().requires_grad_(True)

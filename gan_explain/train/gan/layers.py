@@ -31,7 +31,7 @@ from gan_explain.train.loop import run
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
 from gan_explain.train.trainer import Objective, save_network
-from gan_explain.train.training import Training
+from gan_explain.train.training import DiscriminatorRate, Penalty, Training
 from gan_explain.types import DataError
 
 FEWEST = 8  # layers that a label needs for a prior of its own
@@ -42,13 +42,13 @@ class LayersTraining(Training):
     """Codes of strength 1 are disturbed by noise of a standard deviation up to `disturbed`."""
 
     batch_size: Annotated[int, Field(ge=2, description="Layers of an update.")] = 48
-    discriminator_rate: Annotated[float, Field(gt=0, description="Learning rate of the discriminator.")] = 1e-3
+    discriminator_rate: DiscriminatorRate = 1e-3
     disturbed: Annotated[float, Field(ge=0, description="Noise on the codes, at most.")] = 0.3
     again: Annotated[float, Field(ge=0, description="Weight of a layer that comes back.")] = 10.0
     edges: Annotated[float, Field(ge=0, description="Weight of its edges.")] = 10.0
     moments: Annotated[float, Field(ge=0, description="Weight of codes that are distributed as a Gaussian.")] = 0.1
     adversarial: Annotated[float, Field(ge=0, description="Weight of drawn layers that look real.")] = 0.3
-    r1: Annotated[float, Field(ge=0, description="Weight of the discriminator's gradient penalty.")] = 1.0
+    r1: Penalty = 1.0
 
 
 class LayersObjective(Objective):
@@ -57,10 +57,10 @@ class LayersObjective(Objective):
     maps (N, 2, ROWS, COLUMNS) that were read; drawn (M, d) codes; cells (M,) their labels; disturbance (N, d)."""
 
     network: nn.ModuleDict
+    config: LayersTraining
 
     def __init__(self, autoencoder: nn.ModuleDict, discriminator: LayerDiscriminator, config: LayersTraining) -> None:
-        super().__init__(autoencoder, discriminator=discriminator)
-        self.config = config
+        super().__init__(autoencoder, config, discriminator=discriminator)
 
     def forward(
         self, maps: Tensor, drawn: Tensor, cells: Tensor, disturbance: Tensor

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gan_explain.nets.structure import StructureGenerator
 from gan_explain.train.gan.views import SHOWN, view
 from gan_explain.train.trainer import Objective
-from gan_explain.train.training import Training
+from gan_explain.train.training import Average, DiscriminatorRate, LooksReal, Rate, Steps, Training
 
 PERCEPTUAL_LEVELS = 4  # of the pyramid, from the finest
 COARSE = 4  # factor by which images are reduced for the second half of the pixel term
@@ -30,24 +30,24 @@ class Pyramid(Protocol):
 class StructureTraining(Training):
     """`minutes` above 0 bounds the training in time as well as in steps; rates follow whichever is further on."""
 
-    steps: Annotated[int, Field(ge=1, description="Updates in all.")] = 6000
+    steps: Steps = 6000
     minutes: Annotated[float, Field(ge=0, description="End, and pace, in time; 0: in steps alone.")] = 0.0
     batch_size: Annotated[int, Field(ge=1, description="Images that an update reconstructs.")] = 32
     samples: Annotated[int, Field(ge=1, description="Images of drawn codes of an update.")] = 24
     others: Annotated[float, Field(ge=0, lt=1, description="Share of the images that is not negative, where such are given.")] = (
         0.25
     )
-    learning_rate: Annotated[float, Field(gt=0, description="Learning rate at its highest.")] = 4e-4
-    discriminator_rate: Annotated[float, Field(gt=0, description="Learning rate of the discriminator.")] = 5e-4
+    learning_rate: Rate = 4e-4
+    discriminator_rate: DiscriminatorRate = 5e-4
     pixels: Annotated[float, Field(ge=0, description="Weight of L1, half of it on images reduced four times.")] = 10.0
     perceptual: Annotated[float, Field(ge=0, description="Weight of the distance in features.")] = 3.0
     kl: Annotated[float, Field(ge=0, description="Weight of the divergence from N(0, I), in nats an image.")] = 3e-4
-    adversarial: Annotated[float, Field(ge=0, description="Weight of looking real.")] = 0.25
+    adversarial: LooksReal = 0.25
     start: Annotated[float, Field(ge=0, le=1, description="Progress at which the discriminator joins in.")] = 0.08
     flat: Annotated[float, Field(ge=0, le=1, description="Progress until which the learning rates stay.")] = 0.5
     discriminator_width: Annotated[int, Field(ge=1, description="Channels of the discriminator.")] = 64
     bank: Annotated[int, Field(ge=1, description="Codes of negatives that the prior is made of during training.")] = 1024
-    ema: Annotated[float, Field(ge=0, lt=1, description="Decay of the averaged weights, which are the result.")] = 0.998
+    ema: Average = 0.998
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ class StructureObjective(Objective):
     """One pass of the generator: named losses, the codes' means, and the features of the fakes that the discriminator saw."""
 
     network: StructureGenerator
+    config: StructureTraining
 
     def __init__(
         self, network: StructureGenerator, discriminator: nn.Module, features: Pyramid, config: StructureTraining
     ) -> None:
-        super().__init__(network, discriminator=discriminator, features=features)
-        self.config = config
+        super().__init__(network, config, discriminator=discriminator, features=features)
 
     def forward(self, drawn: Drawn) -> tuple[dict[str, Tensor], Tensor, list[Tensor]]:
         config, features, count = self.config, self.asked.features, len(drawn.images)

@@ -26,6 +26,7 @@ from gan_explain.train.gan.reconstruction import Drawn, Pyramid, StructureObject
 from gan_explain.train.gan.trainer import AdversarialTrainer
 from gan_explain.train.gan.views import SHOWN, ViewRanges, view
 from gan_explain.train.loop import run
+from gan_explain.train.masks import in_batches
 from gan_explain.train.schedule import level
 from gan_explain.train.trainer import save_network
 from gan_explain.types import DataError
@@ -155,11 +156,7 @@ class StructureTrainer(AdversarialTrainer[Drawn, list[Tensor]]):
         return unit(images[torch.randint(len(images), (n,), generator=self.generator).to(self.device)])
 
     def kept(self) -> dict[str, Any]:
-        return {
-            "bank": self.bank.codes,
-            "banked": self.bank.filled,
-            "elapsed": self.elapsed if self.config.minutes else 0.0,
-        }
+        return {"bank": self.bank.codes, "banked": self.bank.filled, "elapsed": self.elapsed if self.config.minutes else 0.0}
 
     def keep(self, state: Mapping[str, Any]) -> None:
         self.bank = CodeBank(state["bank"].to(self.device), int(state["banked"]))
@@ -198,5 +195,4 @@ def train_structure(
 
 def stored(dataset: Dataset) -> Tensor:
     """Images of a dataset as the trainer holds them: (N, 1, R, R) uint8."""
-    parts = [dataset.batch(range(i, min(i + 64, len(dataset)))).images for i in range(0, len(dataset), 64)]
-    return torch.cat([(255 * part).round().to(torch.uint8) for part in parts])
+    return torch.cat([(255 * batch.images).round().to(torch.uint8) for batch in in_batches(dataset)])

@@ -32,19 +32,10 @@ class ViewRanges:
     mode: str = "bicubic"  # how they are read between pixels; or "bilinear"
 
 
-SHOWN = ViewRanges(
-    4,
-    zoom_in=0.2,
-    zoom_out=0.1,
-    shift=0.1,
-    gamma=0,
-    contrast=0.3,
-    brightness=0.15,
-    hole=0.3,
-    padding="zeros",
-    moved=0.7,
-    mode="bilinear",
-)  # what a discriminator is shown
+SHOWN = ViewRanges(  # what a discriminator is shown
+    rotate=4, zoom_in=0.2, zoom_out=0.1, shift=0.1, gamma=0, contrast=0.3, brightness=0.15, hole=0.3,
+    padding="zeros", moved=0.7, mode="bilinear",
+)  # fmt: skip
 
 
 def view(images: Tensor, generator: torch.Generator, ranges: ViewRanges) -> Tensor:
