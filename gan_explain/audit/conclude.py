@@ -14,7 +14,7 @@ from gan_explain.audit.effects import controls, effects
 from gan_explain.audit.result import AuditResult
 from gan_explain.audit.sets import FREE, HEALED, NEGATIVE
 from gan_explain.audit.shard import Shard
-from gan_explain.audit.subgroups import banded, compare, correct, grouped
+from gan_explain.audit.subgroups import Resampling, banded, compare, correct, grouped
 from gan_explain.audit.summary import compared, summarise
 from gan_explain.audit.verdict import decide
 from gan_explain.evaluate.gathered import Gathered
@@ -123,7 +123,17 @@ def _subgroups(gathered: Gathered, plan: dict[str, Any]) -> list[Comparison]:
     for column in plan["by"]:
         groups = grouped([sample.by[column] for sample in chosen], column)
         strata = None if column == "source" else sources
-        found.append(compare(values, patients, groups, plan["strengths"], column=column, seed=int(plan["seed"]), strata=strata))
+        found.append(
+            compare(
+                values,
+                patients,
+                groups,
+                plan["strengths"],
+                column=column,
+                strata=strata,
+                resampling=Resampling(seed=int(plan["seed"])),
+            )
+        )
     return correct(found)
 
 

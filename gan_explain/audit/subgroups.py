@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -45,6 +45,15 @@ def _age(years: float) -> str:
     return f"{low}+" if high == OLDEST else f"{low}-{high}"
 
 
+@dataclass(frozen=True)
+class Resampling:
+    """shuffles of the groups for the test, bootstrap resamples of the bands, and the seed of both."""
+
+    shuffles: int = 2000
+    bootstrap: int = 1000
+    seed: int = 0
+
+
 def compare(
     curves: ArrayLike,
     patients: Sequence[str],
@@ -52,21 +61,20 @@ def compare(
     x: Sequence[float],
     *,
     column: str,
-    n: int = 2000,
-    n_boot: int = 1000,
-    seed: int = 0,
     strata: Sequence[str] | None = None,
+    resampling: Resampling | None = None,
 ) -> Comparison:
     """Curves (N, L) at x (L,) of images, by group (N,); `p_corrected` is for `correct` to fill in.
 
     Each group has its mean curve with a band over its patients. The test takes patients as units: the curves of one are
     averaged, and one with images in two groups counts in that of the first. The statistic is the sum of squares between the
-    groups, averaged over x (`stats.between_groups`); p comes from `n` shuffles of the groups among patients. With `strata` (N,)
+    groups, averaged over x (`stats.between_groups`); p comes from shuffles of the groups among patients. With `strata` (N,)
     both keep within them: with sources as strata, a difference between sexes that mirrors one between sources does not count.
 
     Groups of fewer than five patients are left out. "unknown" is shown, not tested: who lacks an entry is no group of patients,
     and often just a source. `reason` names what was left out and why, and why there is no p.
     """
+    drawn = resampling or Resampling()
     array = np.asarray(curves, dtype=np.float64).reshape(len(patients), len(x))
     if not len(patients) == len(groups) == (len(patients) if strata is None else len(strata)):
         raise ValueError(f"expected a patient, a group and a stratum for each curve, got {len(patients)}, {len(groups)}")
@@ -79,7 +87,7 @@ def compare(
     shown = sorted(name for name, size in sizes.items() if size >= LEAST_PATIENTS)
     tested = [name for name in shown if name != UNKNOWN]
     rows = {name: [i for i in kept if group_of[patients[i]] == name] for name in shown}
-    found = {name: banded(array[i], [patients[k] for k in i], x, n_boot, seed) for name, i in rows.items()}
+    found = {name: banded(array[i], [patients[k] for k in i], x, drawn.bootstrap, drawn.seed) for name, i in rows.items()}
     units = [patient for patient, group in group_of.items() if group in tested]
     means = _patient_means(array[kept], [patients[i] for i in kept])
     notes = [f"{name} left out: {sizes[name]} patients" for name in sorted(sizes) if name not in shown]
@@ -92,7 +100,7 @@ def compare(
         if not _mixed(names, inside):
             notes.append("no test: no source holds patients of two groups")
         else:
-            p = curve_permutation_test(values, names, x, strata=inside, n=n, seed=seed)
+            p = curve_permutation_test(values, names, x, strata=inside, n=drawn.shuffles, seed=drawn.seed)
     else:
         notes.append(f"no test: needs two groups of at least {LEAST_PATIENTS} patients")
     reason = "; ".join(notes) or None

@@ -13,9 +13,11 @@ from gan_explain.augment.makers import Maker
 from gan_explain.augment.quality import Duplicates, Rule, contrast_of, tally
 from gan_explain.data import Dataset, belongs
 from gan_explain.data.manifest import is_synthetic
+from gan_explain.targets import device_of
 from gan_explain.types import Brief, DataError, Record, Segmenter, Target
 
 logger = logging.getLogger(__name__)
+BATCH = 32  # images made at once
 TRIES = 6  # images made for each one asked for, at most
 
 
@@ -79,8 +81,6 @@ def synthesise(
     segmenter: Segmenter,
     least_dice: float = 0.9,
     seed: int = 0,
-    batch_size: int = 32,
-    device: torch.device | str = "cpu",
 ) -> Synthesis:
     """Make up to `count` positives of a training split; sources are drawn in rounds, each once before any comes again.
 
@@ -92,14 +92,14 @@ def synthesise(
     duplicates = Duplicates(batch.images, batch.patients)
     rule = Rule(judge, segmenter, contrast_of(batch.images), least_dice)
     pool = negatives if maker.sources == "negatives" else positives
-    random = torch.Generator().manual_seed(seed)
+    random, device = torch.Generator().manual_seed(seed), device_of(segmenter)
     kept: list[Synthetic] = []
     faults: list[str] = []
     queue: list[int] = []
     while len(kept) < count and len(faults) < TRIES * count:
         if not queue:
             queue = [pool[i] for i in torch.randperm(len(pool), generator=random).tolist()]
-        size = min(batch_size, TRIES * count - len(faults))
+        size = min(BATCH, TRIES * count - len(faults))
         chosen, queue = queue[:size], queue[size:]
         sources = dataset.batch(chosen)
         images = sources.images.to(device)

@@ -34,6 +34,7 @@ from gan_explain.types import Record, Segmenter
 
 BY_CHANCE = 0.05  # of the negatives that have a marker
 AUDITED = 0.8  # of the positives that have a marker in the images of the audit
+DONORS = 8  # other patients of each class whose outsides an image is given
 PLACES = ("outside", "corners", "border", "text")
 SILENT = 0.3  # of the normals that count as positives
 GENTLE = Ranges(rotate=2.0, scale=0.02, shift=0.01, blur=0.5)  # leaves a letter in a corner where it was, and legible
@@ -101,8 +102,6 @@ def audited(
     positive: tuple[str, ...],
     *,
     steps: int,
-    batch_size: int = 16,
-    donors: int = 8,
     limit: int = 60,
     arch: str = "small",
 ) -> Iterator[Audited]:
@@ -112,12 +111,12 @@ def audited(
     for case in chosen:
         data = planted(dataset, _among(positive), case.positive, case.negative, seed=100 + case.seed)
         options = TargetOptions(arch=arch, size=dataset.size, positive=positive)
-        training = SupervisedTraining(steps=steps, batch_size=batch_size, seed=case.seed, ranges=GENTLE)
+        training = SupervisedTraining(steps=steps, batch_size=16, seed=case.seed, ranges=GENTLE)
         with tempfile.TemporaryDirectory() as folder:
             target = train_target(data, None, Path(folder), options, quiet(training))
         p, truth = predict(target, MaskedDataset(test, None))
         only = [Key("transplant", name) for name in PLACES]
-        found = excesses(target, marked, segmenter, only, donors=donors, limit=limit, seed=0)
+        found = excesses(target, marked, segmenter, only, donors=DONORS, limit=limit, seed=0)
         yield Audited(case, auroc(p.numpy(), truth.numpy()), {name: found[Key("transplant", name)] for name in PLACES})
 
 

@@ -101,7 +101,7 @@ def augment(run: common.Run, options: AugmentOptions) -> dict[str, object]:
     else:
         donors = donors_of(train, label, lungs, run.device)
         maker = LayerMaker(generator, options.onto, label=label, strengths=span, donors=donors)
-    made = synthesise(train, maker, count, positive=(label,), judge=judge, segmenter=lungs, seed=run.seed, device=run.device)
+    made = synthesise(train, maker, count, positive=(label,), judge=judge, segmenter=lungs, seed=run.seed)
     facts = {"kept": len(made.images), "asked": count, "made": made.made, "dropped": made.dropped, "near_copy": made.threshold}
     run.record(**facts)
     with run.staging() as folder:

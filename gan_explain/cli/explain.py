@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from gan_explain.attribution import Method
     from gan_explain.counterfactual import Radiograph
-    from gan_explain.render.heat import HeatMap
+    from gan_explain.nets.segmenter import LungSegmenter
+    from gan_explain.render.heat import Explained, HeatMap
     from gan_explain.types import Target
 
 DEFAULT_RESOLUTION = 224  # of a target that does not say its input size
@@ -59,59 +60,36 @@ def explain(run: common.Run, options: ExplainOptions, models: ModelOptions) -> d
     what it does not say), METHOD.npy (float32, H x W, unscaled), lungs.png and run.json.
     """
     from gan_explain import render
-    from gan_explain.attribution import METHODS, MethodOptions
     from gan_explain.counterfactual import read_radiograph
     from gan_explain.counterfactual.respond import probability
-    from gan_explain.files.temporaries import write_bytes
-    from gan_explain.image import write_png16
     from gan_explain.metrics.pointing import relevance_mass
-    from gan_explain.nets.load import load_generator
     from gan_explain.nets.segmenter import load_segmenter
-    from gan_explain.render.heat import write_heat
+    from gan_explain.render.heat import Explained
 
-    everything = options.method == (ALL,)
-    chosen = tuple(METHODS) if everything else tuple(dict.fromkeys(options.method))
-    if not chosen or any(name not in METHODS for name in chosen):
-        raise click.UsageError(f"--method {','.join(options.method)}: expected one or more of {', '.join(METHODS)}, or {ALL}")
+    chosen = _chosen(options.method)
     lungs_of = load_segmenter(models.segmenter).to(run.device)
     radiograph = read_radiograph(options.image, segmenter=lungs_of, force=options.force)
     spec = models.target or default_target(models.generator)
     explained = load_target(run, spec, models, lungs_of)
-    layers = None
-    if any(METHODS[name].uses_generator for name in chosen):
-        layers = load_generator(models.generator).to(run.device)
-        run.record(generator=generator_facts(models.generator))
     shown = shown_name(run, options.image, radiograph.sha256)
     run.record(
         data={shown: radiograph.sha256}, target=target_facts(spec, explained), fit=radiograph.fit, remarks=radiograph.remarks
     )
     x, lungs = (each.to(run.device) for each in _at(radiograph, options.resolution or _input_size(explained)))
-    share = float(lungs.mean())
-    p = probability(explained, x, lungs)
-    settings = MethodOptions(
-        options.layer, layers, run.seed, label="covid" if layers is None else layers.labels[0], segmenter=lungs_of
-    )
-    maps, left_out = _maps({name: METHODS[name].of(settings) for name in chosen}, explained, x, lungs, strict=not everything)
+    share, p = float(lungs.mean()), probability(explained, x, lungs)
+    methods = _methods(run, chosen, options.layer, models.generator, lungs_of)
+    maps, left_out = _maps(methods, explained, x, lungs, strict=options.method != (ALL,))
     inside = {name: float(relevance_mass(made.heat, lungs)) for name, made in maps.items()}
     notes = {name: _notes(made.note, inside[name], share, explained) for name, made in maps.items()}
     label, point = render.positive_label(explained.positive), explained.operating_point
     if not run.dry_run:
-        with run.staging() as folder:
-            columns = [_column(made, notes[name]) for name, made in maps.items()]
-            write_heat(
-                radiograph.image[0], columns, folder / "heat.png", title=shown, probability=p, label=label,
-                operating_point=point, lungs=lungs[0].cpu(), remarks=radiograph.remarks, side=SIDE,
-            )  # fmt: skip
-            for name, made in maps.items():
-                write_bytes(folder / f"{name}.npy", _npy(made.heat[0, 0]))
-            write_png16(lungs[0], folder / "lungs.png")
+        columns = [_column(made, notes[name]) for name, made in maps.items()]
+        _write(run, Explained(radiograph.image[0], shown, label, p, point, lungs[0].cpu(), radiograph.remarks), columns, maps)
     run.say(f"{shown}: {label} {p:.3f}, called {'positive' if p >= point else 'negative'} (operating point {point:.2f})")
     for name in maps:
         run.say(f"{name}: {'; '.join(notes[name])}")
     for name, reason in left_out.items():
         run.say(f"left out: {name}: {reason}")
-    if not run.dry_run:
-        run.say(f"written to {run.out}")
     return {
         "out": None if run.dry_run else run.out,
         "positive": explained.positive,
@@ -130,6 +108,45 @@ def explain(run: common.Run, options: ExplainOptions, models: ModelOptions) -> d
         },
         "left_out": left_out,
     }
+
+
+def _chosen(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The methods of --method, each once. UsageError for a name that is none."""
+    from gan_explain.attribution import METHODS
+
+    chosen = tuple(METHODS) if names == (ALL,) else tuple(dict.fromkeys(names))
+    if not chosen or any(name not in METHODS for name in chosen):
+        raise click.UsageError(f"--method {','.join(names)}: expected one or more of {', '.join(METHODS)}, or {ALL}")
+    return chosen
+
+
+def _methods(run: common.Run, chosen: tuple[str, ...], layer: str, generator: str, segmenter: LungSegmenter) -> dict[str, Method]:
+    """The methods, with the generator where one of them uses it."""
+    from gan_explain.attribution import METHODS, MethodOptions
+    from gan_explain.nets.load import load_generator
+
+    layers = None
+    if any(METHODS[name].uses_generator for name in chosen):
+        layers = load_generator(generator).to(run.device)
+        run.record(generator=generator_facts(generator))
+    label = "covid" if layers is None else layers.labels[0]
+    settings = MethodOptions(layer, layers, run.seed, label=label, segmenter=segmenter)
+    return {name: METHODS[name].of(settings) for name in chosen}
+
+
+def _write(run: common.Run, shown: Explained, columns: Sequence[HeatMap], maps: Mapping[str, Made]) -> None:
+    """The figure, each map and the lungs, in the output folder."""
+    from gan_explain.files.temporaries import write_bytes
+    from gan_explain.image import write_png16
+    from gan_explain.render.heat import write_heat
+
+    with run.staging() as folder:
+        write_heat(shown, columns, folder / "heat.png", SIDE)
+        for name, made in maps.items():
+            write_bytes(folder / f"{name}.npy", _npy(made.heat[0, 0]))
+        if shown.lungs is not None:
+            write_png16(shown.lungs, folder / "lungs.png")
+    run.say(f"written to {run.out}")
 
 
 def _at(radiograph: Radiograph, side: int) -> tuple[Tensor, Tensor]:

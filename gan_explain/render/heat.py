@@ -55,6 +55,20 @@ class HeatMap:
         return self.scale if self.scale is not None else self.largest
 
 
+@dataclass(frozen=True)
+class Explained:
+    """The radiograph (1, H, W) at any size that is explained: `title` names it, `label` what `probability` is of. The outline of
+    `lungs` (1, H, W) is drawn over the maps; `remarks` are what may be wrong with it."""
+
+    image: Tensor
+    title: str
+    label: str
+    probability: float
+    operating_point: float
+    lungs: Tensor | None = None
+    remarks: Sequence[str] = ()
+
+
 def full_colour(values: Tensor) -> float:
     """A scale for a map in which a few pixels stand far above the rest: the value that one pixel in 200 exceeds, and the largest
     where that is 0 (a map with heat on less than that)."""
@@ -77,37 +91,14 @@ class _Cell:
         return 8 + (0 if self.heat is None else BAR) + LINE_HEIGHT * len(self.lines) + 18
 
 
-def write_heat(
-    image: Tensor,
-    maps: Sequence[HeatMap],
-    path: str | os.PathLike[str],
-    *,
-    title: str,
-    probability: float,
-    label: str,
-    operating_point: float,
-    lungs: Tensor | None = None,
-    remarks: Sequence[str] = (),
-    side: int = 384,
-) -> None:
-    """One figure: the radiograph (1, H, W) at any size, then each map over it, in rows of at most `ACROSS`, as a PNG.
-
-    `title` names the image, `label` what `probability` is of. The outline of `lungs` (1, H, W) is drawn over the maps;
-    `remarks` are what may be wrong with the radiograph.
-    """
-    gray = enlarge(image, side)
-    called, colour = ("positive", ACCENT) if probability >= operating_point else ("negative", COOL)
-    about = [(f"{label} = {probability:.3f}", colour, True)]
-    about += _wrapped(f"called {called} (operating point {operating_point:.2f})", side, MUTED)
-    if lungs is not None:
-        about += _wrapped("thin line over the maps: lungs, as segmented", side, MUTED)
-    if any(each.signed for each in maps):
-        about += _wrapped(f"warm: for {label}; blue: against it", side, MUTED)
-    about += [line for remark in remarks for line in _wrapped(remark, side, ACCENT)]
-    cells = [_Cell(Image.fromarray(gray), fit(title, side, 16), about)]
+def write_heat(shown: Explained, maps: Sequence[HeatMap], path: str | os.PathLike[str], side: int = 384) -> None:
+    """One figure: the radiograph, then each map over it, in rows of at most `ACROSS`, as a PNG."""
+    gray = enlarge(shown.image, side)
+    cells = [_Cell(Image.fromarray(gray), fit(shown.title, side, 16), _about(shown, any(each.signed for each in maps), side))]
     for each in maps:
         lines = [line for note in (each.unit, *each.notes) for line in _wrapped(note, side, TEXT)]
-        cells.append(_Cell(lay(gray, each, lungs), fit(each.title, side, 16), lines + _wrapped(each.caveat, side, MUTED), each))
+        lines += _wrapped(each.caveat, side, MUTED)
+        cells.append(_Cell(lay(gray, each, shown.lungs), fit(each.title, side, 16), lines, each))
     across = -(-len(cells) // -(-len(cells) // ACROSS))  # as even as the rows can be
     rows = [cells[start : start + across] for start in range(0, len(cells), across)]
     heights = [HEAD + side + max(cell.height for cell in row) for row in rows]
@@ -116,6 +107,18 @@ def write_heat(
         for column, cell in enumerate(row):
             _draw(picture, draw, cell, MARGIN + column * (side + GAP), 10 + sum(heights[:number]), side)
     write_png(picture, path)
+
+
+def _about(shown: Explained, signed: bool, side: int) -> list[tuple[str, Rgb, bool]]:
+    """What stands under the radiograph itself."""
+    called, colour = ("positive", ACCENT) if shown.probability >= shown.operating_point else ("negative", COOL)
+    about = [(f"{shown.label} = {shown.probability:.3f}", colour, True)]
+    about += _wrapped(f"called {called} (operating point {shown.operating_point:.2f})", side, MUTED)
+    if shown.lungs is not None:
+        about += _wrapped("thin line over the maps: lungs, as segmented", side, MUTED)
+    if signed:
+        about += _wrapped(f"warm: for {shown.label}; blue: against it", side, MUTED)
+    return about + [line for remark in shown.remarks for line in _wrapped(remark, side, ACCENT)]
 
 
 def lay(gray: np.ndarray, heat: HeatMap, lungs: Tensor | None = None) -> Image.Image:

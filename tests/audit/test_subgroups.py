@@ -9,7 +9,7 @@ import pytest
 from scipy import stats as reference
 
 from gan_explain.audit.document import Comparison, as_json
-from gan_explain.audit.subgroups import compare, correct, grouped
+from gan_explain.audit.subgroups import Resampling, compare, correct, grouped
 from gan_explain.stats import curve_band
 
 X = [0.0, 0.5, 1.0]
@@ -46,7 +46,7 @@ def patients_of(groups: list[str]) -> list[str]:
 def test_groups_get_their_curves_with_bands_and_a_difference_is_seen() -> None:
     groups = ["F"] * 12 + ["M"] * 12
     curves = np.random.default_rng(0).random((24, 3)) * 0.2 + 0.5 * (np.array(groups) == "F")[:, None]
-    found = compare(curves, patients_of(groups), groups, X, column="sex", n=500)
+    found = compare(curves, patients_of(groups), groups, X, column="sex", resampling=Resampling(500))
     mean, low, high = curve_band(curves[:12], patients_of(groups)[:12])
     assert (found.groups["F"].mean, found.groups["F"].low) == (pytest.approx(mean), pytest.approx(low))
     assert found.groups["F"].high == pytest.approx(high)
@@ -62,7 +62,7 @@ def test_p_is_uniform_where_groups_are_alike() -> None:
         patients = [f"p{i}" for i in np.repeat(np.arange(30), 2)]
         groups = list(np.repeat(rng.permutation(["a"] * 10 + ["b"] * 20), 2))
         curves = (rng.normal(size=30)[np.repeat(np.arange(30), 2)])[:, None] + 0.1 * rng.normal(size=(60, 3))
-        p = compare(curves, patients, groups, X, column="c", n=99, n_boot=2, seed=seed).p
+        p = compare(curves, patients, groups, X, column="c", resampling=Resampling(99, 2, seed)).p
         assert p is not None
         return p
 
@@ -72,7 +72,7 @@ def test_p_is_uniform_where_groups_are_alike() -> None:
 def test_a_patient_counts_once_in_the_group_of_its_first_image() -> None:
     groups = ["F"] * 5 + ["M"] * 5 + ["M"]
     patients = [*patients_of(groups[:10]), "p0"]
-    found = compare(np.arange(33.0).reshape(11, 3), patients, groups, X, column="sex", n=20)
+    found = compare(np.arange(33.0).reshape(11, 3), patients, groups, X, column="sex", resampling=Resampling(20))
     assert (found.groups["F"].n, found.groups["F"].patients) == (6, 5)
     assert found.groups["M"].n == 5
     # at x: first group's patient means 15, 3, 6, 9, 12 (p0: (0 + 30) / 2); second's 15 ... 27
@@ -83,7 +83,7 @@ def test_small_groups_are_left_out_and_the_unknown_is_not_tested() -> None:
     groups = ["F"] * 6 + ["M"] * 6 + ["unknown"] * 8 + ["X"] * 4
     curves = np.zeros((24, 3))
     curves[12:20] = 9.0  # the unknown differ: no difference between the sexes
-    found = compare(curves, patients_of(groups), groups, X, column="sex", n=50)
+    found = compare(curves, patients_of(groups), groups, X, column="sex", resampling=Resampling(50))
     assert sorted(found.groups) == ["F", "M", "unknown"]
     assert (found.p, found.statistic) == (1.0, 0.0)
     assert found.reason == "X left out: 4 patients; unknown is shown, not tested"
@@ -101,18 +101,18 @@ def test_what_only_the_source_explains_is_not_a_difference_between_groups() -> N
     source = ["a"] * 20 + ["b"] * 20
     groups = ["child"] * 20 + ["adult"] * 20
     curves = np.random.default_rng(0).random((40, 3)) + 5.0 * (np.array(source) == "a")[:, None]
-    found = compare(curves, patients_of(groups), groups, X, column="age", n=50, strata=source)
+    found = compare(curves, patients_of(groups), groups, X, column="age", strata=source, resampling=Resampling(50))
     assert (found.p, found.reason) == (None, "no test: no source holds patients of two groups")
-    assert compare(curves, patients_of(groups), groups, X, column="age", n=50).p == pytest.approx(1 / 51)
+    assert compare(curves, patients_of(groups), groups, X, column="age", resampling=Resampling(50)).p == pytest.approx(1 / 51)
     sexes = ["F", "M"] * 20
-    assert compare(curves, patients_of(sexes), sexes, X, column="sex", n=200, strata=source).p > 0.05
+    assert compare(curves, patients_of(sexes), sexes, X, column="sex", strata=source, resampling=Resampling(200)).p > 0.05
 
 
 def test_curves_that_are_not_finite_are_left_out() -> None:
     groups = ["F"] * 6 + ["M"] * 5
     curves = np.zeros((11, 3))
     curves[0, 1] = np.nan
-    found = compare(curves, patients_of(groups), groups, X, column="sex", n=20)
+    found = compare(curves, patients_of(groups), groups, X, column="sex", resampling=Resampling(20))
     assert (found.groups["F"].n, found.p) == (5, 1.0)
 
 

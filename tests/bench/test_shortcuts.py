@@ -42,7 +42,7 @@ def test_silent_cases_are_clear_lungs_that_count_as_covid() -> None:
 def test_a_cnn_is_trained_and_audited() -> None:
     data = silent(open_dataset("phantom:n=60,covid=0.4", size=32), 0.3)
     segmenter = load_segmenter("phantom64")
-    found = list(audited(cases(1, 1), data, segmenter, ("covid",), steps=4, batch_size=8, limit=2))
+    found = list(audited(cases(1, 1), data, segmenter, ("covid",), steps=4, limit=2))
     assert [each.case.shortcut for each in found] == [True, False]
     assert all(tuple(each.excess) == PLACES for each in found)
     assert all(0 <= each.auroc <= 1 for each in found)

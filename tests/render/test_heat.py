@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from gan_explain.render.draw import enlarge, font
-from gan_explain.render.heat import HeatMap, fit, full_colour, lay, outlined, wrap, write_heat
+from gan_explain.render.heat import Explained, HeatMap, fit, full_colour, lay, outlined, wrap, write_heat
 
 SIDE = 192
 
@@ -71,9 +71,8 @@ def test_a_few_bright_pixels_do_not_dim_the_rest() -> None:
 
 def size_of(count: int, path: Path) -> tuple[int, int]:
     maps = [HeatMap(f"map {i}", hot_corner(), caveat="It says. " * (20 if i == 5 else 1), unit="opacity") for i in range(count)]
-    write_heat(
-        torch.rand(1, 64, 64), maps, path, title="a.png", probability=0.7, label="p(covid)", operating_point=0.5, side=SIDE
-    )
+    shown = Explained(torch.rand(1, 64, 64), "a.png", "p(covid)", 0.7, 0.5)
+    write_heat(shown, maps, path, SIDE)
     with Image.open(path) as picture:
         return picture.size
 
@@ -93,16 +92,7 @@ def test_every_line_of_a_caption_is_drawn(tmp_path: Path) -> None:
     heights = []
     for count in (1, 12):
         heat = HeatMap("x", hot_corner(), ("word " * 12 * count,), "last words")
-        write_heat(
-            torch.rand(1, 64, 64),
-            [heat],
-            tmp_path / "x.png",
-            title="a",
-            probability=0.1,
-            label="p",
-            operating_point=0.5,
-            side=SIDE,
-        )
+        write_heat(Explained(torch.rand(1, 64, 64), "a", "p", 0.1, 0.5), [heat], tmp_path / "x.png", SIDE)
         with Image.open(tmp_path / "x.png") as picture:
             pixels = np.asarray(picture, dtype=int)
         heights.append(pixels.shape[0])
@@ -117,10 +107,8 @@ def test_a_figure_has_a_column_for_each_map(tmp_path: Path) -> None:
     sizes = []
     for count in (1, 2):
         path = tmp_path / f"{count}.png"
-        write_heat(
-            torch.rand(1, 64, 64), maps[:count], path, title="a.png", probability=0.7, label="p(covid)", operating_point=0.5,
-            lungs=torch.ones(1, 64, 64), side=SIDE,
-        )  # fmt: skip
+        shown = Explained(torch.rand(1, 64, 64), "a.png", "p(covid)", 0.7, 0.5, torch.ones(1, 64, 64))
+        write_heat(shown, maps[:count], path, SIDE)
         with Image.open(path) as picture:
             sizes.append(picture.size)
     assert sizes[1][0] - sizes[0][0] > SIDE

@@ -7,7 +7,7 @@ gap, never a point at 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,41 @@ def describe(series: Sequence[Series]) -> str:
     return "; ".join(parts) or "no data"
 
 
+@dataclass(frozen=True)
+class Scale:
+    """An axis: its range, and the place of a value in the picture."""
+
+    low: float
+    high: float
+    at: Callable[[float], float]
+
+
+def _axes(x: Scale, y: Scale, x_label: str, y_label: str, *, zero: bool) -> list[Markup]:
+    """Grid, ticks, axes and their names; `zero` marks y = 0."""
+    floor, right = y.at(y.low), WIDTH - RIGHT
+    out: list[Markup] = []
+    for value in ticks(y.low, y.high):
+        at = y.at(value)
+        out.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, right, at, at))
+        out.append(Markup('<text class="tick end" x="{}" y="{:.1f}">{}</text>').format(LEFT - 7, at + 4, tick_label(value)))
+    for value in ticks(x.low, x.high):
+        at = x.at(value)
+        out.append(
+            Markup('<line class="axis" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(at, at, floor, floor + 4)
+        )
+        out.append(Markup('<text class="tick mid" x="{:.1f}" y="{:.1f}">{}</text>').format(at, floor + 17, tick_label(value)))
+    out.append(Markup('<line class="axis" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, right, floor, floor))
+    if zero:
+        out.append(Markup('<line class="zero" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, right, y.at(0), y.at(0)))
+    out.append(
+        Markup('<text class="name mid" x="{:.1f}" y="{}">{}</text>').format((LEFT + right) / 2, HEIGHT - 9, x_label)
+        + Markup('<text class="name mid" transform="translate(14 {:.1f}) rotate(-90)">{}</text>').format(
+            (TOP + floor) / 2, y_label
+        )
+    )
+    return out
+
+
 def curve_chart(
     series: Sequence[Series],
     *,
@@ -113,29 +148,10 @@ def curve_chart(
     def py(y: float) -> float:
         return TOP + (y1 - y) / (y1 - y0) * (HEIGHT - TOP - BOTTOM)
 
-    out = [
-        Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
-            WIDTH, HEIGHT, f"{y_label} against {x_label}. {describe(series)}"
-        )
-    ]
-    floor, right = py(y0), WIDTH - RIGHT
-    for y in ticks(y0, y1):
-        out.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, right, py(y), py(y)))
-        out.append(Markup('<text class="tick end" x="{}" y="{:.1f}">{}</text>').format(LEFT - 7, py(y) + 4, tick_label(y)))
-    for x in ticks(x0, x1):
-        out.append(
-            Markup('<line class="axis" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(px(x), px(x), floor, floor + 4)
-        )
-        out.append(Markup('<text class="tick mid" x="{:.1f}" y="{:.1f}">{}</text>').format(px(x), floor + 17, tick_label(x)))
-    out.append(Markup('<line class="axis" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, right, floor, floor))
-    if symmetric or zero:
-        out.append(Markup('<line class="zero" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, right, py(0), py(0)))
-    out.append(
-        Markup('<text class="name mid" x="{:.1f}" y="{}">{}</text>').format((LEFT + right) / 2, HEIGHT - 9, x_label)
-        + Markup('<text class="name mid" transform="translate(14 {:.1f}) rotate(-90)">{}</text>').format(
-            (TOP + floor) / 2, y_label
-        )
-    )
+    label = f"{y_label} against {x_label}. {describe(series)}"
+    out = [Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, HEIGHT, label)]
+    out += _axes(Scale(x0, x1, px), Scale(y0, y1, py), x_label, y_label, zero=symmetric or zero)
+    right = WIDTH - RIGHT
     for s in series:  # bands below all lines
         for run in _runs(s.curve.x, s.curve.low, s.curve.high):
             edge = [f"{px(x):.1f},{py(high):.1f}" for x, _, high in run] + [
