@@ -14,8 +14,6 @@ Chosen here, where the abstract leaves it open:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,22 +30,6 @@ class CxrNetConfig(Config):
     decoder_widths: tuple[int, int, int] = (32, 24, 16)  # channels at 1/8, 1/4, 1/2 of the resolution
     dropout: float = 0.3
     initial_map: float = 1.0  # logit of an untrained map: it keeps most of the image
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the network makes of N images: logits of both encoders (N, K), the map of each class (N, K, H, W) in [0, 1], and the
-    mixture that the second encoder looked through (N, 1, H, W)."""
-
-    first: Tensor
-    second: Tensor
-    maps: Tensor
-    kept: Tensor
-
-    @property
-    def logits(self) -> Tensor:
-        """(N, K): the mean of both."""
-        return (self.first + self.second) / 2
 
 
 class Encoder(nn.Module):
@@ -94,7 +76,7 @@ class Decoder(nn.Module):
 
 
 class CxrNet(nn.Module):
-    """(N, C, H, W), standardised so that 0 is neutral -> logits (N, K). `read` gives the maps with them.
+    """(N, C, H, W), standardised so that 0 is neutral -> logits (N, K). `look` gives the maps.
 
     About 0.8 GFLOP an image at 128 px, 2.4 M parameters.
     """
@@ -128,13 +110,9 @@ class CxrNet(nn.Module):
         self.second.train(training)
         return logits
 
-    def read(self, x: Tensor) -> Reading:
-        first, maps = self.look(x)
-        kept = mixture(maps, first)
-        return Reading(first, self.through(x, kept), maps, kept)
-
     def forward(self, x: Tensor) -> Tensor:
-        return self.read(x).logits
+        first, maps = self.look(x)
+        return (first + self.through(x, mixture(maps, first))) / 2
 
 
 def mixture(maps: Tensor, logits: Tensor, chosen: Tensor | None = None) -> Tensor:

@@ -98,8 +98,6 @@ class PatchDiscriminator(nn.Module):
 class CycleGan(nn.Module):
     """Both directions: negatives made positive, positives made negative."""
 
-    confine = "free"  # it changes what it likes, anywhere
-
     def __init__(self, config: CycleGanConfig) -> None:
         super().__init__()
         self.config = config

@@ -48,8 +48,6 @@ class Disentangler(nn.Module):
     Images (N, 1, H, W) in [0, 1] and lungs (N, 1, H, W) in {0, 1} may be of any size; layers tau come in theirs.
     """
 
-    confine = "lungs"
-
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         fits = config.grid > 0 and config.resolution in (2 * config.grid, 4 * config.grid, 8 * config.grid)

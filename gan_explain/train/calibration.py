@@ -7,7 +7,7 @@ negative log-likelihood on held-out data. T changes no ranking of classes. Here 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -29,9 +29,6 @@ class Calibration:
     ece_before: float
     ece_after: float
     n: int
-
-    def summary(self) -> dict[str, float | int]:
-        return asdict(self)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> Calibration:

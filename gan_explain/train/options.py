@@ -18,6 +18,8 @@ from gan_explain.train.early import Monitor
 from gan_explain.train.spectral import SpectralOptions
 from gan_explain.train.supervised import SupervisedTraining
 
+Classes = tuple[str, ...]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TargetOptions(Settings):
@@ -34,9 +36,7 @@ class TargetOptions(Settings):
     crop: Annotated[float, Field(ge=0, le=4, description="Square round the lungs, so many times as wide; 0: whole image.")] = 0.0
     lungs_only: Annotated[bool, Field(description="Blank the outside of the lungs and standardise inside.")] = False
     segmenter_name: Annotated[str, Field(alias="segmenter", description="Checkpoint that reads the lungs.")] = "lungs128"
-    positive: Annotated[tuple[str, ...], Field(min_length=1, title="A+B", description="Classes that count as positive.")] = (
-        "covid",
-    )
+    positive: Annotated[Classes, Field(min_length=1, title="A+B", description="Classes that count as positive.")] = ("covid",)
     keep_labels: Annotated[bool, Field(description="Keep bacterial, viral and other pneumonia apart.")] = False
     smoothing: Annotated[float, Field(ge=0, lt=1, description="Label smoothing.")] = 0.05
     balance: Annotated[
@@ -44,8 +44,7 @@ class TargetOptions(Settings):
         Field(description="Rare classes: drawn more often (by source), weighted in the loss by inverse frequency, or neither."),
     ] = "sampler"
     patience: Annotated[
-        int,
-        Field(ge=0, description="Stop after so many checks on val without a better one, keep the best weights; 0: never."),
+        int, Field(ge=0, description="Stop after so many checks on val without a better one, keep the best weights; 0: never.")
     ] = 0
     monitor: Annotated[Monitor, Field(description="What makes a check better.")] = "balanced_accuracy"
     calibrate: Annotated[bool, Field(description="Fit a temperature on the validation split.")] = False

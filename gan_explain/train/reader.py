@@ -199,6 +199,4 @@ def train_reader(
     """
     trainer = ReaderTrainer(dataset, network, config)
     run(trainer, config, out / "reader", resume=resume)
-    trained = trainer.averaged().cpu()
-    save_network(trained, out, "generator", "disentangler", origin)
-    return trained
+    return save_network(trainer.averaged().cpu(), out, "generator", "disentangler", origin)

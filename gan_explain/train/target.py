@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +201,7 @@ def calibrated(
 ) -> tuple[TargetConfig, dict[str, Any]]:
     """The configuration with the temperature that fits `val` best, and how it fits."""
     found = fit_temperature(*network_logits(trained, objective.cpu(), val))
-    return stored.model_copy(update={"temperature": found.temperature}), found.summary()
+    return stored.model_copy(update={"temperature": found.temperature}), asdict(found)
 
 
 def with_operating_point(stored: TargetConfig, target: ModuleTarget, val: MaskedDataset) -> TargetConfig:

@@ -82,9 +82,9 @@ class Trainer(ABC):
     def update(self, step: int) -> dict[str, Tensor]:
         """One update of every network; returns the named loss terms."""
 
-    @abstractmethod
     def averaged(self) -> nn.Module:
-        """The result: a copy with averaged weights, in eval mode."""
+        """The result: by default a copy of the averaged network, frozen, in eval mode."""
+        return self.copy_of(self._averaged_one)
 
     @abstractmethod
     def samples(self) -> Mapping[str, Tensor]:
@@ -190,11 +190,12 @@ class Trainer(ABC):
                 stream.set_state(state["streams"][name].cpu())
 
 
-def save_network(network: nn.Module, out: Path, part: str, kind: str, origin: Mapping[str, Any] | None = None) -> None:
-    """Write a network with its configuration as a part of checkpoint `out`, in 16 bits. The first process does."""
+def save_network(network: Network, out: Path, part: str, kind: str, origin: Mapping[str, Any] | None = None) -> Network:
+    """Write a network with its configuration as a part of checkpoint `out`, in 16 bits, by the first process; returns it."""
     if is_main():
         config: Any = network.config
         save_part(out, part, kind, config.model_dump(mode="json"), network.state_dict(), half=True, origin=origin)
+    return network
 
 
 class OneNetworkTrainer(Trainer):

@@ -18,19 +18,23 @@ def network() -> CxrNet:
 
 @pytest.mark.parametrize("size", [(32, 32), (50, 36)])
 def test_shapes_and_range(network: CxrNet, size: tuple[int, int]) -> None:
+    x = torch.randn(2, 1, *size)
     with torch.no_grad():
-        read = network.read(torch.randn(2, 1, *size))
-    assert read.first.shape == read.second.shape == read.logits.shape == (2, 3)
-    assert read.maps.shape == (2, 3, *size)
-    assert read.kept.shape == (2, 1, *size)
-    assert 0 <= float(read.maps.min()) < float(read.maps.max()) <= 1
+        first, maps = network.look(x)
+        kept = mixture(maps, first)
+        second, logits = network.through(x, kept), network(x)
+    assert first.shape == second.shape == logits.shape == (2, 3)
+    assert maps.shape == (2, 3, *size)
+    assert kept.shape == (2, 1, *size)
+    assert 0 <= float(maps.min()) < float(maps.max()) <= 1
 
 
 def test_the_answer_is_the_mean_of_both(network: CxrNet) -> None:
     x = torch.randn(2, 1, 32, 32)
-    read = network.read(x)
-    torch.testing.assert_close(network(x), (read.first + read.second) / 2)
-    assert not torch.allclose(read.first, read.second)
+    first, maps = network.look(x)
+    second = network.through(x, mixture(maps, first))
+    torch.testing.assert_close(network(x), (first + second) / 2)
+    assert not torch.allclose(first, second)
 
 
 def test_the_second_encoder_sees_what_is_kept_and_no_more(network: CxrNet) -> None:

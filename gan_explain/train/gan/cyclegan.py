@@ -56,9 +56,7 @@ class CycleGanTraining(Training):
     anatomy: Annotated[float, Field(ge=0, description="Weight of keeping the lungs of negatives; 0: as published.")] = 0.0
     ramp: Annotated[int, Field(ge=0, description="Steps over which cycle and identity rise to their weights.")] = 300
     pool: Annotated[int, Field(ge=0, description="Images of each side that the discriminators remember.")] = 50
-    crop: Annotated[float, Field(ge=0, le=0.5, description="Images are zoomed by up to this share, and shifted within it.")] = (
-        0.08
-    )
+    crop: Annotated[float, Field(ge=0, le=0.5, description="Images are zoomed by up to this share and shifted within.")] = 0.08
 
 
 PRESETS: Mapping[str, tuple[CycleGanConfig, CycleGanTraining]] = {
@@ -204,13 +202,9 @@ class CycleGanTrainer(AdversarialTrainer[BySide, BySide]):
             for side, pool in self.pools.items():
                 pool.images = [image.to(self.device) for image in state["pools"][side]]
 
-    def averaged(self) -> CycleGan:
-        """A copy of both generators with their averaged weights, frozen, in eval mode."""
-        return self.copy_of(self.network)
-
     def samples(self) -> dict[str, Tensor]:
         """Negatives, made positive, and back; positives, healed, and back."""
-        network = self.averaged()
+        network = self.copy_of(self.network)
         first = [each.batch(range(min(8, len(each)))).images.to(self.device) for each in self.sides.values()]
         made, healed = network.to_positive(first[0]), network.to_negative(first[1])
         return {
@@ -258,6 +252,4 @@ def train_cyclegan(
     """
     trainer = CycleGanTrainer(negatives, positives, network, config, segmenter)
     run(trainer, config, out, resume=resume)
-    trained = trainer.averaged()
-    save_network(trained, out, "cyclegan", "cyclegan")
-    return trained
+    return save_network(trainer.copy_of(trainer.network), out, "cyclegan", "cyclegan")

@@ -93,17 +93,6 @@ class FreeObjective(Objective):
         return losses, changed.detach()
 
 
-class DiscriminatorObjective(Objective):
-    """forward(real, fake), (N, 1, H, W) each -> named losses of the discriminator."""
-
-    config: FreeTraining
-
-    def forward(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        real = real.detach().requires_grad_(True)
-        true, false = self.network(torch.cat([real, fake])).float().split([len(real), len(fake)])
-        return {"discriminator": discriminator_loss(true, false), "r1": self.config.r1 * r1_penalty(true, real)}
-
-
 @dataclass(frozen=True)
 class Drawn:
     """Negatives, their lungs and positives, (N, 1, H, W) each."""
@@ -134,7 +123,7 @@ class FreeTrainer(AdversarialTrainer[Drawn, Tensor]):
         self.discriminator = Discriminator(DiscriminatorConfig(resolution=network.resolution, width=config.width))
         super().__init__(config, {"map": self.network, "discriminator": self.discriminator}, self.network)
         self.mapping = self.wrap(FreeObjective(self.network, target, self.discriminator, config))
-        self.discriminating = self.wrap(DiscriminatorObjective(self.discriminator, config))
+        self.discriminating = self.wrap(self.discriminator)
         for name, module in self.networks().items():
             self.adam(name, module, config.learning_rate, (0.5, 0.99))
         sources = [[dataset.records[i].source for i in of] for of in self.sides]
@@ -156,20 +145,17 @@ class FreeTrainer(AdversarialTrainer[Drawn, Tensor]):
         return losses, changed
 
     def discriminate(self, drawn: Drawn, made: Tensor) -> dict[str, Tensor]:
+        real = drawn.positives.detach().requires_grad_(True)
         with self.autocast():
-            terms: dict[str, Tensor] = self.discriminating(drawn.positives, made)
-        return terms
-
-    def averaged(self) -> FreeMap:
-        """A copy of the map with its averaged weights, frozen, in eval mode."""
-        return self.copy_of(self.network)
+            true, false = self.discriminating(torch.cat([real, made])).float().split([len(real), len(made)])
+        return {"discriminator": discriminator_loss(true, false), "r1": self.config.r1 * r1_penalty(true, real)}
 
     def samples(self) -> dict[str, Tensor]:
         """Negatives, the same under their map, and how strong it is."""
         negative = self.sides[0]
         count = min(8, len(negative))
         images = self.dataset.batch(negative[:: len(negative) // count][:count]).images.to(self.device)
-        tau = self.averaged().layer(images)
+        tau = self.copy_of(self.network).layer(images)
         return {"negatives": images, "under their map": compose(images, tau), "strength of the map": opacity(tau).abs()}
 
 
@@ -187,6 +173,4 @@ def train_free(
     `origin` is stored with it. Returns the averaged map, frozen. Raises as FreeTrainer and `loop.run` do."""
     trainer = FreeTrainer(dataset, target, network, config)
     run(trainer, config, out, resume=resume)
-    trained = trainer.averaged()
-    save_network(trained, out, "free", "free", origin)
-    return trained
+    return save_network(trainer.copy_of(trainer.network), out, "free", "free", origin)

@@ -217,6 +217,4 @@ def train_layers(
     maps, labels = read_layers(dataset, network, torch.device(config.device))
     trainer = LayersTrainer(maps, labels, network, config)
     run(trainer, config, out / "layers", resume=resume)
-    trained = trainer.averaged().cpu()
-    save_network(trained, out, "generator", "disentangler", origin)
-    return trained
+    return save_network(trainer.averaged().cpu(), out, "generator", "disentangler", origin)

@@ -34,9 +34,7 @@ class StructureTraining(Training):
     minutes: Annotated[float, Field(ge=0, description="End, and pace, in time; 0: in steps alone.")] = 0.0
     batch_size: Annotated[int, Field(ge=1, description="Images that an update reconstructs.")] = 32
     samples: Annotated[int, Field(ge=1, description="Images of drawn codes of an update.")] = 24
-    others: Annotated[float, Field(ge=0, lt=1, description="Share of the images that is not negative, where such are given.")] = (
-        0.25
-    )
+    others: Annotated[float, Field(ge=0, lt=1, description="Share of images that are not negative, where such are given.")] = 0.25
     learning_rate: Rate = 4e-4
     discriminator_rate: DiscriminatorRate = 5e-4
     pixels: Annotated[float, Field(ge=0, description="Weight of L1, half of it on images reduced four times.")] = 10.0

@@ -186,7 +186,8 @@ def test_the_map_is_of_negatives_and_the_discriminator_sees_positives(
         monkeypatch.setattr(module, "forward", spy(name, module.forward))
     trainer.step(0)
     assert drawn == ["normal"] * 3 + ["covid"] * 3
-    (negatives, lungs), (real, fake) = shown["mapping"], shown["discriminating"]
+    (negatives, lungs), [judged] = shown["mapping"], shown["discriminating"]
+    real, fake = judged.detach().split(3)
     assert negatives.shape == lungs.shape == real.shape == fake.shape == (3, 1, SIDE, SIDE)
     assert float((fake - negatives).abs().max()) < float((real - negatives).abs().max())
 
