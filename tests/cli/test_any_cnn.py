@@ -87,7 +87,7 @@ def test_an_archive_needs_trust_everywhere(invoke: Invoke, archives: Path, negat
         ("evaluate", *MODELS, *data, "--target", spec, "--limit", 4),
         ("evaluate", *MODELS, *data, "--judges", spec, "--limit", 4),
         ("evaluate", "--measures", "classifier", *data, "--segmenter", "everywhere", "--target", spec),
-        ("train", "free", *data, "--segmenter", "everywhere", "--target", spec, "--resolution", 64, "--width", 8),
+        ("train", "free", *data, "--segmenter", "everywhere", "--target", spec, "--resolution", 64, "--set", "network.width=8"),
     ]
     for command in commands:
         refused = invoke(*command, "--dry-run")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
 from gan_explain.cli import common
 from gan_explain.cli.hiding import without_names
+from gan_explain.cli.words import Data
 from gan_explain.types import DataError, TargetError
 
 Invoke = Callable[..., Result]
@@ -41,6 +42,12 @@ def test_words_stand_for_inputs(options: dict[str, Any], argv: str, shown: dict[
     assert without_names(options, shlex.split(argv)) == (shown, command)
 
 
+@dataclass(frozen=True)
+class Learning:
+    TITLE: ClassVar = "Learning"
+    data: Data = "phantom"
+
+
 @pytest.mark.parametrize(
     ("error", "kept"), [(DataError(f"{SECRET}.png: expected"), False), (OSError(f"{SECRET}"), False), (TargetError("NaN"), True)]
 )
@@ -48,8 +55,7 @@ def test_run_json_keeps_an_error_only_where_it_names_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kept: bool
 ) -> None:
     @common.command("learn", out="result", resume=True)
-    @click.option("--data")
-    def learn(run: common.Run, data: str) -> None:
+    def learn(run: common.Run, options: Learning) -> None:
         """Learn."""
         (run.folder / "weights").write_text("w")
         raise error

@@ -21,11 +21,11 @@ from gan_explain.targets import resolve_target
 
 Command = Callable[..., tuple[int, str]]
 MODELS = ("--generator", "phantom64", "--segmenter", "phantom64")
-DATA = ("--data", "phantom:n=40", "--segmenter", "lungs128", "--set", "batch_size=4", "--steps", 6)
+DATA = ("--data", "phantom:n=40", "--segmenter", "lungs128", "--steps", 6)
 TRAIN: dict[str, tuple[object, ...]] = {
-    "target": ("--resolution", 32),
-    "free": ("--resolution", 64, "--width", 8, "--target", "checkpoint:phantom64"),
-    "generator": ("--preset", "small", "--layer-steps", 3),
+    "target": ("--resolution", 32, "--set", "batch_size=4"),
+    "free": ("--resolution", 64, "--set", "batch_size=4", "--set", "network.width=8", "--target", "checkpoint:phantom64"),
+    "generator": ("--preset", "small", "--set", "reader.batch_size=4", "--set", "layers.batch_size=4", "--set", "layers.steps=3"),
 }
 CLOCK = ("started", "finished", "seconds", "command", "options")
 
