@@ -28,20 +28,15 @@ def fallen(progress: float) -> float:
     return LEAST + (1 - LEAST) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def cosine(step: int, steps: int, warmup: int = WARMUP) -> float:
-    """Factor in (0, 1]: linear warm-up, then half a cosine."""
-    return warm(step, warmup) * fallen(step / max(steps, 1))
-
-
-def twice_warm(step: int, steps: int, freeze_steps: int = 0) -> float:
-    """Half a cosine over all steps, with a linear warm-up at step 0 and at `freeze_steps`."""
+def cosine(step: int, steps: int, warmup: int = WARMUP, freeze_steps: int = 0) -> float:
+    """Factor in (0, 1]: half a cosine over all steps, with a linear warm-up at step 0 and at `freeze_steps`."""
     since = step - freeze_steps if step >= freeze_steps else step
-    return warm(since, WARMUP) * fallen(step / max(steps, 1))
+    return warm(since, warmup) * fallen(step / max(steps, 1))
 
 
-def level(progress: float, step: int, flat: float, warmup: int = 100) -> float:
-    """Linear warm-up, level until progress `flat`, then half a cosine."""
-    return warm(step, warmup) * fallen(max(0.0, progress - flat) / max(1 - flat, 1e-9))
+def level(progress: float, step: int, flat: float) -> float:
+    """Linear warm-up over 100 steps, level until progress `flat`, then half a cosine."""
+    return warm(step, 100) * fallen(max(0.0, progress - flat) / max(1 - flat, 1e-9))
 
 
 def linear_decay(step: int, steps: int) -> float:

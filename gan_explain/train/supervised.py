@@ -15,7 +15,7 @@ from gan_explain.data.augment import Ranges, draw
 from gan_explain.train.early import EarlyStopping
 from gan_explain.train.masks import Batches
 from gan_explain.train.sampling import BalancedSampler
-from gan_explain.train.schedule import Freezing, twice_warm
+from gan_explain.train.schedule import Freezing, cosine
 from gan_explain.train.trainer import OneNetworkTrainer
 from gan_explain.train.training import Average, Decay, Training
 
@@ -68,7 +68,7 @@ class SupervisedTrainer(OneNetworkTrainer):
         self.sampler = BalancedSampler(keys, self.stream("sampler"), floor=SCARCE, shares=shares)
 
     def rate(self, step: int) -> float:
-        return twice_warm(step, self.config.steps, self.config.freeze_steps)
+        return cosine(step, self.config.steps, freeze_steps=self.config.freeze_steps)
 
     def draw(self) -> tuple[Tensor, Tensor, Batch]:
         batch = self.dataset.batch(self.sampler.draw(self.config.batch_size))

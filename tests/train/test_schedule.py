@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_explain.train.schedule import WARMUP, Freezing, cosine, level, linear_decay, twice_warm
+from gan_explain.train.schedule import WARMUP, Freezing, cosine, fallen, level, linear_decay, warm
 
 
 def network() -> nn.Sequential:
@@ -48,11 +48,12 @@ def test_no_frozen_steps_change_nothing() -> None:
     net = network()
     assert not Freezing.but_head(net, "4", 0).apply(0)
     assert all(p.requires_grad for p in net.parameters())
-    assert [twice_warm(step, 300) for step in range(300)] == pytest.approx([cosine(step, 300) for step in range(300)], rel=1e-12)
+    expected = [warm(step, WARMUP) * fallen(step / 300) for step in range(300)]
+    assert [cosine(step, 300) for step in range(300)] == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_rate_rises_again_when_the_backbone_joins() -> None:
-    rates = [twice_warm(step, 400, 100) for step in range(400)]
+    rates = [cosine(step, 400, freeze_steps=100) for step in range(400)]
     assert rates[:100] == pytest.approx([cosine(step, 400) for step in range(100)])
     assert rates[100] == pytest.approx(cosine(100, 400) / WARMUP)
     assert rates[100 + WARMUP :] == pytest.approx([cosine(step, 400) for step in range(100 + WARMUP, 400)])
