@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor, nn
 
 
 class Config(BaseModel):
-    """Base of every network configuration: flat, immutable, unknown keys refused."""
+    """Base of every network configuration: flat, immutable, unknown keys refused, no size or count below 1."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _some(cls, value: object) -> object:
+        for each in value if isinstance(value, tuple) else (value,):
+            if type(each) is int and each < 1:
+                raise ValueError(f"expected at least 1, got {each}")
+        return value
 
 
 def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from gan_explain.lungs import lung_coordinates
 from gan_explain.nets.blocks import ConvAct, Residual, upsample
 from gan_explain.nets.generator import GeneratorConfig
+from gan_explain.nets.unet import UNetConfig
 
 
 def rectangle(top: int, left: int, height: int = 16, width: int = 8, side: int = 64) -> torch.Tensor:
@@ -62,3 +63,14 @@ def test_configurations_are_frozen_and_know_their_keys() -> None:
         GeneratorConfig.model_validate({"colour": "blue"})
     with pytest.raises(ValidationError, match="frozen"):
         GeneratorConfig().width = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("size", [{"width": 0}, {"code_dim": -4}, {"layer_width": 0}])
+def test_a_network_without_channels_is_refused(size: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match="expected at least 1"):
+        GeneratorConfig(**size)  # type: ignore[arg-type]
+
+
+def test_a_network_with_a_stage_without_channels_is_refused() -> None:
+    with pytest.raises(ValidationError, match="expected at least 1"):
+        UNetConfig(widths=(8, 0, 8))
