@@ -18,6 +18,7 @@ from gan_explain.types import SPLITS, DataError, Record
 
 REQUIRED = ("path", "label", "patient_id", "split")
 OWN_FIELDS = (*REQUIRED, "source", "mask")
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}  # which spreadsheets write in place of commas
 
 
 def read_table(path: Path, required: Sequence[str], any_case: bool = False) -> list[dict[str, str]]:
@@ -33,7 +34,9 @@ def read_table(path: Path, required: Sequence[str], any_case: bool = False) -> l
     header = [plain(name.strip().lower() if any_case else name.strip()) for name in table[0]] if table else []
     missing = [name for name in required if name not in header]
     if missing:
-        raise DataError(f"{path}: expected columns {','.join(required)}; missing: {', '.join(missing)}")
+        other = next((name for mark, name in SEPARATORS.items() if len(header) == 1 and mark in table[0][0]), None)
+        found = f"; cells are separated by {other}, expected commas" if other else ""
+        raise DataError(f"{path}: expected columns {','.join(required)}; missing: {', '.join(missing)}{found}")
     if len(set(header)) < len(header):
         raise DataError(f"{path}: expected each column once, got {','.join(header)}")
     rows = []

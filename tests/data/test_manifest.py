@@ -102,3 +102,11 @@ def test_real_radiographs_open_as_their_readme_says(cxr: Path) -> None:
     assert bool(batch.has_lungs[0])
     assert 0.1 < float(batch.lungs[0].mean()) < 0.7
     assert torch.isfinite(batch.images).all()
+
+
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_a_separator_that_is_no_comma_is_named(tmp_path: Path, mark: str, name: str) -> None:
+    text = "path,label,patient_id,split\na.png,normal,1,train\nb.png,covid,2,val\n"
+    (tmp_path / "manifest.csv").write_text(text.replace(",", mark))
+    with pytest.raises(DataError, match=f"separated by {name}, expected commas"):
+        read_manifest(tmp_path / "manifest.csv")
