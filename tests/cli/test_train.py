@@ -285,6 +285,8 @@ def test_dry_run_writes_nothing(train: Callable[..., Result], world: Path, kind:
         ("segmenter", ("--resolution", 100), USAGE, "multiple of 16, got 100"),
         ("target", ("--arch", "resnet9000"), USAGE, "resnet9000"),
         ("target", ("--positive", "flu"), DATA, "positive set"),
+        ("target", ("--positive", "flu", "--dry-run"), DATA, "positive set"),
+        ("generator", ("--set", "network.width=0", "--dry-run"), USAGE, "width: expected at least 1, got 0"),
         ("target", ("--set", "learning_rate=-1"), USAGE, "learning_rate"),
     ],
 )

@@ -56,7 +56,7 @@ def target(run: Run, kind: KindOptions, options: TrainOptions) -> dict[str, Any]
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.segmenter import dice_report
-    from gan_explain.train.target import train_target
+    from gan_explain.train.target import Material, train_target
     from gan_explain.types import DataError
 
     wanted, training = _settings(run, kind, options)
@@ -70,10 +70,11 @@ def target(run: Run, kind: KindOptions, options: TrainOptions) -> dict[str, Any]
     run.record(**counts)
     joint = wanted.arch == "multi_unet"
     lungs = None if joint else load_segmenter(kind.segmenter)
+    classified = fitting(kind.classify) if kind.classify else None
     if run.dry_run:
+        Material.of(dataset, lungs, wanted, classified)  # refuses what cannot be trained on
         return counts
     with process_group(run.device):
-        classified = fitting(kind.classify) if kind.classify else None
         trained = train_target(dataset, lungs, run.folder, wanted, training, classified=classified, resume=run.resume)
     if not run.is_main:
         return {}
