@@ -164,6 +164,7 @@ def trainings() -> list[tuple[str, ...]]:
             dropped = {*left_out, *(i + 1 for i in left_out)}
             kept = [word for i, word in enumerate(words) if i not in dropped and word not in ("--resume", "--overwrite", "...")]
             phantom = {"--data": "phantom:n=24", "--segmenter": "phantom64"}
+            phantom |= {"--data": "phantom:n=24,pneumonia=0.3"} if command.name == "target" else {}
             phantom |= {"--target": "checkpoint:phantom64"} if command.name == "free" else {}
             known = [option for parameter in command.params for option in parameter.opts]
             data = [word for option, value in phantom.items() if option in known for word in (option, value)]
