@@ -71,7 +71,7 @@ class Latency:
 
 def latency(
     generator: Generator,
-    synthesis: StructureNetwork,
+    structures: StructureNetwork,
     target: Target,
     radiograph: Radiograph,
     *,
@@ -79,7 +79,7 @@ def latency(
     optimise_steps: int = STEPS,
     shift: bool = True,
 ) -> Latency:
-    """Time all ways on one radiograph whose size is that of `synthesis`, all on one device, each after one run to warm up."""
+    """Time all ways on one radiograph whose size is that of `structures`, all on one device, each after one run to warm up."""
     device = radiograph.image.device
 
     def transition() -> None:
@@ -88,8 +88,8 @@ def latency(
     transition()
     times = [timed(transition, device) for _ in range(repeats)]
     image, lungs = radiograph.image, radiograph.lungs
-    optimise(synthesis, generator, image, lungs, steps=1)
-    slow = timed(lambda: optimise(synthesis, generator, image, lungs, steps=optimise_steps), device)
+    optimise(structures, generator, image, lungs, steps=1)
+    slow = timed(lambda: optimise(structures, generator, image, lungs, steps=optimise_steps), device)
     median = statistics.median(times)
     shifted = latent_shift_seconds(device, repeats) if shift else None
     return Latency(

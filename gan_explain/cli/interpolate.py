@@ -13,7 +13,7 @@ import click
 from pydantic import Field
 
 from gan_explain.cli import common
-from gan_explain.cli.models import load_models, load_structures, load_translator, translates
+from gan_explain.cli.models import load_models, load_translator, translates
 from gan_explain.cli.names import shown_name
 from gan_explain.cli.options import ARGUMENT
 from gan_explain.cli.words import Force, HighStrength, LowStrength, ModelOptions, PictureSize, Resolution, Strengths
@@ -167,6 +167,7 @@ def _pathology(run: common.Run, asked: TraversalOptions, pictures: Pictures, nam
     """The patients asked for, under their pathologies, and how long that took."""
     from gan_explain.counterfactual import traverse
     from gan_explain.counterfactual.synthetic import synthetic_radiograph
+    from gan_explain.nets.load import load_structure
 
     models = load_models(run, named)
     generator, target, segmenter = models.generator, models.target, models.segmenter
@@ -179,7 +180,7 @@ def _pathology(run: common.Run, asked: TraversalOptions, pictures: Pictures, nam
     else:
         kind, subjects = asked.kind, [found[asked.image]] if asked.image else []
         if not subjects:
-            network = load_structures(run, named.generator)
+            network = load_structure(named.generator).to(run.device)
             seeds = range(run.seed, run.seed + (asked.sample or 1))
             kind, subjects = kind or "prior", [synthetic_radiograph(network, generator, segmenter, seed) for seed in seeds]
         traversals = traverse(

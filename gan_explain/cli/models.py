@@ -12,7 +12,6 @@ from gan_explain.cli.words import OTHERWISE, ModelOptions
 if TYPE_CHECKING:
     import torch
 
-    from gan_explain.counterfactual.synthetic import StructureNetwork
     from gan_explain.nets.cyclegan import CycleGan
     from gan_explain.nets.segmenter import LungSegmenter
     from gan_explain.types import Generator, Segmenter, Target
@@ -54,15 +53,6 @@ def load_translator(run: Run, options: ModelOptions) -> tuple[CycleGan, Target, 
 
     network = load_cyclegan(options.generator).to(run.device)
     return (network, *_asked(run, options, "cyclegan"))
-
-
-def load_structures(run: Run, name: str) -> StructureNetwork:
-    """The network that draws synthetic patients, of a checkpoint: its part `structure`, or an older `synthesis`."""
-    from gan_explain.files.checkpoints import find_checkpoint, read_config
-    from gan_explain.nets.load import load_structure, load_synthesis
-
-    older = {"structure", "synthesis"} & set(read_config(find_checkpoint(name))["parts"]) == {"synthesis"}
-    return (load_synthesis(name) if older else load_structure(name)).to(run.device)
 
 
 def _asked(run: Run, options: ModelOptions, part: str) -> tuple[Target, LungSegmenter]:

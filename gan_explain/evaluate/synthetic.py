@@ -21,7 +21,7 @@ BATCH = 16
 
 @torch.no_grad()
 def synthetic_patients(
-    models: Models, settings: Settings, synthesis: StructureNetwork, features: Features, count: int, train: Dataset | None
+    models: Models, settings: Settings, structures: StructureNetwork, features: Features, count: int, train: Dataset | None
 ) -> dict[str, Measure]:
     """synthetic.negative_at_0 and synthetic.positive_at_1.5 over `count` patients; their images' features are added.
 
@@ -33,8 +33,8 @@ def synthetic_patients(
     called: dict[str, list[float]] = {"synthetic.negative_at_0": [], "synthetic.positive_at_1.5": []}
     for places in batched(count, BATCH):
         names = [patients[i] for i in places]
-        z = [synthesis.sample(1, torch.Generator().manual_seed(seed_of(name, seed))) for name in names]
-        structure, lungs = draw_structure(synthesis, generator, models.segmenter, torch.cat(z).to(device))
+        z = [structures.sample(1, torch.Generator().manual_seed(seed_of(name, seed))) for name in names]
+        structure, lungs = draw_structure(structures, generator, models.segmenter, torch.cat(z).to(device))
         codes = [generator.prior(1, torch.Generator().manual_seed(seed_of(name, seed)), settings.label) for name in names]
         tau = generator.layer(torch.cat(codes).to(device), lungs)
         features.add(models.extractor, "synthetic negative", structure, lungs)

@@ -13,9 +13,7 @@ from gan_explain.nets.blocks import Config
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.free import FreeConfig, FreeMap
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
-from gan_explain.nets.structure import StructureConfig
-from gan_explain.nets.structure import StructureGenerator as CodedStructureGenerator
-from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
+from gan_explain.nets.structure import StructureConfig, StructureGenerator
 from gan_explain.types import CheckpointError
 
 Configured = TypeVar("Configured", bound=Config)
@@ -53,14 +51,9 @@ def load_free(name: str | os.PathLike[str]) -> FreeMap:
     return load_network(name, "free", "free", FreeConfig, FreeMap)
 
 
-def load_synthesis(name: str | os.PathLike[str]) -> StructureGenerator:
-    """The structure generator (z1 to lungs) of a checkpoint, frozen."""
-    return load_network(name, "synthesis", "synthesis", SynthesisConfig, StructureGenerator)
-
-
-def load_structure(name: str | os.PathLike[str]) -> CodedStructureGenerator:
+def load_structure(name: str | os.PathLike[str]) -> StructureGenerator:
     """The structure generator of a checkpoint (a radiograph to its code and back, and a prior of codes), frozen."""
-    return load_network(name, "structure", "structure", StructureConfig, CodedStructureGenerator)
+    return load_network(name, "structure", "structure", StructureConfig, StructureGenerator)
 
 
 def load_cyclegan(name: str | os.PathLike[str]) -> CycleGan:

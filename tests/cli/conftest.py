@@ -16,7 +16,7 @@ from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.classifier import ClassifierConfig, build
 from gan_explain.nets.cyclegan import CycleGan, CycleGanConfig
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
-from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
+from gan_explain.nets.structure import StructureConfig, StructureGenerator
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import TargetConfig
 
@@ -71,7 +71,7 @@ def no_network():
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tiny` (a generator, synthesis, a target), `fog`, a CycleGAN that brightens and darkens, and `everywhere`,
+    """`tiny` (a generator, a structure generator, a target), `fog`, a CycleGAN that brightens and darkens, and `everywhere`,
     a segmenter that takes the whole image for lungs."""
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("checkpoints")
@@ -80,8 +80,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for head in (generator.reader.head, generator.decoder.head):
         torch.nn.init.constant_(head.bias, 0.2)  # type: ignore[arg-type]
     save_part(root / "tiny", "generator", "disentangler", config.model_dump(mode="json"), generator.state_dict())
-    synthesis = SynthesisConfig(resolution=SIZE, z_dim=8, width=16)
-    save_part(root / "tiny", "synthesis", "synthesis", synthesis.model_dump(), StructureGenerator(synthesis).state_dict())
+    structure = StructureConfig(resolution=SIZE, z_dim=8, width=8, max_width=16, first_width=8, encoder_width=8)
+    save_part(root / "tiny", "structure", "structure", structure.model_dump(), StructureGenerator(structure).state_dict())
     target = TargetConfig(arch="small", classes=("normal", "covid"), positive=("covid",), size=SIZE, channels=1)
     network = build(ClassifierConfig(arch="small", classes=2, channels=1))
     save_part(root / "tiny", "target", "target", target.model_dump(mode="json"), network.state_dict())

@@ -9,7 +9,7 @@ from torch import Tensor
 from gan_explain.counterfactual.optimise import optimise
 from gan_explain.counterfactual.synthetic import draw_structure, synthetic_radiograph
 from gan_explain.nets.generator import Disentangler
-from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
+from gan_explain.nets.structure import StructureConfig, StructureGenerator
 from gan_explain.optics import take_off
 from gan_explain.pixels import quantize16
 
@@ -46,8 +46,7 @@ def test_a_seed_is_a_patient() -> None:
 
 def test_optimising_comes_closer_and_follows_the_seed(generator: Disentangler) -> None:
     image, lungs = 0.2 + 0.3 * torch.rand(1, 1, 32, 32), torch.ones(1, 1, 32, 32)
-    network = StructureGenerator(SynthesisConfig(resolution=32, z_dim=4, low_width=8, width=16))
-    network.anatomy.start_from(torch.rand(20, 1, 32, 32) * 0.3 + torch.rand(20, 1, 1, 1) * 0.5)
+    network = StructureGenerator(StructureConfig(resolution=32, z_dim=4, width=8, max_width=16, first_width=8, encoder_width=8))
     network.requires_grad_(False).eval()
     z1, code, history = optimise(network, generator, image, lungs, steps=25)
     assert (z1.shape, code.shape, len(history)) == ((1, 4), (1, 4), 25)

@@ -15,8 +15,8 @@ from torch import Tensor
 from gan_explain.files import checkpoints
 from gan_explain.files.checkpoints import CONFIG, WEIGHTS, find_checkpoint, load_part, read_config, save_part
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
-from gan_explain.nets.load import load_generator, load_synthesis
-from gan_explain.nets.synthesis import StructureGenerator, SynthesisConfig
+from gan_explain.nets.load import load_generator, load_structure
+from gan_explain.nets.structure import StructureConfig, StructureGenerator
 from gan_explain.types import CheckpointError
 
 SMALL = GeneratorConfig(resolution=32, grid=16, backbone="small", width=8, layer_width=8, code_dim=4)
@@ -99,12 +99,12 @@ def test_the_generator_that_serves_every_target_is_the_default(tmp_path: Path, m
     assert load_generator().config == SMALL
 
 
-def test_synthesis_comes_back(tmp_path: Path) -> None:
-    config = SynthesisConfig(resolution=32, z_dim=4, low_width=8, width=16)
+def test_a_structure_generator_comes_back(tmp_path: Path) -> None:
+    config = StructureConfig(resolution=32, z_dim=4, width=8, max_width=16, first_width=8, encoder_width=8)
     network = StructureGenerator(config).eval()
-    save_part(tmp_path / "g", "synthesis", "synthesis", config.model_dump(mode="json"), network.state_dict())
+    save_part(tmp_path / "g", "structure", "structure", config.model_dump(mode="json"), network.state_dict())
     z = torch.randn(2, 4)
-    assert torch.equal(load_synthesis(tmp_path / "g")(z), network(z))
+    assert torch.equal(load_structure(tmp_path / "g")(z), network(z))
 
 
 # -- finding ------------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ from gan_explain.nets.free import FreeConfig
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.multi_unet import MultiUNet
 from gan_explain.nets.structure import StructureConfig
-from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig
 from gan_explain.targets.weights import head_name
@@ -30,7 +29,6 @@ from gan_explain.train.gan.free import FreeTrainer, FreeTraining
 from gan_explain.train.gan.layers import LayersTrainer, LayersTraining, read_layers
 from gan_explain.train.gan.reconstruction import StructureTraining
 from gan_explain.train.gan.structure import StructureTrainer, stored
-from gan_explain.train.gan.synthesis import SynthesisTrainer, SynthesisTraining, structures
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.objective import TargetObjective, Task
 from gan_explain.train.reader import ReaderTrainer, ReaderTraining
@@ -139,11 +137,6 @@ def layers() -> Trainer:
     return LayersTrainer(maps, names, network, LayersTraining(steps=STEPS, batch_size=4, learning_rate=RATE))
 
 
-def synthesis() -> Trainer:
-    config = SynthesisTraining(steps=STEPS, batch_size=2, low_batch=4, learning_rate=RATE, width=8, r1_every=3)
-    return SynthesisTrainer(structures(phantoms()), SynthesisConfig(resolution=SIDE, z_dim=4, low_width=8, width=16), config)
-
-
 def structure() -> Trainer:
     network = StructureConfig(resolution=SIDE, z_dim=4, width=4, max_width=8, first_width=4, encoder_width=4)
     config = StructureTraining(steps=STEPS, batch_size=4, samples=2, start=0, learning_rate=RATE, discriminator_width=8, bank=8)
@@ -177,7 +170,7 @@ def spectral() -> Trainer:
     return on_phantoms(TargetObjective(build(ClassifierConfig(dropout=0.5)), PREPARE, TASK, transform))
 
 
-ALL = (segmenter, classifier, transfer, free, reader, layers, synthesis, structure, translation, unet, cxrnet, spectral)
+ALL = (segmenter, classifier, transfer, free, reader, layers, structure, translation, unet, cxrnet, spectral)
 TRAINERS: dict[str, Callable[[], Trainer]] = {make.__name__: make for make in ALL}
 
 

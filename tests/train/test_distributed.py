@@ -39,7 +39,7 @@ def test_two_processes_hold_one_model_and_one_writes(tmp_path: Path) -> None:
     done = torchrun(HERE / "two_processes.py", tmp_path, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     one, other = (torch.load(tmp_path / f"found{i}.pt", weights_only=True) for i in range(2))
-    for trainer in ("free", "reader", "layers", "synthesis", "structure", "translation", "segmenter"):
+    for trainer in ("free", "reader", "layers", "structure", "translation", "segmenter"):
         for stage in ("first", "resumed"):
             assert one[trainer][stage].keys() == other[trainer][stage].keys()
             for name, value in one[trainer][stage].items():

@@ -19,7 +19,6 @@ from gan_explain.nets.cyclegan import CycleGanConfig
 from gan_explain.nets.free import FreeConfig
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.structure import StructureConfig
-from gan_explain.nets.synthesis import SynthesisConfig
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.train.distributed import process_group, rank
@@ -28,7 +27,6 @@ from gan_explain.train.gan.free import FreeTrainer, FreeTraining, train_free
 from gan_explain.train.gan.layers import LayersTrainer, LayersTraining, read_layers
 from gan_explain.train.gan.reconstruction import StructureTraining
 from gan_explain.train.gan.structure import StructureTrainer, stored
-from gan_explain.train.gan.synthesis import SynthesisTrainer, SynthesisTraining, structures
 from gan_explain.train.loop import run
 from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.reader import ReaderTrainer, ReaderTraining
@@ -87,11 +85,6 @@ def layers() -> Trainer:
     return LayersTrainer(maps, names, network, LayersTraining(steps=4, batch_size=4))
 
 
-def synthesis() -> Trainer:
-    config = SynthesisTraining(steps=4, batch_size=2, low_batch=4, width=8, r1_every=2)
-    return SynthesisTrainer(structures(DATA), SynthesisConfig(resolution=SIDE, z_dim=4, low_width=8, width=16), config)
-
-
 def structure() -> Trainer:
     network = StructureConfig(resolution=SIDE, z_dim=4, width=4, max_width=8, first_width=4, encoder_width=4)
     config = StructureTraining(steps=4, batch_size=4, samples=2, start=0, discriminator_width=8, bank=8)
@@ -115,7 +108,7 @@ def weights(trainer: Trainer) -> dict[str, Tensor]:
 def main(out: Path) -> None:
     torch.manual_seed(rank())  # other initial weights in each process: they must be made the same
     found: dict[str, dict[str, dict[str, Tensor]]] = {}
-    for make in (free, reader, layers, synthesis, structure, translation, segmenter):
+    for make in (free, reader, layers, structure, translation, segmenter):
         name = make.__name__
         first = make()
         run(first, Training(steps=2), out / name / f"rank{rank()}")
