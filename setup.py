@@ -7,7 +7,6 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-LEFT_OUT = ("backbones",)  # 16 MB, which no command needs by default
 
 
 class BuildWithWeights(build_py):
@@ -17,7 +16,7 @@ class BuildWithWeights(build_py):
             return
         inside = Path(self.build_lib) / "gan_explain" / "checkpoints"
         shutil.rmtree(inside, ignore_errors=True)
-        shutil.copytree(ROOT / "checkpoints", inside, ignore=shutil.ignore_patterns(*LEFT_OUT, ".*"))
+        shutil.copytree(ROOT / "checkpoints", inside, ignore=shutil.ignore_patterns(".*"))
 
 
 setup(cmdclass={"build_py": BuildWithWeights})
