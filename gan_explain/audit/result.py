@@ -26,12 +26,13 @@ from gan_explain.evaluate.gathered import Curves, Picture
 from gan_explain.evaluate.samples import Sample
 from gan_explain.files.temporaries import write_bytes
 from gan_explain.metrics.measure import Measure
+from gan_explain.types import Brief
 
 KIND, DOCUMENT, REPORT = "audit", "audit.json", "report.html"
 
 
-@dataclass(frozen=True)
-class AuditResult:
+@dataclass(frozen=True, repr=False)
+class AuditResult(Brief):
     """What an audit found. document: everything that was concluded; samples: every image with its numbers; curves: p of single
     images along their traversals; pictures: structures and layers of the patients that are shown.
 

@@ -14,14 +14,14 @@ from gan_explain.files.pseudonyms import Pseudonyms
 from gan_explain.files.temporaries import write_bytes
 from gan_explain.metrics.confusion import Confusion
 from gan_explain.metrics.measure import Measure
-from gan_explain.types import DataError
+from gan_explain.types import Brief, DataError
 
 SCHEMA_VERSION = 1
 MEASURES, SAMPLES, CONFUSION = "measures.json", "per_sample.csv", "confusion.json"
 
 
-@dataclass(frozen=True)
-class EvaluationResult:
+@dataclass(frozen=True, repr=False)
+class EvaluationResult(Brief):
     """measures by name; samples: every image with its numbers; provenance: what was evaluated, on what. confusion: of the
     classes, where a classifier was measured; left_out: images whose label is none of them, which only measures of the positive
     set count."""

@@ -54,7 +54,7 @@ def evaluate(
     structures: StructureNetwork | None = None,
     train: Dataset | None = None,
 ) -> EvaluationResult:
-    """Take the measures of docs/method.md on a dataset (a split, opened at the generator's resolution).
+    """Take the measures of docs/method/measures.md on a dataset (a split, opened at the generator's resolution).
 
     measures: sets of them. classifier: how well the target tells the classes, and whether it sees rendered opacities; asks no
     generator. reader: what the generator reads of rendered disease and within a source, and how the prior's layers compare with

@@ -290,3 +290,4 @@ def test_a_notebook_shows_summary_and_verdict_without_scripts(result: AuditResul
     assert "&lt;script&gt;" in page
     assert all(str(escape(each.question)) in page for each in result.verdict)
     assert "AUROC" in page
+    assert len(repr(result)) < 2000
