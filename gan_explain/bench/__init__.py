@@ -17,3 +17,5 @@ BENCHMARKS = {
     "spectral": "Does spectral importance help as augmentation?",
     "translation": "What does a CycleGAN change, and does a CNN follow?",
 }
+LIMITED = ("explainers", "healed")  # those that take --limit
+SHARED_OUT = ("augment", "crop", "spectral")  # those that take --shard

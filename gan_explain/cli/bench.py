@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
-from gan_explain.bench import BENCHMARKS
+from gan_explain.bench import BENCHMARKS, LIMITED, SHARED_OUT
 from gan_explain.cli import common
 from gan_explain.cli.datasets import open_included
 from gan_explain.cli.models import default_target, generator_facts, probed, target_facts
@@ -61,6 +61,9 @@ class BenchOptions:
         shard_of(self.shard)
         if self.name not in BENCHMARKS:
             raise ValueError(f"bench {self.name}: expected one of {', '.join(BENCHMARKS)}")
+        for option, given, those in (("--limit", self.limit, LIMITED), ("--shard", self.shard, SHARED_OUT)):
+            if given is not None and self.name not in those:
+                raise ValueError(f"bench {self.name}: {option} is taken by {', '.join(those)} alone")
 
 
 @dataclass(frozen=True, kw_only=True)

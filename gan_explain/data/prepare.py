@@ -59,7 +59,7 @@ def inside(values: FloatImage, name: str = "mask") -> FloatImage:
     """A mask as read, (H, W) in [0, 1] -> {0, 1}: whatever is not 0 is inside, whichever value or colour it has.
 
     Soft edges, as resizing and JPEG leave them, are cut half way to the faintest label. DataError, with the values, where that
-    decides too much: nothing is 0, values just above 0, or more gray than edges have.
+    decides too much: nothing is 0, values just above 0, or more gray than edges have; and where all four corners are inside.
     """
     grid = (values * 65535).round().astype(np.int64)
     counts = np.bincount(grid.ravel())
@@ -71,9 +71,12 @@ def inside(values: FloatImage, name: str = "mask") -> FloatImage:
     labels = solid[solid > 0]
     soft = 1 - float(share[np.isin(levels, solid)].sum())
     plain = len(labels) and levels[0] == 0 and labels[0] > FAINTEST * levels[-1] and soft <= SOFT
+    wanted = "expected a mask of 0 outside and one or more clear values inside"
     if not plain:
         shown = ", ".join(f"{level / 257:.4g}" for level in levels[:6]) + (", ..." if len(levels) > 6 else "")
-        wanted = "expected a mask of 0 outside and one or more clear values inside"
         raise DataError(f"{name}: {wanted}, got {len(levels)} values: {shown} (of 255)")
     cut = 0 if len(levels) <= LABELS else labels[0] / 2
-    return (grid > cut).astype(np.float32)
+    found = (grid > cut).astype(np.float32)
+    if found[:: len(found) - 1 or 1, :: found.shape[1] - 1 or 1].all():
+        raise DataError(f"{name}: {wanted}, got one that covers all four corners: inside and outside look exchanged")
+    return found

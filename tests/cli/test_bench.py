@@ -34,6 +34,8 @@ def test_every_benchmark_is_listed_and_has_options_and_a_function(invoke: Invoke
         (("latency", "--set", "resolution=64"), "a name of full, repeats, steps"),
         (("spectral", "--set", "resolution=8192"), "--set resolution=8192: expected less than or equal to 512"),
         (("spectral", "--set", "seeds=0"), "--set seeds=0: expected greater than or equal to 1"),
+        (("dice", "--limit", "4"), "--limit is taken by explainers, healed alone"),
+        (("dice", "--shard", "1/2"), "--shard is taken by augment, crop, spectral alone"),
         (("spectral", "--set", "colour=blue"), "a name of arch, arm, batch_size"),
     ],
 )
@@ -77,7 +79,7 @@ def test_dice(invoke: Invoke) -> None:
 
 def test_latency(invoke: Invoke) -> None:
     result = invoke("bench", "latency", *MODELS, "--dry-run", "--json")
-    assert json.loads(result.stdout) == {"resolution": 256}
+    assert json.loads(result.stdout) == {"resolution": 64}
 
 
 def test_translation(invoke: Invoke, world: Path) -> None:

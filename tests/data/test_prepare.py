@@ -107,6 +107,7 @@ def test_palette_and_soft_edges(tmp_path: Path) -> None:
         (np.random.default_rng(0).integers(0, 256, (60, 80), dtype=np.uint8), r"got 256 values: 0, 1, 2"),  # a picture
         (np.array([3, 0, 255], np.uint8)[LUNGS], r"got 3 values: 0, 3, 255"),  # noise, or one lung of three
         (np.array([255, 100, 180], np.uint8)[LUNGS], r"got 3 values: 100, 180, 255"),  # which is outside?
+        (np.array([255, 0, 0], np.uint8)[LUNGS], "got one that covers all four corners"),
     ],
 )
 def test_a_mask_that_is_none_is_named(tmp_path: Path, values: np.ndarray, says: str) -> None:
