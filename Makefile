@@ -29,7 +29,7 @@ $(VENV)/.installed-dev: $(METADATA) | $(BIN)/python
 venv: $(VENV)/.installed ## Make the virtual environment (.venv) and install the package
 
 demo: venv ## Turn a synthetic patient COVID-positive and chart the CNN: film, curve and frames in out/demo
-	$(BIN)/python interpolate.py --sample 1 --seed 39 --out $(OUT)
+	$(BIN)/python interpolate.py --sample 1 --seed 6 --out $(OUT)
 
 test: $(VENV)/.installed-dev ## Run the tests (minutes, offline, CPU)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from gan_explain.nets.blocks import Config, conv, near_zero, upsample
 from gan_explain.pixels import resize
 
+TRUNCATION = 0.7  # of drawn codes
 FIRST = 8  # side of the map that the code writes
 FOLD = 4  # the encoder's first convolution works on folded pixels
 
@@ -78,9 +79,9 @@ class StructureGenerator(nn.Module):
         self.prior_mean.copy_(codes.mean(0))
         self.prior_scale.copy_(axes * variance.clamp(min=0).sqrt())  # columns: one standard deviation along each axis
 
-    def sample(self, n: int, generator: torch.Generator, truncation: float = 1.0) -> Tensor:
-        """n codes (n, z_dim) of the prior, on the network's device; `truncation` below 1 draws them towards the mean. The same
-        `generator` (of the CPU) gives the same codes on every device."""
+    def sample(self, n: int, generator: torch.Generator, truncation: float = TRUNCATION) -> Tensor:
+        """n codes (n, z_dim) of the prior, on the network's device; `truncation` below 1 draws them towards the mean: fewer odd
+        patients, and fewer kinds of them. The same `generator` (of the CPU) gives the same codes on every device."""
         noise = torch.randn(n, self.config.z_dim, generator=generator, dtype=torch.float32).to(self.prior_mean)
         return self.prior_mean + truncation * noise @ self.prior_scale.T
 

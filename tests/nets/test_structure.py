@@ -51,7 +51,7 @@ def test_the_prior_has_the_mean_and_covariance_of_the_codes(network: StructureGe
     codes = torch.randn(500, 6) @ torch.randn(6, 6) + torch.arange(6.0)
     network.fit_prior(codes)
     torch.testing.assert_close(network.prior_scale @ network.prior_scale.T, torch.cov(codes.T), atol=1e-4, rtol=1e-4)
-    drawn = network.sample(40000, torch.Generator().manual_seed(0))
+    drawn = network.sample(40000, torch.Generator().manual_seed(0), 1.0)
     torch.testing.assert_close(drawn.mean(0), codes.mean(0), atol=0.1, rtol=0)
     torch.testing.assert_close(torch.cov(drawn.T), torch.cov(codes.T), atol=0.3, rtol=0.1)
 
