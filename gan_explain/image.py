@@ -63,7 +63,7 @@ def _opened(path: Path, source: BinaryIO) -> Iterator[Image.Image]:
                 check_growth(path, file.width * file.height, os.fstat(source.fileno()).st_size)
                 yield file
     except UnidentifiedImageError as error:
-        raise DataError(f"{path}: expected an image (PNG, JPEG, TIFF, DICOM), got something else") from error
+        raise DataError(f"{path}: expected an image (PNG, JPEG, TIFF, BMP, GIF, DICOM), got something else") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: expected at most {Image.MAX_IMAGE_PIXELS} pixels, got more") from error
     except (DataError, PermissionError, MemoryError):

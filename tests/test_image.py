@@ -183,7 +183,9 @@ def test_files_of_other_formats_are_not_opened(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n%%EOF\n")
     for read in (image.read_image, image.check_image):
-        with pytest.raises(DataError, match=r"a\.png: expected an image \(PNG, JPEG, TIFF, DICOM\), got something else"):
+        with pytest.raises(
+            DataError, match=r"a\.png: expected an image \(PNG, JPEG, TIFF, BMP, GIF, DICOM\), got something else"
+        ):
             read(path)
 
 

@@ -48,7 +48,7 @@ class TargetOptions(Settings):
     ] = 0
     monitor: Annotated[Monitor, Field(description="What makes a check better.")] = "balanced_accuracy"
     calibrate: Annotated[bool, Field(description="Fit a temperature on the validation split.")] = False
-    part: Annotated[str, Field(min_length=1, description="Name of the part in the checkpoint.")] = "target"
+    part: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="Name of the part in the checkpoint.")] = "target"
     domain: Domain = "image"
     evidence: EvidenceTerms = field(default_factory=EvidenceTerms)
     spectral: SpectralOptions = field(default_factory=SpectralOptions)

@@ -270,6 +270,7 @@ def test_dry_run_writes_nothing(train: Callable[..., Result], world: Path, kind:
         ("free", ("--set", "learning_rate=0"), USAGE, "learning_rate"),
         ("free", ("--set", "save_every=0"), USAGE, "save_every"),
         ("free", ("--set", "batch_size=2"), USAGE, "batch_size"),
+        ("target", ("--set", "part=.."), USAGE, "--set part=.."),
         ("generator", ("--include", "normal"), DATA, "expected at least 8 radiographs of a disease"),
         ("generator", ("--include", "covid"), DATA, "expected radiographs labelled normal"),
         ("generator", ("--segmenter", "nothing", "--dry-run"), DATA, "no checkpoint 'nothing'"),
