@@ -27,7 +27,7 @@ from gan_explain.bench.given import Given, Outcome
 from gan_explain.counterfactual import Radiograph, traverse
 from gan_explain.counterfactual.optimise import optimise
 from gan_explain.counterfactual.synthetic import StructureNetwork
-from gan_explain.files.checkpoints import find_checkpoint, read_config
+from gan_explain.files.checkpoints import config_of
 from gan_explain.nets.load import load_structure
 from gan_explain.nets.structure import StructureConfig, StructureGenerator
 from gan_explain.types import Generator, Target
@@ -196,6 +196,6 @@ def bench(given: Given, options: Options) -> Outcome:
 
 
 def _structures(checkpoint: str) -> StructureGenerator:
-    if "structure" in read_config(find_checkpoint(checkpoint))["parts"]:
+    if "structure" in config_of(checkpoint)["parts"]:
         return load_structure(checkpoint)
     return StructureGenerator(StructureConfig(resolution=256)).requires_grad_(False).eval()

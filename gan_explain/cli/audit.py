@@ -221,13 +221,13 @@ def _models(loaded: Loaded, spec: str, free: str | None, options: AuditOptions, 
 
 def _own_free(spec: str) -> str | None:
     """The checkpoint that holds a target of ours, where it holds a free map too."""
-    from gan_explain.files.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import config_of
 
     scheme, _, rest = spec.partition(":")
     name, _, part = rest.partition("#")
     if scheme != "checkpoint" or part not in ("", "target"):
         return None
-    return name if "free" in read_config(find_checkpoint(name))["parts"] else None
+    return name if "free" in config_of(name)["parts"] else None
 
 
 def _facts(models: Loaded, spec: str) -> dict[str, Any]:
@@ -239,9 +239,9 @@ def _facts(models: Loaded, spec: str) -> dict[str, Any]:
 
 def _generator(name: str) -> dict[str, Any]:
     """What a result says of its generator."""
-    from gan_explain.files.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import config_of
 
-    return {"checkpoint": Path(name).name, "sha256": read_config(find_checkpoint(name))["sha256"]}
+    return {"checkpoint": Path(name).name, "sha256": config_of(name)["sha256"]}
 
 
 def _check_questions(fail_on: Sequence[str]) -> None:

@@ -137,10 +137,10 @@ def _say(run: common.Run, result: EvaluationResult) -> None:
 
 def _structures(run: common.Run, checkpoint: str) -> StructureGenerator | None:
     """The checkpoint's generator of synthetic patients, None where it has none."""
-    from gan_explain.files.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import config_of
     from gan_explain.nets.load import load_structure
 
-    if "structure" not in read_config(find_checkpoint(checkpoint))["parts"]:
+    if "structure" not in config_of(checkpoint)["parts"]:
         logger.info("checkpoint %s has no synthetic patients: their measures are null", checkpoint)
         return None
     return load_structure(checkpoint).to(run.device)

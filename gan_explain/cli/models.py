@@ -41,9 +41,9 @@ def load_models(run: Run, options: ModelOptions) -> Models:
 
 def translates(generator: str) -> bool:
     """Whether the checkpoint that was named for a generator holds a CycleGAN in its place."""
-    from gan_explain.files.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import config_of
 
-    parts = read_config(find_checkpoint(generator))["parts"]
+    parts = config_of(generator)["parts"]
     return "cyclegan" in parts and "generator" not in parts
 
 
@@ -75,16 +75,16 @@ def load_target(run: Run, spec: str, options: ModelOptions, segmenter: Segmenter
 
 def default_target(generator: str) -> str:
     """The spec of the target that a generator's checkpoint holds, else `OTHERWISE`."""
-    from gan_explain.files.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import config_of
 
-    return f"checkpoint:{generator}" if "target" in read_config(find_checkpoint(generator))["parts"] else OTHERWISE
+    return f"checkpoint:{generator}" if "target" in config_of(generator)["parts"] else OTHERWISE
 
 
 def generator_facts(name: str, part: str = "generator") -> dict[str, Any]:
     """What run.json says of a generator."""
-    from gan_explain.files.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import config_of
 
-    return {"name": name, "part": part, "sha256": read_config(find_checkpoint(name))["sha256"]}
+    return {"name": name, "part": part, "sha256": config_of(name)["sha256"]}
 
 
 def target_facts(spec: str, target: Target) -> dict[str, Any]:
@@ -125,12 +125,12 @@ def named_judges(specs: Sequence[str]) -> list[tuple[str, str]]:
     """Short names for the specs of judges, with the specs: what stands after #, or the whole where that is not unique.
 
     A checkpoint without a part `target` stands for every target that it holds."""
-    from gan_explain.files.checkpoints import find_checkpoint, read_config
+    from gan_explain.files.checkpoints import config_of
 
     listed: list[str] = []
     for spec in specs:
         scheme, _, name = spec.partition(":")
-        parts = read_config(find_checkpoint(name))["parts"] if scheme == "checkpoint" and name and "#" not in name else {}
+        parts = config_of(name)["parts"] if scheme == "checkpoint" and name and "#" not in name else {}
         targets = [part for part, entry in sorted(parts.items()) if entry["kind"] == "target"]
         listed += [f"{spec}#{part}" for part in targets] if targets and "target" not in targets else [spec]
     ends = [spec.rpartition("#")[2] for spec in listed]

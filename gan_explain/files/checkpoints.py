@@ -92,6 +92,11 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: expected a checkpoint configuration, got: {error}") from error
 
 
+def config_of(name: str | os.PathLike[str]) -> dict[str, Any]:
+    """`read_config` of the checkpoint of a name or path. Raises CheckpointError as `find_checkpoint` and it do."""
+    return read_config(find_checkpoint(name))
+
+
 def _config_file(directory: Path) -> Path:
     """Where a checkpoint's config.json is: beside the weights, unless a `save_part` was killed between moving the two."""
     return next((left / CONFIG for left in directory.glob(f".{NEW}.*.tmp") if _half_moved(left)), directory / CONFIG)
