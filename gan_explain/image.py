@@ -19,14 +19,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from gan_explain.files.dicom import check_dicom, is_dicom, read_dicom
-from gan_explain.files.dicom_header import check_growth
+from gan_explain.files.dicom_header import check_growth, say_once
 from gan_explain.files.temporaries import write_bytes
 from gan_explain.types import Brief, DataError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")  # others start programs (EPS) or take memory before they tell their size (WebP)
 LARGE = 1 << 20  # pixels from which a PNG is judged by its checksums
-BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
-WHITE_IS_ZERO, SIGNED = 0, (2,)  # their values
+BITS, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339  # TIFF tags
+WHITE_IS_ZERO, SIDEWAYS, SIGNED = 0, 5, (2,)  # their values; orientations from SIDEWAYS exchange the sides
 LEVELS = 64  # 16-bit samples that Pillow gives as 8 bits must leave a range of so many
 FloatImage = NDArray[np.float32]
 Box = tuple[slice, slice]
@@ -61,6 +61,8 @@ def _opened(path: Path, source: BinaryIO) -> Iterator[Image.Image]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source, formats=FORMATS) as file:
                 check_growth(path, file.width * file.height, os.fstat(source.fileno()).st_size)
+                if (frames := getattr(file, "n_frames", 1)) > 1:
+                    say_once(f"{path}: {frames} frames or pages, the first is taken")
                 yield file
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: expected an image (PNG, JPEG, TIFF, BMP, GIF, DICOM), got something else") from error
@@ -103,22 +105,23 @@ def read_picture(path: str | os.PathLike[str], source: BinaryIO | None = None) -
         return Picture(str(path), _to_unit(file), _colourfulness(file), digest)
 
 
-def check_image(path: str | os.PathLike[str]) -> None:
-    """Raise the DataError that `read_image` would, without decoding where that is dear and needless.
+def check_image(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width; the DataError that `read_image` would raise, without decoding where that is dear and needless.
 
     A PNG of more than a million pixels whose checksums are right and a DICOM file that is not compressed and of the right length
     are taken as readable; anything else is decoded.
     """
     path = Path(path)
     if is_dicom(path):
-        check_dicom(path)
-        return
+        return check_dicom(path)
     with _file(path) as source, _opened(path, source) as file:
         if file.format == "PNG" and file.width * file.height > LARGE:
             with suppress(SyntaxError, OSError, ValueError):
+                turned = "exif" in file.info and file.getexif().get(ORIENTATION, 1) >= SIDEWAYS
                 file.verify()
-                return
-    read_image(path)
+                return (file.width, file.height) if turned else (file.height, file.width)
+    height, width = read_image(path).shape
+    return height, width
 
 
 def picture_of(image: Image.Image, name: str = "image") -> Picture:

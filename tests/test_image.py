@@ -289,3 +289,12 @@ def test_frames_of_ten_and_twelve_bits_are_trimmed_as_those_of_eight() -> None:
     framed[5:75, 12:95] = 0.03 + 0.9 * gradient(70, 83)
     for bits in (8, 10, 12, 16):
         assert image.trim_box(framed * (2**bits - 1) / 65535) == image.trim_box(framed) == (slice(5, 75), slice(12, 95))
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif", "png"])
+def test_the_first_page_of_many_is_taken_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str) -> None:
+    pages = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (51, 102, 204)]
+    path = tmp_path / f"pages.{suffix}"
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    assert np.abs(image.read_image(path) - 0.2).max() < 1e-6
+    assert [each.getMessage() for each in caplog.records] == [f"{path}: 3 frames or pages, the first is taken"]

@@ -58,7 +58,6 @@ class AuditOptions:
     strengths: Strengths = 31
     max_strength: HighStrength = 1.5
     quick: Annotated[bool, Field(description="Curves, flips, shares, transplants and the opacity probe only.")] = False
-    show: Annotated[int, Field(ge=0, le=500, title="N", description="Patients in the report's viewer.")] = 200
     shard: Shard = None
     lpips: Lpips = None
     fail_on: FailOn = ()
@@ -143,7 +142,7 @@ def _measure(
         return Shard({"images": images, "target": facts(audited)}, Gathered()), every.records
     how = HowToAudit(
         strengths=tuple(even_strengths(0.0, options.max_strength or 1.5, options.strengths).tolist()), seed=run.seed,
-        by=options.by, quick=options.quick, show=options.show, marker=options.plant_marker or None,
+        by=options.by, quick=options.quick, marker=options.plant_marker or None,
         label=loaded.generator.labels[0],
     )  # fmt: skip
     return gather(audited, dataset, how, shard=number, compare=second, about=about), every.records

@@ -45,10 +45,13 @@ def data(run: common.Run, options: InspectOptions) -> dict[str, object]:
     patients = len({record.patient_id for record in dataset.records})
     run.say(f"{len(dataset)} images of {patients} patients; fingerprint {dataset.fingerprint()[:16]}")
     rows = [{"split": a, "source": b, "label": c, "images": n} for (a, b, c), n in sorted(counts.items())]
-    for remark in dataset.remarks:
+    trimmed, most = dataset.trimmed()
+    cut = f"{trimmed} images lose uniform borders, up to {most:.0%} of one" if trimmed else ""
+    remarks = [*dataset.remarks, *filter(None, (cut,))]
+    for remark in remarks:
         run.say(remark)
     found = {"images": len(dataset), "patients": patients, "fingerprint": dataset.fingerprint()}
-    return {**found, "counts": rows, "remarks": dataset.remarks}
+    return {**found, "counts": rows, "remarks": remarks}
 
 
 def count(dataset: Dataset) -> Counter[tuple[str, str, str]]:

@@ -15,7 +15,7 @@ from gan_explain.cli import common
 from gan_explain.cli.models import default_target, generator_facts, load_target, target_facts
 from gan_explain.cli.names import shown_name
 from gan_explain.cli.options import ARGUMENT
-from gan_explain.cli.words import Force, Layer, Methods, ModelOptions, Resolution
+from gan_explain.cli.words import Force, Layer, Methods, ModelOptions, Resolution, Trim
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +49,7 @@ class ExplainOptions:
     method: Methods = ("grad_cam",)
     layer: Layer = ""
     resolution: Resolution = None
+    trim: Trim = True
     force: Force = False
 
 
@@ -68,7 +69,7 @@ def explain(run: common.Run, options: ExplainOptions, models: ModelOptions) -> d
 
     chosen = _chosen(options.method)
     lungs_of = load_segmenter(models.segmenter).to(run.device)
-    radiograph = read_radiograph(options.image, segmenter=lungs_of, force=options.force)
+    radiograph = read_radiograph(options.image, segmenter=lungs_of, trim=options.trim, force=options.force)
     spec = models.target or default_target(models.generator)
     explained = load_target(run, spec, models, lungs_of)
     shown = shown_name(run, options.image, radiograph.sha256)

@@ -16,7 +16,7 @@ from gan_explain.cli import common
 from gan_explain.cli.models import load_models, load_translator, translates
 from gan_explain.cli.names import shown_name
 from gan_explain.cli.options import ARGUMENT
-from gan_explain.cli.words import Force, HighStrength, LowStrength, ModelOptions, PictureSize, Resolution, Strengths
+from gan_explain.cli.words import Force, HighStrength, ModelOptions, PictureSize, Resolution, Strengths, Trim
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,9 +53,9 @@ class TraversalOptions:
         ),
     ] = None
     strengths: Strengths = 33
-    min_strength: LowStrength = 0.0
     max_strength: HighStrength = 1.5
     resolution: Resolution = None
+    trim: Trim = True
     picture_size: PictureSize = 384
     force: Force = False
 
@@ -76,7 +76,7 @@ class TraversalOptions:
     def lambdas(self) -> Tensor:
         from gan_explain.counterfactual import even_strengths
 
-        return even_strengths(self.min_strength or 0.0, self.max_strength or 0.0, self.strengths)
+        return even_strengths(0.0, self.max_strength or 0.0, self.strengths)
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.image, self.sample, self.between))) > 1:
@@ -87,9 +87,8 @@ class TraversalOptions:
             raise ValueError(f"--pathology: expected {', '.join(KINDS)} or from:IMAGE, got {self.pathology!r}")
         if self.pathology == "own" and self.image is None:
             raise ValueError("--pathology own is what is read on a radiograph: expected an IMAGE")
-        low, high = self.min_strength or 0.0, self.max_strength or 0.0
-        if not low < high:
-            raise ValueError(f"expected --min-strength below --max-strength, got {low:g} and {high:g}")
+        if not self.max_strength:
+            raise ValueError("--max-strength: expected more than 0")
         if self.resolution is not None and self.resolution < LEAST_SIDE:
             raise ValueError(f"--resolution {self.resolution}: expected at least {LEAST_SIDE} pixels")
 
@@ -152,7 +151,7 @@ def _read(run: common.Run, pictures: Pictures, asked: TraversalOptions, segmente
     from gan_explain.counterfactual import read_radiograph
 
     def read(path: Path, picture: Picture) -> Radiograph:
-        found = read_radiograph(picture, segmenter=segmenter, size=asked.resolution, force=asked.force)
+        found = read_radiograph(picture, segmenter=segmenter, size=asked.resolution, trim=asked.trim, force=asked.force)
         return replace(found.to(run.device), name=shown_name(run, path, picture.sha256))
 
     found = {path: read(path, picture) for path, picture in pictures.items()}

@@ -44,6 +44,7 @@ Resolution = Annotated[
     int | None, Field(ge=32, le=8192, title="N", description="Longer side at which images are read, in pixels.")
 ]
 PictureSize = Annotated[int, Field(ge=256, le=1024, title="N", description="Side of an image in figures and films, in pixels.")]
+Trim = Annotated[bool, Field(description="Cut uniform borders off the image.")]
 Force = Annotated[bool, Field(description="Go on with an image that does not look like a chest radiograph.")]
 Strengths = Annotated[int, Field(ge=2, le=1001, title="N", description="Strengths along a traversal.")]
 LowStrength = Annotated[float | None, Field(ge=0, le=10, title="λ", description="Least strength; 0 is the healthy image.")]

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from pathlib import Path
 
+from gan_explain.data.columns import unknown, years
 from gan_explain.data.copies import check_copies
 from gan_explain.data.dataset import Batch, Dataset, FileReader, Item, Memory
 from gan_explain.data.folders import class_names, left_out, read_folders
@@ -87,7 +88,9 @@ def open_dataset(
         kinds = Counter(each.suffix.lower() or ("folders" if each.is_dir() else "no suffix") for each in unread)
         say(f"{len(unread)} files left out, not of a kind that is read: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
     reason = "not of a kind that is read (PNG, JPEG, TIFF, BMP, GIF, DICOM)"
-    readable = screen(records, root, rejects, [(each.relative_to(root).as_posix(), reason) for each in unread])
+    readable = screen(records, root, say, rejects, [(each.relative_to(root).as_posix(), reason) for each in unread])
     check_records(readable, origin, allow_single_class)
     check_copies(readable, root, say)
+    if unread_ages := unknown([record.extra.get("age", "") for record in readable], years):
+        say(f"{unread_ages} ages are none and count as unknown")
     return Dataset(root, readable, Memory(FileReader(root, trim), size), remarks)

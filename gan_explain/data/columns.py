@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +39,20 @@ def is_said(text: str) -> bool:
     return text.strip().lower() not in UNSAID
 
 
+def unknown(values: Iterable[str], read: Callable[[str], float | None]) -> int:
+    """How many entries say something that `read` (`number`, `years`) does not take."""
+    return sum(is_said(text) and read(text) is None for text in values)
+
+
 def numbers(values: Sequence[str], column: str = "") -> list[float | None] | None:
     """The entries of a column as numbers (`age`: as years), None where unknown, which is logged with their count; None where
     too little of what is said are numbers: the column holds names."""
     read, least = (years, LEAST_AGES) if column == "age" else (number, LEAST_NUMBERS)
     found = [read(text) for text in values]
     said = [text for text in values if is_said(text)]
-    others = [text for text, value in zip(values, found, strict=True) if value is None and is_said(text)]
-    if not said or len(others) > (1 - least) * len(said):
+    others = unknown(values, read)
+    if not said or others > (1 - least) * len(said):
         return None
     if others:
-        log.warning("column %s: %d of %d entries are no number and count as unknown", column, len(others), len(said))
+        log.warning("column %s: %d of %d entries are no number and count as unknown", column, others, len(said))
     return found

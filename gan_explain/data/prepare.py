@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from gan_explain.image import FloatImage, clip_percentile, read_image, trim_box
@@ -16,6 +18,7 @@ from gan_explain.types import DataError
 
 LABELS = 16  # different values up to which a mask is taken for drawn labels, each of them exact
 FAINTEST = 1 / 16  # of the largest value: what is fainter is noise (of JPEG, mostly) and not a label
+FLAT = 0.5  # share of a drawn label that lies within it; of noise, and of soft edges, less does
 SOLID, SOFT = 0.005, 0.15  # share of the pixels from which a value is a label; share that soft edges may have at most
 
 
@@ -58,25 +61,34 @@ def read_mask(path: str | os.PathLike[str]) -> FloatImage:
 def inside(values: FloatImage, name: str = "mask") -> FloatImage:
     """A mask as read, (H, W) in [0, 1] -> {0, 1}: whatever is not 0 is inside, whichever value or colour it has.
 
-    Soft edges, as resizing and JPEG leave them, are cut half way to the faintest label. DataError, with the values, where that
-    decides too much: nothing is 0, values just above 0, or more gray than edges have; and where all four corners are inside.
+    Soft edges, as resizing and JPEG leave them, are cut half way to the faintest label, and what is faint and nowhere flat is
+    noise. DataError, with the values, where that decides too much: nothing is 0, areas of values just above 0, or more gray than
+    edges have; and where all four corners are inside.
     """
     grid = (values * 65535).round().astype(np.int64)
     counts = np.bincount(grid.ravel())
     levels = np.flatnonzero(counts)
-    if len(levels) == 1:
-        return (grid > 0).astype(np.float32)
+    if not grid.any():
+        return np.zeros(grid.shape, np.float32)
     share = counts[levels] / grid.size
     solid = levels if len(levels) <= LABELS else levels[share >= SOLID]
-    labels = solid[solid > 0]
-    soft = 1 - float(share[np.isin(levels, solid)].sum())
-    plain = len(labels) and levels[0] == 0 and labels[0] > FAINTEST * levels[-1] and soft <= SOFT
+    faint = FAINTEST * levels[-1]
+    noise = [level for level in levels[(levels > 0) & (levels <= faint)] if _flat(grid == level) < FLAT]
+    labels = solid[(solid > 0) & ~np.isin(solid, noise)]
+    soft = 1 - float(share[np.isin(levels, [*solid, *noise])].sum())
+    plain = len(labels) and levels[0] == 0 and labels[0] > faint and soft <= SOFT
     wanted = "expected a mask of 0 outside and one or more clear values inside"
     if not plain:
         shown = ", ".join(f"{level / 257:.4g}" for level in levels[:6]) + (", ..." if len(levels) > 6 else "")
         raise DataError(f"{name}: {wanted}, got {len(levels)} values: {shown} (of 255)")
-    cut = 0 if len(levels) <= LABELS else labels[0] / 2
+    clear = next((level for level in labels if _flat(grid == level) >= FLAT), labels[0])
+    cut = 0 if len(levels) <= LABELS and not noise else clear / 2
     found = (grid > cut).astype(np.float32)
     if found[:: len(found) - 1 or 1, :: found.shape[1] - 1 or 1].all():
         raise DataError(f"{name}: {wanted}, got one that covers all four corners: inside and outside look exchanged")
     return found
+
+
+def _flat(place: NDArray[np.bool_]) -> float:
+    """The share of a place (H, W) of which all eight neighbours belong to it."""
+    return float(ndimage.binary_erosion(place, np.ones((3, 3))).sum() / place.sum())

@@ -44,10 +44,11 @@ def read_dicom(path: Path, source: BinaryIO | None = None) -> NDArray[np.float32
         return displayed(path, decoded(path, file, header), header.tags)
 
 
-def check_dicom(path: Path) -> None:
-    """Raise the DataError that `read_dicom` would. A million pixels and more that are not compressed are taken as readable where
-    one of them could be shown."""
+def check_dicom(path: Path) -> tuple[int, int]:
+    """Height and width; the DataError that `read_dicom` would raise. A million pixels and more that are not compressed are taken
+    as readable where one of them could be shown."""
     with opened(path) as (file, header):
         judged = header.tags.Rows * header.tags.Columns > LARGE and not header.compressed
         stored = np.zeros((1, 1), np.uint8) if judged else decoded(path, file, header)
         displayed(path, stored, header.tags)
+        return int(header.tags.Rows), int(header.tags.Columns)

@@ -181,4 +181,4 @@ def _remark(path: Path, tags: Dataset, frames: int) -> None:
     if against:
         say_once(f"{path}: its DICOM header speaks against a frontal chest radiograph: {', '.join(against)}")
     if frames > 1:
-        say_once(f"{path}: {frames} frames, the first is taken")
+        say_once(f"{path}: {frames} frames or pages, the first is taken")

@@ -145,7 +145,7 @@ def test_reference_and_between_are_checked_too(refused: Callable[..., str], nega
         ("--pathology", "own"),
         ("negative.png", "--resolution", "63"),
         ("negative.png", "--strengths", "1"),
-        ("negative.png", "--min-strength", "2"),
+        ("negative.png", "--max-strength", "0"),
         ("negative.png", "--max-strength", "nan"),
         ("negative.png", "--sample"),
         ("negative.png", "negative.png"),

@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from click.testing import Result
+from PIL import Image, ImageOps
 
 from gan_explain.data import open_dataset
 
@@ -57,3 +59,33 @@ def test_what_was_folded_left_out_and_doubled_is_printed(invoke: Invoke, world: 
     for said in ("labels read as others: non-covid as other_pneumonia", "1 files left out", "1 images are copies of others"):
         assert said in result.stdout
     assert len(json.loads(invoke("data", "set", "--json").stdout)["remarks"]) == 3
+
+
+def test_odd_masks_unread_ages_and_frames_are_counted(invoke: Invoke, world: Path) -> None:
+    """An empty lung mask counts as none, one of other proportions is said, `fifty` is no age, a uniform frame is cut off."""
+    folder = world / "set"
+    folder.mkdir()
+    lungs = Image.new("L", (64, 64))
+    lungs.paste(255, (10, 10, 50, 50))
+    lungs.save(folder / "lungs.png")
+    lungs.resize((64, 32)).save(folder / "wide.png")
+    Image.new("L", (64, 64)).save(folder / "empty.png")
+    rows = ["path,label,patient_id,split,mask,age"]
+    masks = ("lungs", "wide", "empty", "empty", "lungs", "lungs")
+    for i, (mask, age) in enumerate(zip(masks, ("58", "fifty", "058Y", ">89", "unknown", ""), strict=True)):
+        image = Image.fromarray(np.random.default_rng(i).integers(0, 255, (64, 64), np.uint8))
+        ImageOps.expand(image, (8, 0, 0, 0) if i == 4 else 0).save(folder / f"{i}.png")
+        rows.append(f"{i}.png,{'normal' if i % 2 else 'covid'},p{i},train,{mask}.png,{age}")
+    (folder / "manifest.csv").write_text("\n".join(rows))
+    result = invoke("data", "set")
+    assert result.exit_code == 0, result.stderr
+    for said in (
+        "2 images: the lung mask is empty and counts as none",
+        "2 images: a mask has other proportions than its image",
+        "1 ages are none and count as unknown",
+        "1 images lose uniform borders, up to 11% of one",
+    ):
+        assert said in result.stdout
+    assert "wide.png" in result.stderr
+    dataset = open_dataset(folder, size=32)
+    assert dataset.batch().has_lungs.tolist() == [True, True, False, False, True, True]

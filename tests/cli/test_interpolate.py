@@ -285,3 +285,20 @@ def test_the_backend_of_a_notebook_is_not_inherited(world: Path, negative: Path)
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert (world / "film" / "response_curve.png").is_file()
+
+
+@pytest.mark.parametrize("command", ["interpolate", "explain"])
+def test_uniform_borders_are_cut_off_unless_told(invoke: Invoke, negative: Path, world: Path, command: str) -> None:
+    """96 rows between 12 black ones on either side: cut off, or kept with --no-trim; both are recorded."""
+    with Image.open(negative) as image:
+        framed = Image.new("L", (96, 120))
+        framed.paste(image, (0, 12))
+    framed.save(world / "framed.png")
+    own = ("--generator", "tiny", "--target", "checkpoint:tiny#target", "--segmenter", "everywhere")
+    for words, rows in (((), [12, 108]), (("--no-trim",), [0, 120])):
+        asked = (*own, *(FEW if command == "interpolate" else ()), *words, "--out", "kept", "--json")
+        assert invoke(command, "framed.png", *asked).exit_code == 0
+        run = json.loads((world / "kept" / "run.json").read_text())
+        assert run["options"]["trim"] is (not words)
+        fit = run["fit"] if command == "explain" else next(iter(run["fit"].values()))
+        assert fit["rows"] == rows

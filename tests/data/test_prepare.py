@@ -101,6 +101,21 @@ def test_palette_and_soft_edges(tmp_path: Path) -> None:
     assert abs(float(found.mean()) - float((LUNGS > 0).mean())) < 0.03
 
 
+@pytest.mark.parametrize("quality", [95, 75, 30])
+@pytest.mark.parametrize("values", [[0, 255, 255], [0, 127, 127], [[0, 0, 0], [255, 0, 0], [0, 255, 0]]])
+def test_noise_of_jpeg_is_no_lung(tmp_path: Path, values: list[Any], quality: int) -> None:
+    drawn = np.asarray(Image.fromarray(LUNGS).resize((320, 240), Image.Resampling.NEAREST))
+    Image.fromarray(np.array(values, np.uint8)[drawn]).save(tmp_path / "mask.jpg", quality=quality)
+    found = read_mask(tmp_path / "mask.jpg") > 0
+    assert (found & (drawn > 0)).sum() > 0.98 * (found | (drawn > 0)).sum()
+
+
+def test_noise_round_two_values_is_no_lung() -> None:
+    noise = np.random.default_rng(0).integers(0, 9, LUNGS.shape)
+    values = np.where(LUNGS > 0, 255 - noise, noise).astype(np.float32) / 255
+    assert np.array_equal(inside(values), (LUNGS > 0).astype(np.float32))
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [
@@ -108,6 +123,7 @@ def test_palette_and_soft_edges(tmp_path: Path) -> None:
         (np.array([3, 0, 255], np.uint8)[LUNGS], r"got 3 values: 0, 3, 255"),  # noise, or one lung of three
         (np.array([255, 100, 180], np.uint8)[LUNGS], r"got 3 values: 100, 180, 255"),  # which is outside?
         (np.array([255, 0, 0], np.uint8)[LUNGS], "got one that covers all four corners"),
+        (np.full((60, 80), 255, np.uint8), "got 1 values: 255"),
     ],
 )
 def test_a_mask_that_is_none_is_named(tmp_path: Path, values: np.ndarray, says: str) -> None:

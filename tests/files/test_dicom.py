@@ -162,7 +162,7 @@ def test_the_first_frame_of_many(tmp_path: Path, save_dicom: Save, syntax: str, 
         assert np.array_equal(read, read_image(path))
     assert read.shape == (40, 64)
     assert np.abs(read[5] - ramp(255)[5] / 255).max() < 5 / 255
-    assert [record.getMessage() for record in caplog.records] == [f"{path}: 3 frames, the first is taken"]
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: 3 frames or pages, the first is taken"]
 
 
 def test_found_by_content_or_by_name(tmp_path: Path, save_dicom: Save) -> None:
