@@ -12,6 +12,8 @@ from gan_explain.labels import belongs, coarse
     [
         ("covid", ("covid",), True),
         ("COVID-19", ("covid",), True),
+        ("COVID+", ("covid",), True),
+        ("COVID-19 positive", ("covid",), True),
         ("covid", ("COVID-19",), True),
         ("normal", ("covid",), False),
         ("bacterial_pneumonia", ("pneumonia",), True),

@@ -15,6 +15,7 @@ from gan_explain.audit.options import AuditOptions
 from gan_explain.audit.result import AuditResult
 from gan_explain.audit.sets import Transplants, audit_sets
 from gan_explain.audit.shard import Shard
+from gan_explain.counterfactual.checks import check_parts, check_target
 from gan_explain.data import Dataset
 from gan_explain.evaluate.engine import prepare
 from gan_explain.evaluate.features import extractor_name
@@ -44,8 +45,14 @@ def audit(
 
     segmenter: finds the lungs, by default the shipped one; judges: independent CNNs, for transfer; free: a map that was trained
     against the target; compare: a second target, under the same layers. Without a positive or a negative image much is missing,
-    with the reason. DataError for a dataset without images. `gather` and `conclude` are its two halves.
+    with the reason. DataError for a dataset without images, TypeError for what is no generator, target or dataset. `gather` and
+    `conclude` are its two halves.
     """
+    check_parts(generator, target)
+    for each in (*(judges or {}).values(), *(() if compare is None else (compare,))):
+        check_target(each)
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"expected a dataset (open_dataset), got {type(dataset).__name__}")
     models = Models(generator, target, segmenter or load_segmenter(), dict(judges or {}), free)
     second = None if compare is None else replace(models, target=compare, free=None)
     return conclude(gather(models, dataset, options or AuditOptions(), compare=second))

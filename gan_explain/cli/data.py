@@ -34,6 +34,7 @@ def data(run: common.Run, options: InspectOptions) -> dict[str, object]:
     Files that cannot be read are named, and with --out listed in rejects.csv.
     """
     from gan_explain.data.export import export
+    from gan_explain.data.remarks import pixel_remarks
 
     dataset = open_screened(run, options.path, options.resolution or 128)
     if run.writes:
@@ -45,9 +46,7 @@ def data(run: common.Run, options: InspectOptions) -> dict[str, object]:
     patients = len({record.patient_id for record in dataset.records})
     run.say(f"{len(dataset)} images of {patients} patients; fingerprint {dataset.fingerprint()[:16]}")
     rows = [{"split": a, "source": b, "label": c, "images": n} for (a, b, c), n in sorted(counts.items())]
-    trimmed, most = dataset.trimmed()
-    cut = f"{trimmed} images lose uniform borders, up to {most:.0%} of one" if trimmed else ""
-    remarks = [*dataset.remarks, *filter(None, (cut,))]
+    remarks = [*dataset.remarks, *pixel_remarks(dataset)]
     for remark in remarks:
         run.say(remark)
     found = {"images": len(dataset), "patients": patients, "fingerprint": dataset.fingerprint()}

@@ -85,9 +85,9 @@ def open_dataset(
     if others := folded(spelled):
         say(f"labels read as others: {others}")
     if unread:
-        kinds = Counter(each.suffix.lower() or ("folders" if each.is_dir() else "no suffix") for each in unread)
-        say(f"{len(unread)} files left out, not of a kind that is read: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
-    reason = "not of a kind that is read (PNG, JPEG, TIFF, BMP, GIF, DICOM)"
+        kinds = Counter("folders" if each.is_dir() else each.suffix.lower() or "no suffix" for each in unread)
+        say(f"{len(unread)} files left out: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
+    reason = "not of a kind that is read (PNG, JPEG, TIFF, BMP, GIF, DICOM), without a class, or a mask without an image"
     readable = screen(records, root, say, rejects, [(each.relative_to(root).as_posix(), reason) for each in unread])
     check_records(readable, origin, allow_single_class)
     check_copies(readable, root, say)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from gan_explain.data.prepare import prepare_aligned, read_mask
-from gan_explain.image import read_image, trim_box
+from gan_explain.image import read_image
 from gan_explain.labels import coarse
 from gan_explain.types import SPLITS, Brief, DataError, Record
 
@@ -67,11 +67,6 @@ class FileReader:
         image, (lungs, lesion) = prepare_aligned(read_image(self.root / record.path), masks, size, self.trim)
         severity = record.extra.get("severity", "")
         return compact(image, lungs, lesion, float(severity) if severity else None)
-
-    def cut(self, record: Record) -> float:
-        """The share of an image that trimming cuts off."""
-        array = read_image(self.root / record.path)
-        return 1 - array[trim_box(array)].size / array.size
 
 
 class Memory:
@@ -208,12 +203,6 @@ class Dataset(TorchDataset[Item]):
         if name not in SPLITS:
             raise DataError(f"{self.root}: expected a split of {', '.join(SPLITS)}, got {name!r}")
         return self.where(lambda record: record.split == name)
-
-    def trimmed(self) -> tuple[int, float]:
-        """How many images have uniform borders that are cut off, and the largest share of one that is; every file is read."""
-        read = self.memory.reader
-        shares = [read.cut(record) for record in self.records] if isinstance(read, FileReader) and read.trim else []
-        return sum(share > 0 for share in shares), max(shares, default=0.0)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of everything the records say, in order."""

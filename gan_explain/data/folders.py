@@ -6,8 +6,8 @@
     ROOT/{Train,Val,Test}/CLASS/{images,lung masks}/*    COVID-QU-Ex (Tahir et al. 2021); `infection masks` are lesions
 
 DICOM files count whatever they are called; files of other kinds (WebP, text) are left out and listed. Masks have the name of
-their image. Every file counts as a patient of its own: nothing says otherwise (patient tags of DICOM are not read; a manifest can
-say who is who).
+their image, or it and `_mask`. Every file counts as a patient of its own: nothing says otherwise (patient tags of DICOM are not
+read; a manifest can say who is who).
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".gif"}
 )  # and DICOM, under whatever name
 CONTENTS = "DICOMDIR"  # DICOM itself, but a table of contents
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test",
+}  # fmt: skip
+MASK = "_mask"  # what the name of a mask may have behind that of its image
 LUNG_MASKS = ("masks", "lung masks")
 LESION_MASKS = ("infection masks",)
 PREFERRED = "Lung Segmentation Data"  # COVID-QU-Ex has a second, overlapping collection beside this one
@@ -37,6 +40,10 @@ def read_folders(root: Path, seed: int) -> list[Record]:
     DataError: no class folders, or class and split folders side by side.
     """
     classes = list(_class_folders(root))
+    if not any(_images(_child(folder, ("images",)) or folder) for folder, _ in classes):
+        deeper = next((inner for folder, _ in classes for inner in _folders(folder)), None)
+        found = f"folders in them: {deeper.relative_to(root).as_posix()}" if deeper else "none"
+        raise DataError(f"{root}: expected images in the class folders, found {found}")
     records = [record for folder, split in classes for record in _read_class(root, folder, split)]
     return records if classes and classes[0][1] else split_by_patient(same_patients(records, root), seed)
 
@@ -47,14 +54,19 @@ def class_names(root: Path) -> list[str]:
 
 
 def left_out(root: Path) -> list[Path]:
-    """What lies in the class folders and is not read: files of other kinds, folders inside."""
-    found: list[Path] = []
+    """What lies in the class folders, and above them, and is not read: files of other kinds, folders inside, images without a
+    class, masks without an image."""
+    top = _unwrap(root)
+    found = [file for folder in dict.fromkeys((root, top)) for file in _images(folder)]
     for folder, _ in _class_folders(root):
         nested = _child(folder, ("images",))
         taken = {*_images(nested or folder)}
         if nested is None:
             found += _folders(folder)
         found += [file for file in sorted((nested or folder).iterdir()) if _counts(file) and file not in taken]
+        names = {file.stem for file in taken}
+        for kind in (LUNG_MASKS, LESION_MASKS) if nested else ():
+            found += [file for name, file in _masks(_child(folder, kind)).items() if name not in names]
     return found
 
 
@@ -122,4 +134,4 @@ def _child(folder: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _masks(folder: Path | None) -> dict[str, Path]:
-    return {file.stem: file for file in _images(folder)} if folder else {}
+    return {file.stem.removesuffix(MASK): file for file in _images(folder)} if folder else {}

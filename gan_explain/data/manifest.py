@@ -5,6 +5,7 @@ Also the checks that the records of every layout must pass.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import math
 import os
@@ -30,10 +31,14 @@ def read_table(path: Path, required: Sequence[str], any_case: bool = False) -> l
         with open(path, newline="", encoding="utf-8-sig") as file:
             table = list(csv.reader(file))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: expected a UTF-8 CSV file, got: {error}") from error
+        with open(path, "rb") as raw:
+            wide = raw.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        raise DataError(f"{path}: expected a UTF-8 CSV file, got{' UTF-16' if wide else f': {error}'}") from error
     header = [plain(name.strip().lower() if any_case else name.strip()) for name in table[0]] if table else []
     missing = [name for name in required if name not in header]
     if missing:
+        if table and table[0] and table[0][0].lower().startswith("sep="):
+            raise DataError(f"{path}: expected column names in the first row, got {table[0][0]!r}: take that row out")
         other = next((name for mark, name in SEPARATORS.items() if len(header) == 1 and mark in table[0][0]), None)
         found = f"; cells are separated by {other}, expected commas" if other else ""
         raise DataError(f"{path}: expected columns {','.join(required)}; missing: {', '.join(missing)}{found}")
@@ -97,6 +102,8 @@ def check_relative(text: str, root: Path, where: str) -> None:
     posix, windows = PurePosixPath(text), PureWindowsPath(text)
     if posix.is_absolute() or windows.is_absolute() or windows.drive or ".." in (*posix.parts, *windows.parts) or "\0" in text:
         raise DataError(f"{where}: expected a path relative to the dataset and inside it, got {text!r}")
+    if "\\" in text and not (root / text).exists():
+        raise DataError(f"{where}: expected / between folders, got {text!r}")
     top = os.path.realpath(root)
     if text and os.path.commonpath([top, os.path.realpath(root / text)]) != top:
         raise DataError(f"{where}: expected a file inside the dataset, got {text!r}, a link that leaves it (copy the file)")

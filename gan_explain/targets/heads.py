@@ -33,15 +33,18 @@ def log_probabilities(out: Tensor) -> Tensor:
 
 
 def outputs(network: Callable[..., Any], x: Tensor) -> Tensor:
-    """What a network answers to x (N, C, H, W): its tensor, the `logits` of a dictionary or named tuple (Hugging Face), the first
-    entry of another tuple. TargetError for anything else."""
+    """What a network answers to x (N, C, H, W): its tensor, the `logits` of a dictionary or object (Hugging Face), the first
+    entry of another tuple. TargetError for anything else, whole numbers too."""
     out = network(x)
     if isinstance(out, Mapping):
         out = out.get("logits", out)
     elif isinstance(out, tuple | list) and out:
         out = getattr(out, "logits", out[0])
-    if not isinstance(out, Tensor):
-        raise TargetError(f"expected a tensor of logits from the target's network, got {type(out).__name__}")
+    elif not isinstance(out, Tensor):
+        out = getattr(out, "logits", out)
+    if not isinstance(out, Tensor) or not out.is_floating_point():
+        came = f"one of {str(out.dtype).removeprefix('torch.')}" if isinstance(out, Tensor) else type(out).__name__
+        raise TargetError(f"expected a tensor of logits from the target's network, got {came}")
     return out
 
 
@@ -51,10 +54,11 @@ def told_output(network: Callable[[Tensor], Any], x: Tensor, *, multi_label: boo
     Logits grow with the input and leave [0, 1]. Rows in [0, 1] that sum to one are a softmax; single values (or several that are
     declared as `multi_label`) that 1000 x drives to 0 or 1 are sigmoids' . Raises TargetError, which names what must be declared,
     for what stays in [0, 1] and is neither: sigmoids, or the logits of a network that does not see how large its input is and
-    does not end in a linear layer.
+    does not end in a linear layer; and for percentages and logs of sigmoids, of which neither can be made.
     """
     with torch.no_grad():
         calm, wild = outputs(network, x).float(), outputs(network, 1000 * x).float()
+    _check_known(network, x, torch.cat([calm, wild]))
     if not bool(torch.isfinite(calm).all()) or not (_within(calm) and _within(wild)):
         return "logits"
     several = calm.ndim == 2 and calm.shape[1] > 1 and not multi_label
@@ -70,6 +74,16 @@ def told_output(network: Callable[[Tensor], Any], x: Tensor, *, multi_label: boo
         f"outputs {tuple(calm.shape)} stay in [0, 1] whatever the network is shown: declare "
         f'output="probabilities" or output="logits"{or_findings}'
     )
+
+
+def _check_known(network: Callable[[Tensor], Any], x: Tensor, rows: Tensor) -> None:
+    """TargetError for outputs (N, K) or (N,) that are neither logits nor probabilities, however they are declared."""
+    several = rows.ndim == 2 and rows.shape[1] > 1
+    if several and float(rows.min()) >= 0 and float((rows.sum(1) / 100 - 1).abs().max()) < SLACK:
+        raise TargetError("expected logits or probabilities, got percentages: rows that sum to 100")
+    logs = _last_operation(network, x[:1]).startswith("Log") and not (several and sum_to_one(rows.exp()))
+    if logs and float(rows.max()) <= 0:
+        raise TargetError("expected logits or probabilities, got logs of sigmoids: let the network end before them")
 
 
 def _last_operation(network: Callable[[Tensor], Any], x: Tensor) -> str:

@@ -34,8 +34,8 @@ def as_target(
     classes: Sequence[str] | None = None,
     positive: str | Sequence[str] | None = None,
     size: int | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
     fit: Fit | None = None,
     config: TargetConfig = TargetConfig(),  # noqa: B008 (immutable)
 ) -> ModuleTarget:
@@ -44,12 +44,16 @@ def as_target(
     It is shown (x - mean) / std of the whole image, resized to `size` (224) whatever its aspect ratio: `fit` "squeeze"; "pad"
     puts it between black margins, "crop" keeps its centre. `positive` names the class, or classes, that count as positive.
     `config` says the rest (channels, 3 by default, operating_point, output, temperature, ...) and whatever is not given here.
-    Raises TargetError where the parts do not fit together, the network breaks the contract (see `probe`), or it cannot be told
-    whether it ends in a softmax or sigmoid.
+    Raises TypeError for what is no network, TargetError where the parts do not fit together, the network breaks the contract (see
+    `probe`), or it cannot be told whether it ends in a softmax or sigmoid.
     """
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"expected a network (torch.nn.Module), got {type(network).__name__}")
     classes = classes or config.classes or ("normal", "covid")
-    given = {"classes": classes, "positive": (positive,) if isinstance(positive, str) else positive, "size": size, "mean": mean}
-    declared = {key: value for key, value in (given | {"std": std, "fit": fit}).items() if value is not None}
+    positive = (positive,) if isinstance(positive, str) else positive
+    given: dict[str, object] = {"classes": classes, "positive": positive, "size": size, "fit": fit}
+    given |= {"mean": (mean,) if isinstance(mean, int | float) else mean, "std": (std,) if isinstance(std, int | float) else std}
+    declared = {key: value for key, value in given.items() if value is not None}
     try:
         config = TargetConfig.model_validate(config.model_dump() | declared)
     except ValidationError as error:

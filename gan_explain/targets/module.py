@@ -102,6 +102,8 @@ class ModuleTarget(nn.Module):
             out = torch.cat([torch.zeros_like(z), z], dim=1)  # (N,) or (N, 1) -> (N, 2)
         if out.shape != (len(images), len(self.classes)):
             raise TargetError(f"expected logits {(len(images), len(self.classes))}, got {tuple(out.shape)}")
+        if not bool(torch.isfinite(out).all()):
+            raise TargetError("expected finite logits, got NaN or infinity")
         return out / self.temperature
 
     forward = logits

@@ -11,6 +11,7 @@ from gan_explain.targets.config import TargetConfig
 from gan_explain.targets.crop import cut, lung_square, put_back
 from gan_explain.types import TargetError
 
+LARGEST = 10.0  # of a mean or standard deviation that can be meant of images in [0, 1]
 LUNG_EPSILON = 1e-4  # added to the variance inside the lungs: a standard deviation of 0.01
 
 
@@ -30,6 +31,9 @@ class Preparation(nn.Module):
         for name, values in (("mean", config.mean), ("std", config.std)):
             if len(values) not in (1, config.channels):
                 raise TargetError(f"expected 1 or {config.channels} values of {name}, got {len(values)}")
+        if max(map(abs, (*config.mean, *config.std))) > LARGEST:
+            came = f"{config.mean} and {config.std}"
+            raise TargetError(f"expected mean and std of images in [0, 1], got {came}: divide those of values up to 255 by 255")
         if config.size < 1 or config.channels < 1 or min(config.std) <= 0:
             came = f"{config.size}, {config.channels}, {config.std}"
             raise TargetError(f"expected size, channels and std above 0, got {came}")

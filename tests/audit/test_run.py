@@ -291,3 +291,16 @@ def test_a_notebook_shows_summary_and_verdict_without_scripts(result: AuditResul
     assert all(str(escape(each.question)) in page for each in result.verdict)
     assert "AUROC" in page
     assert len(repr(result)) < 2000
+
+
+def test_what_is_no_generator_target_or_dataset_is_named() -> None:
+    config = GeneratorConfig(resolution=SIZE, grid=32, backbone="small", width=8, layer_width=8, code_dim=8)
+    generator, target = Disentangler(config), Brightness(0.5)
+    given: list[tuple[Any, Any, Any, str]] = [
+        ("cxr", target, "phantom", "expected a generator .*, got 'cxr'"),
+        (generator, None, "phantom", "expected a target .*, got NoneType"),
+        (generator, target, "phantom", r"expected a dataset \(open_dataset\), got str"),
+    ]
+    for *parts, says in given:
+        with pytest.raises(TypeError, match=says):
+            gx.audit(*parts)

@@ -56,9 +56,10 @@ def test_what_was_folded_left_out_and_doubled_is_printed(invoke: Invoke, world: 
     (world / "set" / "normal" / "x.webp").write_text("not read")
     result = invoke("data", "set")
     assert result.exit_code == 0, result.stderr
+    assert "1 images show the same pixels as others" in result.stdout
     for said in ("labels read as others: non-covid as other_pneumonia", "1 files left out", "1 images are copies of others"):
         assert said in result.stdout
-    assert len(json.loads(invoke("data", "set", "--json").stdout)["remarks"]) == 3
+    assert len(json.loads(invoke("data", "set", "--json").stdout)["remarks"]) == 4
 
 
 def test_odd_masks_unread_ages_and_frames_are_counted(invoke: Invoke, world: Path) -> None:
@@ -89,3 +90,15 @@ def test_odd_masks_unread_ages_and_frames_are_counted(invoke: Invoke, world: Pat
     assert "wide.png" in result.stderr
     dataset = open_dataset(folder, size=32)
     assert dataset.batch().has_lungs.tolist() == [True, True, False, False, True, True]
+
+
+def test_one_image_in_two_files_of_two_splits_is_counted(invoke: Invoke, world: Path, save_image: Callable[..., Path]) -> None:
+    """The same pixels as PNG and as BMP: other bytes, one image."""
+    rows = ["path,label,patient_id,split"]
+    for i, (split, kind) in enumerate((("train", "png"), ("test", "bmp"), ("train", "png"))):
+        save_image(world / f"{i}.{kind}", 0.3 if i < 2 else 0.6)
+        rows.append(f"{i}.{kind},{'covid' if i else 'normal'},p{i},{split}")
+    (world / "manifest.csv").write_text("\n".join(rows))
+    result = invoke("data", "manifest.csv")
+    assert result.exit_code == 0, result.stderr
+    assert "1 images show the same pixels as others, 1 of them in two splits" in result.stdout

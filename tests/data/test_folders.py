@@ -78,6 +78,7 @@ def test_faults_name_the_folder_and_what_was_expected(tmp_path: Path, layouts: A
     empty.mkdir()
     layouts.picture("loose/a.png")
     layouts.class_folders("one/normal", "both/train/normal", "both/covid", count=3)
+    layouts.class_folders("deep/normal/x", "deep/covid/x", count=3)
     (tmp_path / "hollow" / "normal").mkdir(parents=True)
     (tmp_path / "hollow" / "covid").mkdir()
     for name, message in {
@@ -85,7 +86,8 @@ def test_faults_name_the_folder_and_what_was_expected(tmp_path: Path, layouts: A
         "loose": "got image files directly in it",
         "one": "at least two classes, got one: normal",
         "both": "got both",
-        "hollow": "expected images, found none",
+        "hollow": "expected images in the class folders, found none",
+        "deep": "expected images in the class folders, found folders in them: covid/x",
     }.items():
         with pytest.raises(DataError, match=message) as error:
             open_dataset(tmp_path / name, size=16)
@@ -118,9 +120,27 @@ def test_what_is_left_out_is_listed_and_what_is_folded_is_said(
     assert len(data) == 18
     assert data.remarks == (
         "labels read as others: non-covid as other_pneumonia",
-        "5 files left out, not of a kind that is read: 1 folders, 2 .webp, 1 .heic, 1 no suffix",
+        "5 files left out: 1 folders, 2 .webp, 1 .heic, 1 no suffix",
     )
     assert all(caplog.text.count(remark) == 1 for remark in data.remarks)
     lines = (tmp_path / "rejects.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines[1:]] == [f"normal/{x}" for x in ("more", "a.webp", "b.webp", "c.heic", "notes")]
     assert data.split("train").remarks == data.remarks
+
+
+def test_images_without_a_class_and_masks_without_an_image_are_left_out(tmp_path: Path, layouts: Any) -> None:
+    """A mask is that of an image of its name, with `_mask` or without."""
+    layouts.class_folders("set/normal/images", "set/covid/images", count=4)
+    layouts.picture("set/loose.png")
+    for name in ("0", "1_mask", "other"):
+        layouts.disc(f"set/normal/masks/{name}.png")
+    data = open_dataset(tmp_path / "set", size=16)
+    assert data.remarks == ("2 files left out: 2 .png",)
+    assert [Path(each.mask).name for each in data.records if each.mask] == ["0.png", "1_mask.png"]
+
+
+def test_splits_have_several_names(tmp_path: Path, layouts: Any) -> None:
+    for split in ("Training", "testing"):
+        layouts.class_folders(f"set/{split}/normal", f"set/{split}/covid", count=3)
+    data = open_dataset(tmp_path / "set", size=16)
+    assert [len(data.split(name)) for name in ("train", "val", "test")] == [6, 0, 6]

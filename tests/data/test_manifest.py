@@ -67,6 +67,7 @@ def test_byte_order_mark_blank_lines_and_blanks_are_tolerated(tmp_path: Path) ->
         ([(*row, "../m.png") for row in ROWS], (*HEADER, "mask"), "column mask"),
         ([(*row, "high") for row in ROWS], (*HEADER, "severity"), "expected a number, got 'high'"),
         ([(*row, "nan") for row in ROWS], (*HEADER, "severity"), "expected a number, got 'nan'"),
+        ([*ROWS, ("x\\d.png", "normal", "p9", "train")], HEADER, "expected / between folders"),
         (ROWS[1:], HEADER, "at least two classes, got one: covid"),
     ],
 )
@@ -109,4 +110,15 @@ def test_a_separator_that_is_no_comma_is_named(tmp_path: Path, mark: str, name: 
     text = "path,label,patient_id,split\na.png,normal,1,train\nb.png,covid,2,val\n"
     (tmp_path / "manifest.csv").write_text(text.replace(",", mark))
     with pytest.raises(DataError, match=f"separated by {name}, expected commas"):
+        read_manifest(tmp_path / "manifest.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "says"),
+    [("", "utf-16", "expected a UTF-8 CSV file, got UTF-16"), ("sep=,\n", "utf-8", "got 'sep=': take that row out")],
+)
+def test_what_spreadsheets_write_is_named(tmp_path: Path, text: str, encoding: str, says: str) -> None:
+    whole = text + "path,label,patient_id,split\na.png,normal,1,train\nb.png,covid,2,val\n"
+    (tmp_path / "manifest.csv").write_bytes(whole.encode(encoding))
+    with pytest.raises(DataError, match=says):
         read_manifest(tmp_path / "manifest.csv")

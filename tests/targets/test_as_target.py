@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -106,12 +107,58 @@ def test_the_probe_notices_what_was_not_declared() -> None:
         probe(Own())
 
 
-@pytest.mark.parametrize("wrap", [lambda z: {"logits": z, "loss": None}, lambda z: (z, None)], ids=["dictionary", "tuple"])
-def test_logits_in_a_dictionary_or_tuple_are_taken(wrap: Callable[[Tensor], Any]) -> None:
+@dataclass
+class Answer:
+    logits: Tensor
+
+
+@pytest.mark.parametrize("wrap", [lambda z: {"logits": z, "loss": None}, lambda z: (z, None), Answer])
+def test_logits_in_a_dictionary_tuple_or_object_are_taken(wrap: Callable[[Tensor], Any]) -> None:
     images = torch.rand(2, 1, 16, 16)
     torch.testing.assert_close(made(Ends(wrap)).probability(images), expected(images))
     with pytest.raises(TargetError, match="expected a tensor of logits .* got dict"):
         made(Ends(lambda z: {"scores": z}))
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        (Ends(lambda z: 100 * z.softmax(1)), "got percentages"),
+        (Ends(lambda z: nn.functional.logsigmoid(z + 1)), "got logs of sigmoids"),
+        (Ends(nn.functional.logsigmoid, single=True), "got logs of sigmoids"),
+        (Ends(lambda z: z.argmax(1)), "got one of int64"),
+    ],
+)
+def test_what_is_neither_logits_nor_probabilities_is_refused(network: nn.Module, says: str) -> None:
+    with pytest.raises(TargetError, match=says):
+        made(network)
+
+
+def test_a_log_softmax_is_logits() -> None:
+    images = torch.rand(2, 1, 16, 16)
+    torch.testing.assert_close(made(Ends(lambda z: z.log_softmax(1))).probability(images), expected(images))
+
+
+def test_what_is_not_finite_is_refused_whenever_it_comes() -> None:
+    """A network that fails on dark images alone, which the probe does not show it."""
+    target = made(Ends(lambda z: z / (z.abs() < 1.9)))
+    assert bool(torch.isfinite(target.logits(torch.full((1, 1, 16, 16), 0.5))).all())
+    with pytest.raises(TargetError, match="expected finite logits, got NaN or infinity"):
+        target.probability(torch.zeros(1, 1, 16, 16))
+
+
+@pytest.mark.parametrize("given", [{"mean": (123.7, 116.3, 103.5), "std": 58.4}, {"mean": 0, "std": 255}])
+def test_mean_and_std_are_of_images_in_the_unit_range(given: dict[str, Any]) -> None:
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    with pytest.raises(TargetError, match=r"mean and std of images in \[0, 1\], got .* divide those of values up to 255 by 255"):
+        as_target(network, size=16, **given)
+    assert as_target(network, size=16, mean=0.5, std=0.2).config.mean == (0.5,)
+
+
+@pytest.mark.parametrize("network", ["resnet50", lambda x: x, None])
+def test_what_is_no_network_is_named(network: Any) -> None:
+    with pytest.raises(TypeError, match=r"expected a network \(torch.nn.Module\), got"):
+        as_target(network)
 
 
 @pytest.mark.parametrize("fault", [1.01, -0.01, float("nan"), float("inf")])
