@@ -87,7 +87,7 @@ class TraversalOptions:
             raise ValueError(f"--pathology: expected {', '.join(KINDS)} or from:IMAGE, got {self.pathology!r}")
         if self.pathology == "own" and self.image is None:
             raise ValueError("--pathology own is what is read on a radiograph: expected an IMAGE")
-        if not self.max_strength:
+        if not (self.max_strength or 0.0) > 0:
             raise ValueError("--max-strength: expected more than 0")
         if self.resolution is not None and self.resolution < LEAST_SIDE:
             raise ValueError(f"--resolution {self.resolution}: expected at least {LEAST_SIDE} pixels")

@@ -94,7 +94,7 @@ def test_one_generator_serves_every_target(invoke: Invoke, positive: Path, world
 
 
 def test_an_image_that_is_not_square_is_explained_whole(invoke: Invoke, world: Path) -> None:
-    ramp = np.tile(np.linspace(0, 255, 160), (100, 1)).astype(np.uint8)
+    ramp = np.tile(127 + 127 * np.cos(np.linspace(0, 13, 160)), (100, 1)).astype(np.uint8)
     Image.fromarray(ramp).save(world / "wide.png")
     result = invoke("explain", world / "wide.png", *OURS, "--method", "all", "--resolution", 96, "--out", "e", "--json")
     assert result.exit_code == 0, result.stderr

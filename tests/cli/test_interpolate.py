@@ -204,8 +204,9 @@ def test_strengths_pass_through_one() -> None:
 
 
 def wide(path: Path, brightness: float, height: int = 90, width: int = 150) -> Path:
-    """A 16-bit ramp that is not square."""
+    """A 16-bit ramp, up and down twice, that is not square."""
     ramp = np.linspace(0, 1, width) ** (1 / brightness - 1)
+    ramp = ramp[np.cos(np.linspace(0, 4 * np.pi, width)).argsort(kind="stable").argsort()]
     Image.fromarray((65535 * np.tile(ramp, (height, 1)) + 0.5).astype(np.uint16)).save(path)
     return path
 

@@ -75,6 +75,8 @@ def page() -> Tensor:
         (page(), "the grain of noise or print"),
         (1 - page(), "the grain of noise or print"),
         ((drawn() > 0.5).float(), "97% of it are black or white"),
+        (torch.linspace(0, 1, W).expand(1, 1, H, W), "a smooth shade without structure"),
+        (torch.linspace(0, 1, H)[:, None].expand(1, 1, H, W) ** 1.5, "a smooth shade without structure"),
     ],
 )
 def test_noise_print_and_drawings_are_refused(image: Tensor, says: str) -> None:
@@ -105,7 +107,7 @@ def test_one_lung() -> None:
 
 
 def test_lungs_as_bright_as_what_lies_between() -> None:
-    (remark,) = said(torch.linspace(0.45, 0.5, H)[:, None].expand(1, 1, H, W), lungs=dark(drawn()))
+    (remark,) = said((0.475 + 0.025 * torch.linspace(0, 15, H).cos())[:, None].expand(1, 1, H, W), lungs=dark(drawn()))
     assert "hardly darker" in remark
 
 
