@@ -25,19 +25,19 @@ from pydantic import Field
 from torch import Tensor
 
 from gan_explain.bench.given import Given, Outcome
-from gan_explain.bench.logistic import Logistic, fitted
 from gan_explain.counterfactual.disentangle import disentangle
 from gan_explain.data import Dataset, belongs
 from gan_explain.evaluate.inputs import read_batches
 from gan_explain.labels import NORMAL
 from gan_explain.lungs import opacity_load
 from gan_explain.metrics.inputs import seed_of
+from gan_explain.metrics.logistic import Logistic, fit_logistic
 from gan_explain.metrics.measure import Measure, format_table
 from gan_explain.metrics.nulls import random_pathology
 from gan_explain.metrics.realism import ImageNet
 from gan_explain.optics import headroom, take_off
 from gan_explain.pixels import quantize16, resize
-from gan_explain.stats import Floats, auroc, bootstrap_indices, patient_bootstrap
+from gan_explain.stats import Floats, auroc, best_operating_point, bootstrap_indices, patient_bootstrap
 from gan_explain.targets import device_of
 from gan_explain.types import SPLITS, DataError, Generator, Record, Segmenter
 
@@ -62,14 +62,20 @@ class Pyramid(ImageNet):
 
 @dataclass(frozen=True)
 class Judge:
-    """The classifier of one source, and how many images it was fitted to and its penalty and threshold were chosen on."""
+    """The classifier of one source, diseased from `threshold` on, and how many images it was fitted to and its penalty and
+    threshold were chosen on."""
 
     model: Logistic
+    threshold: float
     train: int
     val: int
 
+    def probability(self, features: Tensor) -> Floats:
+        """Features (N, F) -> p of disease (N,)."""
+        return self.model.probability(features.double().cpu().numpy())[:, 1]
+
     def as_dict(self) -> dict[str, float]:
-        return {"train": self.train, "val": self.val, "penalty": self.model.penalty, "threshold": self.model.threshold}
+        return {"train": self.train, "val": self.val, "penalty": self.model.penalty, "threshold": self.threshold}
 
 
 @dataclass(frozen=True)
@@ -146,11 +152,12 @@ def judge_of(
     train: Dataset, val: Dataset, features: Features, positive: Collection[str], device: torch.device, batch_size: int = 16
 ) -> Judge:
     """The classifier of diseased against normal images of `train`; `val` chooses its penalty and threshold."""
-    found = [
-        (_features(each, features, device, batch_size), np.array([kind_of(r, positive) == "diseased" for r in each.records]))
+    (x, classes), (held, truth) = (
+        (_features(each, features, device, batch_size), np.array([int(kind_of(r, positive) == "diseased") for r in each.records]))
         for each in (train, val)
-    ]
-    return Judge(fitted(*found[0], *found[1]), len(train), len(val))
+    )
+    model = fit_logistic(x, classes, held, truth)
+    return Judge(model, best_operating_point(model.probability(held)[:, 1], truth), len(train), len(val))
 
 
 @torch.no_grad()
@@ -182,11 +189,11 @@ def measured(
         random = random_pathology(apart.layer, batch.lungs, seeds, headroom(apart.image))
         shown = (apart.image, quantize16(apart.structure), quantize16(take_off(apart.image, random)))
         columns = [opacity_load(tau, batch.lungs).nan_to_num().tolist() for tau in (apart.layer, random)]
-        columns += [judge.model.probability(features(images).double().cpu().numpy()).tolist() for images in shown]
+        columns += [judge.probability(features(images)).tolist() for images in shown]
         for record, load, load_random, p, p_healed, p_random in zip(batch.records, *columns, strict=True):
             yield Row(
                 record.path, record.patient_id, record.source, str(kind_of(record, positive)), load, load_random,
-                judge.model.threshold, p, p_healed, p_random,
+                judge.threshold, p, p_healed, p_random,
             )  # fmt: skip
 
 

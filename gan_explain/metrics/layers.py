@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan_explain.lungs import COLUMNS, EDGE, MARGIN, ROWS, LungFrame
+from gan_explain.metrics.logistic import solutions
 from gan_explain.metrics.registry import READER, Entry, register
 
 register(
@@ -85,29 +86,15 @@ def scores(real: Tensor, drawn: Tensor, groups: Sequence[str]) -> NDArray[np.flo
     if len(order) < FOLDS:
         return found
     inside = torch.cat([real, drawn])[..., _inner(ROWS), :][..., _inner(COLUMNS)]
-    features = F.avg_pool2d(torch.log1p(4 * inside), POOL).flatten(1).double()
-    truth = torch.cat([torch.ones(len(real)), torch.zeros(len(drawn))]).double()
-    fold = torch.tensor([order[name] % FOLDS for name in names])
+    features = F.avg_pool2d(torch.log1p(4 * inside), POOL).flatten(1).double().numpy()
+    truth = np.repeat([1, 0], [len(real), len(drawn)])
+    fold = np.array([order[name] % FOLDS for name in names])
     for k in range(FOLDS):
         seen = fold != k
-        mean, scale = features[seen].mean(0), features[seen].std(0).clamp(min=1e-6)
-        weights = _logistic((features[seen] - mean) / scale, truth[seen])
-        found[~seen.numpy()] = ((features[~seen] - mean) / scale @ weights).numpy()
+        mean, scale = features[seen].mean(0), features[seen].std(0, ddof=1).clip(min=1e-6)
+        ((weights, _),) = solutions((features[seen] - mean) / scale, truth[seen], np.ones(seen.sum()), (RIDGE,), intercept=False)
+        found[~seen] = (features[~seen] - mean) / scale @ (weights[1] - weights[0])
     return found
-
-
-def _logistic(x: Tensor, y: Tensor, steps: int = 30) -> Tensor:
-    """Weights (F,) of a ridge logistic regression without intercept on features (N, F) and truth (N,) in {0, 1}: Newton's
-    steps."""
-    w = x.new_zeros(x.shape[1])
-    ridge = RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
-    for _ in range(steps):
-        p = torch.sigmoid(x @ w)
-        step = torch.linalg.solve(x.T @ (x * (p * (1 - p))[:, None]) + ridge, x.T @ (p - y) + RIDGE * w)
-        w = w - step
-        if float(step.abs().max()) < 1e-6:
-            break
-    return w
 
 
 def nearest(maps: Tensor, known: Tensor) -> Tensor:

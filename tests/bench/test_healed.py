@@ -13,9 +13,9 @@ from torch import Tensor
 
 from gan_explain.bench import healed as bench
 from gan_explain.bench.healed import Judge, Row, judge_of, kind_of, measured, measures, part, usable_sources
-from gan_explain.bench.logistic import Logistic
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.data.dataset import Compact, Memory, compact
+from gan_explain.metrics.logistic import Logistic
 from gan_explain.metrics.measure import Measure
 from gan_explain.optics import bounded, compose
 from gan_explain.types import SPLITS, DataError, Record
@@ -160,7 +160,7 @@ def test_the_classifier_is_fitted_to_train_and_set_on_val(data: Dataset) -> None
     parts = [part(data, "a", split, POSITIVE) for split in SPLITS]
     found = judge_of(parts[0], parts[1], patches, POSITIVE, CPU, batch_size=5)
     assert (found.train, found.val) == (24, 24)
-    assert 0 < found.model.threshold < 1
+    assert 0 < found.threshold < 1
     assert set(found.as_dict()) == {"train", "val", "penalty", "threshold"}
     batch = parts[0].batch()
     assert found.model.mean == pytest.approx(patches(batch.images).double().numpy().mean(0))
