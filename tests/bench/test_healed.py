@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_explain.bench import healed as bench
-from gan_explain.bench.healed import Judge, Row, judge_of, kind_of, measured, measures, part, usable_sources
+from gan_explain.bench.healed import Row, measured, measures
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.data.dataset import Compact, Memory, compact
+from gan_explain.evaluate.within_source import KINDS, Judge, judge_of, kind_of, part, usable_sources
 from gan_explain.metrics.logistic import Logistic
 from gan_explain.metrics.measure import Measure
 from gan_explain.optics import bounded, compose
@@ -122,7 +123,7 @@ def test_what_is_healed_in_its_place_looks_normal_and_a_random_layer_does_less(d
 
 def test_a_generator_that_reads_nothing_heals_nothing(data: Dataset) -> None:
     found = measures(rows_of(data, torch.zeros_like), n_boot=100)
-    for kind in bench.KINDS:
+    for kind in KINDS:
         for a in ("healed - as it is", "random - as it is", "healed - random"):
             assert found["a"][f"p.{kind}.{a}"] == Measure(0, 0, 0, found["a"][f"p.{kind}.{a}"].n)
     assert found["a"]["auroc"] == found["a"]["auroc.healed"] == found["a"]["auroc.random"]
