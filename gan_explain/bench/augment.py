@@ -30,7 +30,7 @@ from pydantic import Field
 
 from gan_explain.augment import CycleMaker, LayerMaker, Maker, Synthesis, Synthetic, joined, synthesise
 from gan_explain.bench.augment_table import entries, markdown
-from gan_explain.bench.few import CLASSES, POSITIVE, STILL, classifier, few_positives, quiet, shares, stream
+from gan_explain.bench.few import CLASSES, POSITIVE, STILL, classifier, few_positives, shares
 from gan_explain.bench.given import Given, Outcome
 from gan_explain.bench.resample import Row, answers, as_json, collected
 from gan_explain.data import Dataset, belongs
@@ -39,6 +39,7 @@ from gan_explain.nets.cyclegan import CycleGanConfig
 from gan_explain.targets import ModuleTarget
 from gan_explain.train.gan.cyclegan import CycleGanTraining, train_cyclegan
 from gan_explain.train.supervised import SupervisedTraining
+from gan_explain.train.training import quiet, stream
 from gan_explain.types import DataError, Generator, Segmenter
 
 logger = logging.getLogger(__name__)

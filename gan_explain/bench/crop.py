@@ -22,7 +22,6 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gan_explain.bench.few import quiet, stream
 from gan_explain.bench.given import Given, Outcome
 from gan_explain.bench.resample import Row, Weights, band, collected, over_seeds, patient_weights
 from gan_explain.data import Dataset
@@ -32,6 +31,7 @@ from gan_explain.stats import Floats
 from gan_explain.targets import masks_for
 from gan_explain.train.options import usual
 from gan_explain.train.target import train_target
+from gan_explain.train.training import quiet, stream
 from gan_explain.types import Record, Segmenter
 
 CLASSES = ("normal", "bacterial_pneumonia", "viral_pneumonia", "covid")

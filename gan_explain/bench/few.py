@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
-
-import torch
 
 from gan_explain.data import Dataset, belongs
 from gan_explain.data.augment import Ranges
@@ -21,10 +16,9 @@ from gan_explain.train.loop import run
 from gan_explain.train.objective import TargetObjective, Task
 from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
 from gan_explain.train.target import WHOLE_MEAN, WHOLE_STD
-from gan_explain.train.training import Training
+from gan_explain.train.training import quiet
 from gan_explain.types import DataError, Record
 
-AnyTraining = TypeVar("AnyTraining", bound=Training)
 POSITIVE = ("covid",)
 CLASSES = ("normal", "covid")
 STILL = Ranges(rotate=0, scale=0, shift=0, gamma=0, contrast=0, blur=0, noise=0)  # no augmentation
@@ -71,17 +65,3 @@ def classifier(train: Dataset, arch: str, config: SupervisedTraining, weights: M
     with tempfile.TemporaryDirectory() as folder:
         run(trainer, quiet(config), Path(folder))
     return ModuleTarget(trainer.averaged().cpu(), stored)
-
-
-@contextmanager
-def stream(seed: int) -> Iterator[None]:
-    """Inside, torch's random numbers are those of a seed; afterwards the process's own go on where they were. So arms start from
-    the same weights whatever ran before them."""
-    with torch.random.fork_rng():
-        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
-        yield
-
-
-def quiet(training: AnyTraining) -> AnyTraining:
-    """The same training without states or sheets on its way."""
-    return replace(training, save_every=training.steps + 1, log_every=max(training.steps // 5, 1))

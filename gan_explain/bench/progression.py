@@ -12,7 +12,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gan_explain.bench.few import quiet
 from gan_explain.bench.given import Given, Outcome
 from gan_explain.data import Dataset
 from gan_explain.metrics.measure import format_table
@@ -23,6 +22,7 @@ from gan_explain.targets import resolve_target
 from gan_explain.train.options import TargetOptions
 from gan_explain.train.supervised import SupervisedTraining
 from gan_explain.train.target import train_target
+from gan_explain.train.training import quiet
 
 
 @dataclass(frozen=True)

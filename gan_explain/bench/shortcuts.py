@@ -17,7 +17,6 @@ import torch
 from pydantic import Field
 
 from gan_explain.audit.control import excesses
-from gan_explain.bench.few import quiet
 from gan_explain.bench.given import Given, Outcome
 from gan_explain.data import Dataset, belongs, open_dataset
 from gan_explain.data.augment import Ranges
@@ -30,6 +29,7 @@ from gan_explain.train.masks import MaskedDataset
 from gan_explain.train.options import TargetOptions
 from gan_explain.train.supervised import SupervisedTraining
 from gan_explain.train.target import predict, train_target
+from gan_explain.train.training import quiet
 from gan_explain.types import Record, Segmenter
 
 BY_CHANCE = 0.05  # of the negatives that have a marker

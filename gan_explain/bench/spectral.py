@@ -26,7 +26,6 @@ import torch
 from pydantic import Field
 
 from gan_explain.attribution.fem import SpectralFem
-from gan_explain.bench.few import quiet, stream
 from gan_explain.bench.given import Given, Outcome
 from gan_explain.bench.resample import (
     N_BOOT,
@@ -50,6 +49,7 @@ from gan_explain.train.options import TargetOptions
 from gan_explain.train.spectral import FILTERS, SpectralOptions
 from gan_explain.train.supervised import SupervisedTraining
 from gan_explain.train.target import train_target
+from gan_explain.train.training import quiet, stream
 from gan_explain.types import DataError, Record
 
 SPECTRUM = "spectrum"

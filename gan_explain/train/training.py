@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, TypeVar
 
+import torch
 from pydantic import Field
 
 from gan_explain.settings import Settings
@@ -37,3 +40,20 @@ class Training(Settings):
     def due(self, done: int, every: int) -> bool:
         """Whether something that is done at an interval, and in the end, is due after `done` steps."""
         return done > 0 and (done % every == 0 or done == self.steps)
+
+
+AnyTraining = TypeVar("AnyTraining", bound=Training)
+
+
+def quiet(training: AnyTraining) -> AnyTraining:
+    """The same training without states or sheets on its way."""
+    return replace(training, save_every=training.steps + 1, log_every=max(training.steps // 5, 1))
+
+
+@contextmanager
+def stream(seed: int) -> Iterator[None]:
+    """Inside, torch's random numbers are those of a seed; afterwards the process's own go on where they were. So arms start from
+    the same weights whatever ran before them."""
+    with torch.random.fork_rng():
+        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+        yield

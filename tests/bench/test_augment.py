@@ -14,13 +14,14 @@ import torch
 from gan_explain.augment.synthesise import Synthetic
 from gan_explain.bench.augment import ARMS, Case, Fixed, Settings, hold, mixed, rows
 from gan_explain.bench.augment_table import entries, markdown
-from gan_explain.bench.few import few_positives, shares, stream
+from gan_explain.bench.few import few_positives, shares
 from gan_explain.bench.resample import append, auroc_of, patient_weights, read_rows
 from gan_explain.data import Dataset, open_dataset
 from gan_explain.nets.generator import Disentangler, GeneratorConfig
 from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.stats import auroc
 from gan_explain.train.sampling import BalancedSampler
+from gan_explain.train.training import stream
 from gan_explain.types import DataError, Record
 
 
