@@ -20,7 +20,7 @@ FLOORS = (
     ("counterfactual", "metrics"),
     ("attribution", "augment", "evaluate"),
     ("audit", "progression", "train"),
-    ("bench", "doctor"),
+    ("bench", "doctor", "repair"),
     ("cli",),
     ("__main__",),
 )

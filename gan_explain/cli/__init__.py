@@ -17,6 +17,7 @@ from gan_explain.cli.common import HELP, Group
         "progression": ("gan_explain.cli.progression:progression", "A patient's radiographs over days, measured and charted."),
         "audit": ("gan_explain.cli.audit:audit", "How a CNN responds, with error bars, and what it must not respond to."),
         "merge": ("gan_explain.cli.audit:merge", "Join the shards of an audit."),
+        "repair": ("gan_explain.cli.repair:repair", "Train a CNN again with counterfactuals; the audit before and after."),
         "evaluate": ("gan_explain.cli.evaluate:evaluate", "Measure a generator against a target on a split."),
         "train": ("gan_explain.cli:train_group", "Train a segmenter, a target, a generator or synthetic patients."),
         "augment": ("gan_explain.cli.augment:augment", "Make synthetic images of the rare class for training."),

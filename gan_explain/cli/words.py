@@ -14,6 +14,7 @@ FORMS = "checkpoint:NAME[#PART], torchvision:ARCH#FILE, xrv:NAME[#FILE], onnx:FI
 Data = Annotated[str, Field(title="DATA", description="Folder, manifest CSV, or phantom[:n=400,...].")]
 Include = Annotated[tuple[str, ...], Field(title="[SOURCE:]LABEL", description="Use these records only; may be repeated.")]
 Split = Annotated[Literal["train", "val", "test"], Field(description="Split to take.")]
+LeaveOut = Annotated[tuple[str, ...], Field(title="A,B", description="Sources that take no part in the training.")]
 Limit = Annotated[int | None, Field(ge=1, title="N", description="Take N images, drawn by --seed, for a quick look.")]
 Shard = Annotated[str | None, Field(title="I/N", description="Do the I-th of N parts of the work; others do the rest.")]
 Generator = Annotated[str, Field(title="NAME", description="Generator: a shipped name or a checkpoint folder.")]

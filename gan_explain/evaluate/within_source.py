@@ -63,7 +63,9 @@ def kind_of(record: Record, positive: Collection[str]) -> str | None:
     return "diseased" if belongs(record.label, positive) else "normal" if record.label == NORMAL else None
 
 
-def usable_sources(dataset: Dataset, positive: Collection[str], wanted: Sequence[str] = ()) -> tuple[str, ...]:
+def usable_sources(
+    dataset: Dataset, positive: Collection[str], wanted: Sequence[str] = (), *, splits: Sequence[str] = SPLITS
+) -> tuple[str, ...]:
     """The sources with at least FEWEST normal and FEWEST diseased images in each split; those `wanted`, where any are named.
 
     DataError where a wanted source has fewer, or there is none at all."""
@@ -73,7 +75,7 @@ def usable_sources(dataset: Dataset, positive: Collection[str], wanted: Sequence
         counts[key] = counts.get(key, 0) + 1
     found = []
     for source in dict.fromkeys(wanted or dataset.sources):
-        least, kind, split = min((counts.get((source, split, kind), 0), kind, split) for kind in KINDS for split in SPLITS)
+        least, kind, split = min((counts.get((source, split, kind), 0), kind, split) for kind in KINDS for split in splits)
         if least >= FEWEST:
             found.append(source)
         elif wanted:

@@ -11,7 +11,7 @@ from gan_explain.cli.common import Run, command
 from gan_explain.cli.datasets import open_included
 from gan_explain.cli.options import laid_on
 from gan_explain.cli.train.shared import check_network, configured, settings
-from gan_explain.cli.words import TrainOptions
+from gan_explain.cli.words import LeaveOut, TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +20,7 @@ class StructureOptions:
 
     TITLE: ClassVar = "Structure"
     preset: Annotated[Literal["cpu", "gpu"], Field(description="Settings for phantoms, or for the machine at hand.")] = "cpu"
-    leave_out: Annotated[tuple[str, ...], Field(title="A,B", description="Sources to leave out: children's lungs.")] = (
-        "kermany",
-    )
+    leave_out: LeaveOut = ("kermany",)  # children's lungs
 
 
 @command("structure", out="runs/structure", resume=True, without=("salt",))
