@@ -101,7 +101,7 @@ class RepairResult(Brief):
         config, state = self.target.config, self.target.network.state_dict()
         if config.arch in ARCHITECTURES:
             origin = {key: self.facts[key] for key in ("target", "arms", "depth", "seed", "made")}
-            save_part(folder, "target", "target", config.model_dump(mode="json"), state, half=True, origin=origin)
+            save_part(folder, "target", "target", config.model_dump(mode="json"), state, origin=origin)
         else:
             tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
             about = {"target": config.model_dump_json()}
