@@ -28,7 +28,8 @@ NUMBERS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentatio
 LOOKUP = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "VOILUTFunction")
 DISPLAY = ("WindowCenter", "WindowWidth", "PixelPaddingValue", "PixelPaddingRangeLimit", "PresentationLUTShape")
 FRONTAL = {"ViewPosition": ("PA", "AP"), "BodyPartExamined": ("CHEST", "THORAX"), "Modality": ("CR", "DX")}
-TAGS = (*NUMBERS, "PhotometricInterpretation", "NumberOfFrames", *LOOKUP, *DISPLAY, *FRONTAL)
+UPRIGHT = ("L", "F")  # PatientOrientation of a frontal radiograph: to the left in a row, to the feet in a column
+TAGS = (*NUMBERS, "PhotometricInterpretation", "NumberOfFrames", "PatientOrientation", *LOOKUP, *DISPLAY, *FRONTAL)
 log = logging.getLogger(__name__)
 
 
@@ -180,5 +181,8 @@ def _remark(path: Path, tags: Dataset, frames: int) -> None:
     ]
     if against:
         say_once(f"{path}: its DICOM header speaks against a frontal chest radiograph: {', '.join(against)}")
+    ways = [str(each)[:1].upper() for each in tags.get("PatientOrientation") or ()]
+    if len(ways) == len(UPRIGHT) and tuple(ways) != UPRIGHT:
+        say_once(f"{path}: its DICOM tag PatientOrientation says that the film is mirrored or turned")
     if frames > 1:
         say_once(f"{path}: {frames} frames or pages, the first is taken")

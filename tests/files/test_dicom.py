@@ -239,6 +239,18 @@ def test_not_a_frontal_chest_is_a_warning(
     assert caplog.records[0].name.startswith("gan_explain")
 
 
+@pytest.mark.parametrize(("ways", "upright"), [("L\\F", True), ("R\\F", False), ("F\\L", False), ("L\\H", False), ("", True)])
+def test_an_orientation_that_is_not_upright_is_a_warning(
+    tmp_path: Path, save_dicom: Save, ways: str, upright: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """To the left along a row and to the feet along a column (PS3.3 C.7.6.1.1.1)."""
+    path = save_dicom(tmp_path / "a.dcm", ramp(), PatientOrientation=ways.split("\\"))
+    check_image(path)
+    read_image(path)
+    said = [] if upright else [f"{path}: its DICOM tag PatientOrientation says that the film is mirrored or turned"]
+    assert [record.getMessage() for record in caplog.records] == said
+
+
 def test_ap_is_frontal_too(tmp_path: Path, save_dicom: Save, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         read_image(save_dicom(tmp_path / "a.dcm", ramp(), ViewPosition="AP", Modality="CR"))
