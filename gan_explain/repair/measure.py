@@ -112,13 +112,12 @@ def changes(before: Answers, after: Answers, *, n_boot: int = 1000, seed: int = 
 
 
 def table(found: Mapping[str, Change]) -> str:
-    """Markdown: a row a measure, and one for each source that has it where there are several."""
+    """Markdown: a row a measure, and one for each source that has a part of its images."""
     lines = ["| measure | before | after | difference [95 %] | N |", "|---|---|---|---|---|"]
     for name, change in found.items():
         lines.append(_row(NAMES[name], change))
-        by = {source: each for source, each in change.difference.by.items() if each.value is not None}
-        if len(change.difference.by) > 1:
-            lines += [_row(f"  {s or '(no source)'}", Change(change.before.by[s], change.after.by[s], by[s])) for s in by]
+        by = {s: each for s, each in change.difference.by.items() if each.value is not None and each.n != change.difference.n}
+        lines += [_row(f"  {s or '(no source)'}", Change(change.before.by[s], change.after.by[s], by[s])) for s in by]
     return "\n".join(lines)
 
 

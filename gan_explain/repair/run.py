@@ -62,8 +62,11 @@ def prepare(target: Target, dataset: Dataset, options: RepairOptions, segmenter:
     test = whole.split("test")
     left = {source: test.where(lambda record, s=source: record.source == s) for source in options.leave_out}  # type: ignore[misc]
     test = test.where(lambda record: record.source not in options.leave_out)
-    if not len(test):
-        raise DataError(f"{dataset.root}: expected images in the split 'test' to measure on, got none")
+    for name, each in {"": test, **left}.items():
+        if not len(each):
+            raise DataError(
+                f"{dataset.root}: expected images{name and f' of {name}'} in the split 'test' to measure on, got none"
+            )
     learned = part.where(lambda record: record.split in LEARNED)
     return Prepared(mending, material, learned, limited(test, options.limit, options.seed), left, len(dataset) - len(whole))
 

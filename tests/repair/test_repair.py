@@ -101,6 +101,9 @@ def test_a_source_that_is_left_out_takes_no_part(marked: Dataset, reads_markers:
     given = prepare(reads_markers, two, RepairOptions(leave_out=("b",)), load_segmenter("phantom64"))
     assert {r.source for r in (*given.material.train.records, *given.material.val.records, *given.test.records)} == {"a"}
     assert {(r.source, r.split) for r in given.left_out["b"].records} == {("b", "test")}
+    few = two.where(lambda record: record.source == "a" or record.split != "test")
+    with pytest.raises(DataError, match="expected images of b in the split 'test' to measure on, got none"):
+        prepare(reads_markers, few, RepairOptions(leave_out=("b",)), load_segmenter("phantom64"))
     with pytest.raises(DataError, match="expected a source of a, b to leave out, got 'c'"):
         prepare(reads_markers, two, RepairOptions(leave_out=("c",)), load_segmenter("phantom64"))
 
