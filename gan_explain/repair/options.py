@@ -57,7 +57,7 @@ class RepairOptions(Settings):
     making: Making = field(default_factory=Making)
     head: HeadTraining = field(default_factory=HeadTraining)
     training: SupervisedTraining = field(
-        default_factory=lambda: SupervisedTraining(steps=400, learning_rate=2e-4, ranges=MIRRORED)
+        default_factory=lambda: SupervisedTraining(steps=400, learning_rate=1e-3, ema=0.97, ranges=MIRRORED)
     )
 
     def __post_init__(self) -> None:
