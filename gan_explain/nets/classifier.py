@@ -12,7 +12,8 @@ from torchvision import models
 
 from gan_explain.nets.blocks import Config, ConvNorm, Residual, pooled_head
 from gan_explain.nets.cxrnet import CxrNet, CxrNetConfig
-from gan_explain.nets.multi_unet import MultiUNet
+from gan_explain.nets.efficientnet_lite import LEVELS, VARIANTS, LiteClassifier
+from gan_explain.nets.multi_unet import LITE_WIDTHS, MultiUNet
 
 
 class ClassifierConfig(Config):
@@ -110,21 +111,42 @@ def _torchvision(build: Callable[..., nn.Module]) -> Callable[[ClassifierConfig]
     return lambda config: build(weights=None, num_classes=config.classes)
 
 
+def _lite(variant: str, levels: int) -> Callable[[ClassifierConfig], nn.Module]:
+    return lambda config: LiteClassifier(variant, levels, config.classes, config.dropout)
+
+
+def _cxrnet(encoder: str) -> Callable[[ClassifierConfig], nn.Module]:
+    return lambda config: CxrNet(CxrNetConfig(classes=config.classes, channels=config.channels, encoder=encoder))
+
+
 ARCHITECTURES: dict[str, Callable[[ClassifierConfig], nn.Module]] = {
     "small": SmallResNet,
     "small_vgg": SmallVGG,
     "small_inception": SmallInception,
     "small_dense": SmallDense,
-    "cxrnet": lambda config: CxrNet(CxrNetConfig(classes=config.classes, channels=config.channels)),
+    **{name: _cxrnet(encoder) for name, encoder in {"cxrnet": "", "cxrnet_lite0": "efficientnet_lite0"}.items()},
     "resnet18": _torchvision(models.resnet18),
     "resnet50": _torchvision(models.resnet50),
     "vgg16": _torchvision(models.vgg16),
     "vgg16_bn": _torchvision(models.vgg16_bn),
     "efficientnet_b0": _torchvision(models.efficientnet_b0),
+    **{variant: _lite(variant, len(LEVELS)) for variant in VARIANTS},
+    **{f"{variant}_c4": _lite(variant, 4) for variant in VARIANTS},  # up to stride 16
     "multi_unet": lambda config: MultiUNet(config.classes, config.channels, config.dropout),
+    "multi_unet_lite0": lambda config: MultiUNet(
+        config.classes, config.channels, config.dropout, LITE_WIDTHS, "efficientnet_lite0"
+    ),
 }
 THREE_CHANNELS = frozenset({"resnet18", "resnet50", "vgg16", "vgg16_bn", "efficientnet_b0"})
-JOINT = frozenset({"cxrnet", "multi_unet"})  # those that learn more than to classify
+PRETRAINED = tuple(name for name in ARCHITECTURES if "_lite" in name)  # those that can start from ImageNet's weights
+CXRNETS = frozenset({"cxrnet", "cxrnet_lite0"})
+MULTI_UNETS = frozenset({"multi_unet", "multi_unet_lite0"})
+JOINT = CXRNETS | MULTI_UNETS  # those that learn more than to classify
+
+
+def backbone_of(arch: str) -> str:
+    """The variant of EfficientNet-Lite in one of PRETRAINED."""
+    return next(variant for variant in VARIANTS if variant.removeprefix("efficientnet_") in arch.split("_"))
 
 
 def build(config: ClassifierConfig) -> nn.Module:

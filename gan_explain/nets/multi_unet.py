@@ -13,19 +13,23 @@ from gan_explain.nets.blocks import pooled_head
 from gan_explain.nets.unet import UNet, UNetConfig
 
 WIDTHS = (24, 48, 96, 160)
+LITE_WIDTHS = (24, 32, 48, 64)  # of a decoder on an EfficientNet-Lite
 
 
 class MultiUNet(nn.Module):
     """(N, C, H, W), standardised as (image - 0.5) / 0.25 -> class logits (N, K); `outputs` gives the lungs too.
 
-    0.8 M parameters; at 160 px 0.4 GFLOP an image to classify, 0.9 with the lungs. H and W are multiples of 16. `unet` alone is a
-    lung segmenter: of an image in [0, 1] it gives the lung logits that `outputs` gives of the same image standardised.
+    0.8 M parameters; at 160 px 0.4 GFLOP an image to classify, 0.9 with the lungs. `encoder` names an EfficientNet-Lite that
+    takes the place of the contracting half, up to stride 16. H and W are multiples of 16. `unet` alone is a lung segmenter: of an
+    image in [0, 1] it gives the lung logits that `outputs` gives of the same image standardised.
     """
 
-    def __init__(self, classes: int, channels: int = 1, dropout: float = 0.2, widths: tuple[int, ...] = WIDTHS) -> None:
+    def __init__(
+        self, classes: int, channels: int = 1, dropout: float = 0.2, widths: tuple[int, ...] = WIDTHS, encoder: str = ""
+    ) -> None:
         super().__init__()
-        self.unet = UNet(UNetConfig(resolution=2 ** len(widths), widths=widths, channels=channels))
-        self.head = pooled_head(widths[-1], classes, dropout)
+        self.unet = UNet(UNetConfig(resolution=2 ** len(widths), widths=widths, channels=channels, encoder=encoder))
+        self.head = pooled_head(self.unet.deepest, classes, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self._classify(self._encode(x))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gan_explain.lungs import lung_coordinates, shrink, support
 from gan_explain.nets.blocks import ConvAct, conv, near_zero
-from gan_explain.nets.efficientnet_lite import CHANNELS, STRIDES, EfficientNetLite0
+from gan_explain.nets.efficientnet_lite import CHANNELS, STRIDES, EfficientNetLite
 
 SEEN = 4  # channels that every level of the expanding half is given beside the features
 START = -2.5  # of the head's bias: softplus(-2.5) = 0.08, hardly a layer
@@ -43,7 +43,7 @@ class SmallEncoder(nn.Module):
         return features
 
 
-class PretrainedEncoder(EfficientNetLite0):
+class PretrainedEncoder(EfficientNetLite):
     """EfficientNet-Lite0 as the contracting half."""
 
     strides: tuple[int, ...] = STRIDES

@@ -6,10 +6,15 @@ import os
 
 import torch
 import torch.nn.functional as F
+from pydantic import ConfigDict
 from scipy import ndimage
 from torch import Tensor, nn
 
+from gan_explain.files.checkpoints import config_of
+from gan_explain.nets.blocks import Config
+from gan_explain.nets.classifier import MULTI_UNETS, ClassifierConfig, build
 from gan_explain.nets.load import load_network
+from gan_explain.nets.multi_unet import MultiUNet
 from gan_explain.nets.unet import UNet, UNetConfig
 from gan_explain.pixels import check_images, resize
 
@@ -54,6 +59,29 @@ def _clean(mask: Tensor) -> Tensor:
     return torch.from_numpy(filled)
 
 
+class Joint(Config):
+    """What of a target's configuration makes its network (`targets.TargetConfig` has the rest)."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    arch: str
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+
+
 def load_segmenter(name: str | os.PathLike[str] = "lungs128") -> LungSegmenter:
-    """The segmenter of a checkpoint (part "segmenter"). Raises CheckpointError when it is missing or of another kind."""
-    return LungSegmenter(load_network(name, "segmenter", "segmenter", UNetConfig, UNet)).eval()
+    """The segmenter of a checkpoint: its part "segmenter", or the lungs of its part "target", where that is a multi-output U-Net.
+
+    Raises CheckpointError when it is missing or of another kind.
+    """
+    parts = config_of(name)["parts"]
+    target = parts.get("target", {"config": {}})["config"]
+    if "segmenter" in parts or target.get("arch") not in MULTI_UNETS:
+        return LungSegmenter(load_network(name, "segmenter", "segmenter", UNetConfig, UNet)).eval()
+    network = load_network(
+        name, "target", "target", Joint,
+        lambda found: build(ClassifierConfig(arch=found.arch, classes=len(found.classes), channels=found.channels)),
+    )  # fmt: skip
+    assert isinstance(network, MultiUNet)
+    return LungSegmenter(network.unet, Joint.model_validate(target).size).eval()

@@ -14,12 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_explain.nets.blocks import Config, ConvNorm, upsample
+from gan_explain.nets.efficientnet_lite import EfficientNetLite, channels_of
 
 
 class UNetConfig(Config):
     resolution: int = 128  # side the network was trained at; inputs of other sizes are resized to it
     widths: tuple[int, ...] = (24, 48, 96, 128)  # channels at 1/2, 1/4, 1/8, 1/16 of the resolution
     channels: int = 1  # of the input
+    encoder: str = ""  # an EfficientNet-Lite as the contracting half; then `widths` are the decoder's
 
 
 class UNet(nn.Module):
@@ -30,17 +32,33 @@ class UNet(nn.Module):
         if config.resolution % 2 ** len(config.widths):
             raise ValueError(f"expected a resolution that is a multiple of {2 ** len(config.widths)}, got {config.resolution}")
         self.config = config
+        skips = self._contracting(config)
+        widths = (*config.widths[: len(skips) - 1], skips[-1])
+        self.up = nn.ModuleList(ConvNorm(skip + b, a) for skip, (a, b) in zip(skips, pairwise(widths), strict=False))
+        self.head = nn.Conv2d(widths[0], 4, 3, padding=1)
+
+    def _contracting(self, config: UNetConfig) -> tuple[int, ...]:
+        """Make the contracting half; the channels of its features."""
         widths = config.widths
+        if config.encoder:
+            self.encoder = EfficientNetLite(config.encoder, len(widths))
+            return channels_of(config.encoder)[: len(widths)]
         self.stem = nn.Sequential(ConvNorm(4 * config.channels, widths[0]), ConvNorm(widths[0], widths[0]))
         self.down = nn.ModuleList(nn.Sequential(ConvNorm(a, b, stride=2), ConvNorm(b, b)) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(ConvNorm(a + b, a) for a, b in pairwise(widths))
-        self.head = nn.Conv2d(widths[0], 4, 3, padding=1)
+        return widths
+
+    @property
+    def deepest(self) -> int:
+        """Channels of the deepest features."""
+        return channels_of(self.config.encoder)[len(self.config.widths) - 1] if self.config.encoder else self.config.widths[-1]
 
     def forward(self, images: Tensor) -> Tensor:
         return self.decode(self.encode(images * 2 - 1))
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        """x (N, C, H, W) in [-1, 1] -> features at 1/2, 1/4, ... of the resolution, one of each of `widths`, the deepest last."""
+        """x (N, C, H, W) in [-1, 1] -> features at 1/2, 1/4, ... of the resolution, as many as `widths`, the deepest last."""
+        if self.config.encoder:
+            return self.encoder.standardised(2 * x)
         features = [self.stem(F.pixel_unshuffle(x, 2))]  # (N, C, H, W) -> (N, C', H/2, W/2)
         for block in self.down:
             features.append(block(features[-1]))

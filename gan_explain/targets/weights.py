@@ -31,13 +31,9 @@ def read_weights(path: str | os.PathLike[str], sha256: str | None = None, *, kno
     but tensors, or has another SHA-256 than `sha256`.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such weights file")
-    if sha256 is not None:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != sha256.lower():
-            raise CheckpointError(f"{path}: expected SHA-256 {sha256.lower()}, got {digest}")
+    digest = file_digest(path)
+    if sha256 is not None and digest != sha256.lower():
+        raise CheckpointError(f"{path}: expected SHA-256 {sha256.lower()}, got {digest}")
     try:
         state: Any = safetensors.torch.load_file(path) if path.suffix == ".safetensors" else load_tensors(path, known)
     except (CheckpointError, OSError, MemoryError):
@@ -55,6 +51,14 @@ def read_weights(path: str | os.PathLike[str], sha256: str | None = None, *, kno
     while prefix := next((each for each in PREFIXES if all(name.startswith(each) for name in names)), None):
         names = [name.removeprefix(prefix) for name in names]
     return dict(zip(names, state.values(), strict=True))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file of weights; CheckpointError where there is none."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such weights file")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_tensors(path: Path, known: Sequence[type] = (), expected: str = TENSORS) -> Any:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from gan_explain.data.augment import Ranges
-from gan_explain.nets.classifier import ARCHITECTURES, JOINT, THREE_CHANNELS
+from gan_explain.nets.classifier import ARCHITECTURES, JOINT, MULTI_UNETS, PRETRAINED, THREE_CHANNELS, backbone_of
+from gan_explain.nets.efficientnet_lite import SIDES
 from gan_explain.settings import Settings
 from gan_explain.targets.config import Domain
 from gan_explain.train.cxrnet import EvidenceTerms
@@ -19,6 +20,7 @@ from gan_explain.train.spectral import SpectralOptions
 from gan_explain.train.supervised import SupervisedTraining
 
 Classes = tuple[str, ...]
+IMAGENET = "imagenet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,13 @@ class TargetOptions(Settings):
     TITLE: ClassVar = "Target"
 
     arch: Annotated[str, Field(description=f"Architecture: {', '.join(ARCHITECTURES)}.")] = "small"
-    weights: Annotated[Path | None, Field(description="Local torchvision weights to start from (safetensors or .pth).")] = None
+    weights: Annotated[
+        str | None,
+        Field(
+            title="imagenet|FILE",
+            description="Start from ImageNet's weights (EfficientNet-Lite), or torchvision's in a local file.",
+        ),
+    ] = None
     sha256: Annotated[str | None, Field(title="HEX", description="SHA-256 that the --weights file must have.")] = None
     size: Annotated[int, Field(ge=1, description="Side of the network's input, in pixels.")] = 128
     crop: Annotated[float, Field(ge=0, le=4, description="Square round the lungs, so many times as wide; 0: whole image.")] = 0.0
@@ -58,8 +66,10 @@ class TargetOptions(Settings):
         for arch in (self.arch, self.spectral.spectrum_arch or self.arch):
             if arch not in ARCHITECTURES:
                 raise ValueError(f"arch: expected one of {', '.join(ARCHITECTURES)}, got {arch!r}")
-        if self.arch == "multi_unet" and self.reads_lungs:
-            raise ValueError("arch: multi_unet finds the lungs itself: expected whole images, got lungs_only or a crop")
+        if self.weights == IMAGENET and self.arch not in PRETRAINED:
+            raise ValueError(f"weights: ImageNet's are there for {', '.join(PRETRAINED)}; expected a file for {self.arch}")
+        if self.arch in MULTI_UNETS and self.reads_lungs:
+            raise ValueError(f"arch: {self.arch} finds the lungs itself: expected whole images, got lungs_only or a crop")
         if self.spectral.filter == "importance" and (self.spectral.spectrum_arch or self.arch) in JOINT:
             raise ValueError(
                 f"spectrum_arch: expected an architecture that only classifies, got one of {', '.join(sorted(JOINT))}"
@@ -73,19 +83,28 @@ class TargetOptions(Settings):
         return self.lungs_only or self.crop > 0
 
     @property
+    def weights_file(self) -> Path | None:
+        """The file of weights to start from; None for those of an installed package, or for none at all."""
+        return None if self.weights in (None, IMAGENET) else Path(str(self.weights))
+
+    @property
     def channels(self) -> int:
         return 3 if self.arch in THREE_CHANNELS else 1
 
 
+MIRRORED = Ranges(rotate=10.0, scale=0.12, contrast=0.2, blur=0.0, flip=0.5)
+FINE_TUNING = SupervisedTraining(steps=1000, learning_rate=5e-4, weight_decay=0.05, freeze_steps=50, ranges=MIRRORED)
 USUAL: Mapping[str, tuple[TargetOptions, SupervisedTraining]] = {
     "cxrnet": (
         TargetOptions(arch="cxrnet", smoothing=0.1, balance="none"),
-        SupervisedTraining(
-            steps=3000, learning_rate=3e-3, weight_decay=0.05, ema=0.995,
-            ranges=Ranges(rotate=10.0, scale=0.12, contrast=0.2, blur=0.0, flip=0.5),
-        ),
+        SupervisedTraining(steps=3000, learning_rate=3e-3, weight_decay=0.05, ema=0.995, ranges=MIRRORED),
     ),
     "multi_unet": (TargetOptions(arch="multi_unet", size=160), SupervisedTraining(steps=3000, batch_size=24)),
+    **{name: (TargetOptions(arch=name, size=SIDES[backbone_of(name)]), FINE_TUNING) for name in PRETRAINED},
+    "cxrnet_lite0": (
+        TargetOptions(arch="cxrnet_lite0", size=256, smoothing=0.1, balance="none"), replace(FINE_TUNING, freeze_steps=0),
+    ),
+    "multi_unet_lite0": (TargetOptions(arch="multi_unet_lite0", size=256), replace(FINE_TUNING, batch_size=24)),
 }  # fmt: skip
 
 

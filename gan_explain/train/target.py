@@ -8,7 +8,6 @@ weights in place of balanced cells, early stopping on the validation patients (t
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,11 +21,11 @@ from gan_explain.data import Dataset
 from gan_explain.data.spectral import Transform
 from gan_explain.files.checkpoints import CONFIG, load_part, save_part
 from gan_explain.labels import belongs
-from gan_explain.nets.classifier import ClassifierConfig, build
-from gan_explain.nets.multi_unet import MultiUNet
+from gan_explain.nets.classifier import CXRNETS, MULTI_UNETS, PRETRAINED, ClassifierConfig, backbone_of, build
+from gan_explain.nets.efficientnet_lite import imagenet_file, load_imagenet
 from gan_explain.stats import best_operating_point
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig, load_torchvision_weights, target_from_part
-from gan_explain.targets.weights import head_name
+from gan_explain.targets.weights import file_digest, head_name
 from gan_explain.train.calibration import fit_temperature
 from gan_explain.train.cxrnet import CxrNetObjective
 from gan_explain.train.distributed import is_main
@@ -37,8 +36,8 @@ from gan_explain.train.objective import TargetObjective, Task, class_of, clinica
 from gan_explain.train.options import TargetOptions
 from gan_explain.train.spectral import SpectralOptions
 from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
-from gan_explain.train.unet import Chosen, MultiObjective, save_lungs, teaching
-from gan_explain.types import DataError, Segmenter
+from gan_explain.train.unet import Chosen, MultiObjective, teaching
+from gan_explain.types import CheckpointError, DataError, Segmenter
 
 WHOLE_MEAN, WHOLE_STD = 0.5, 0.25  # of percentile-clipped radiographs, roughly
 SPECTRUM = "spectrum"  # folder of the network that reads spectra, in that of the target
@@ -57,9 +56,9 @@ def train_target(
 ) -> ModuleTarget:
     """Train on the split "train", set p* by best balanced accuracy on "val" (0.5 where there is none), write checkpoint `out`.
 
-    Where only some records are `classified`, classes and p* are theirs; a `MultiUNet` learns the lungs from the rest, and is
-    written as part "segmenter" too. For the importance filter a `spectrum` target is trained first (checkpoint `out`/spectrum)
-    where none is given; resuming, a finished one is taken as it is.
+    Where only some records are `classified`, classes and p* are theirs; a `MultiUNet` learns the lungs from the rest. For the
+    importance filter a `spectrum` target is trained first (checkpoint `out`/spectrum) where none is given; resuming, a finished
+    one is taken as it is.
 
     The part's `origin` says how it was made where that was asked for: starting weights, frozen steps, early stopping,
     calibration. Raises DataError when there are fewer than two classes, the positive set is not among them, or what is asked for
@@ -98,7 +97,7 @@ class Material:
 
     @staticmethod
     def of(dataset: Dataset, segmenter: Segmenter | None, options: TargetOptions, classified: Chosen | None) -> Material:
-        everything, grouped = teaching(dataset, classified) if options.arch == "multi_unet" else dataset, not options.keep_labels
+        everything, grouped = teaching(dataset, classified) if options.arch in MULTI_UNETS else dataset, not options.keep_labels
         dataset = everything.where(classified) if classified else everything
         classes = clinical_classes(dataset.records, grouped)
         if len(classes) < 2 or not set(options.positive) < set(classes):
@@ -152,10 +151,15 @@ def train_spectrum(
 
 
 def built(options: TargetOptions, stored: TargetConfig) -> nn.Module:
-    """The untrained network, or one with the weights of a file."""
-    if options.weights is not None:
+    """The untrained network, or one with ImageNet's weights or those of a file."""
+    if options.weights is not None and options.arch not in PRETRAINED:
         return load_torchvision_weights(options.arch, options.weights, options.sha256, len(stored.classes))
-    return build(ClassifierConfig(arch=stored.arch, classes=len(stored.classes), channels=stored.channels))
+    network = build(ClassifierConfig(arch=stored.arch, classes=len(stored.classes), channels=stored.channels))
+    if options.weights is not None:
+        path = load_imagenet(network, options.weights_file)
+        if options.sha256 not in (None, digest := file_digest(path)):
+            raise CheckpointError(f"{path}: expected SHA-256 {options.sha256}, got {digest}")
+    return network
 
 
 def make_objective(
@@ -167,9 +171,9 @@ def make_objective(
     classified: Chosen | None,
 ) -> TargetObjective:
     """The losses of an architecture."""
-    if options.arch == "cxrnet":
+    if options.arch in CXRNETS:
         return CxrNetObjective(network, prepare, task, transform, options.evidence)
-    if options.arch == "multi_unet":
+    if options.arch in MULTI_UNETS:
         return MultiObjective(network, prepare, task, transform, classified)
     return TargetObjective(network, prepare, task, transform)
 
@@ -187,8 +191,8 @@ def made_with(options: TargetOptions, training: SupervisedTraining, early: Early
     """What a checkpoint says of its making."""
     origin: dict[str, Any] = {"early_stopping": early.summary()} if early else {}
     if options.weights is not None:
-        with options.weights.open("rb") as file:
-            origin["weights"] = {"file": options.weights.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        path = options.weights_file or imagenet_file(backbone_of(options.arch))
+        origin["weights"] = {"file": path.name, "sha256": file_digest(path)}
     if options.balance != "sampler":
         origin["balance"] = options.balance
     if training.freeze_steps:
@@ -215,10 +219,8 @@ def with_operating_point(stored: TargetConfig, target: ModuleTarget, val: Masked
 
 
 def save(trained: nn.Module, stored: TargetConfig, out: Path, options: TargetOptions, origin: Mapping[str, Any]) -> None:
-    """Write the target, and the lungs of a `MultiUNet`, in 16 bits."""
+    """Write the target, in 16 bits."""
     save_part(out, options.part, "target", stored.model_dump(mode="json"), trained.state_dict(), half=True, origin=origin)
-    if isinstance(trained, MultiUNet):
-        save_lungs(trained, options.size, out)
 
 
 @torch.no_grad()

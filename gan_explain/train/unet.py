@@ -8,14 +8,12 @@ and a source that would confound the classes can teach the lungs alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from gan_explain.data import Batch, Dataset
 from gan_explain.data.spectral import Transform
-from gan_explain.files.checkpoints import save_part
 from gan_explain.nets.multi_unet import MultiUNet
 from gan_explain.targets import Preparation
 from gan_explain.train.objective import TargetObjective, Task
@@ -63,9 +61,3 @@ def teaching(dataset: Dataset, classified: Chosen | None) -> Dataset:
     if not any(has_mask(record) for record in useful.split("train").records):
         raise DataError(f"{dataset.root}: expected training images with lung masks (manifest column `mask`), got none")
     return useful
-
-
-def save_lungs(network: MultiUNet, size: int, out: Path) -> None:
-    """Write the U-Net alone, which every command takes as a segmenter, as part "segmenter" of checkpoint `out`."""
-    stored = network.unet.config.model_copy(update={"resolution": size}).model_dump(mode="json")
-    save_part(out, "segmenter", "segmenter", stored, network.unet.state_dict(), half=True)

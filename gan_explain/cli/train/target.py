@@ -41,7 +41,7 @@ class KindOptions:
 def target(run: Run, kind: KindOptions, options: TrainOptions) -> dict[str, Any]:
     """Train a CNN to explain, or an independent judge; prints its measures and opacity probe on the test split.
 
-    A multi_unet is written as the parts `target` and `segmenter`: the same U-Net with and without its head.
+    A multi_unet is a lung segmenter too: --segmenter takes its checkpoint.
 
     \b
     --set has all else, such as
@@ -53,6 +53,7 @@ def target(run: Run, kind: KindOptions, options: TrainOptions) -> dict[str, Any]
       evidence.area=0.5 (cxrnet)
     """
     from gan_explain.data.dataset import fitting
+    from gan_explain.nets.classifier import MULTI_UNETS
     from gan_explain.nets.segmenter import load_segmenter
     from gan_explain.train.distributed import process_group
     from gan_explain.train.segmenter import dice_report
@@ -60,15 +61,15 @@ def target(run: Run, kind: KindOptions, options: TrainOptions) -> dict[str, Any]
     from gan_explain.types import DataError
 
     wanted, training = _settings(run, kind, options)
-    if wanted.weights is not None and not wanted.weights.is_file():
-        raise DataError(f"{wanted.weights}: no such weights file")
+    if wanted.weights_file is not None and not wanted.weights_file.is_file():
+        raise DataError(f"{wanted.weights_file}: no such weights file")
     dataset = open_included(run, options.data, options.resolution or wanted.size, options.include)
     chosen = dataset.including(kind.classify)
     if not len(chosen):
         raise DataError(f"{options.data}: no record fits --classify {' '.join(kind.classify)}")
     counts = {"records": len(dataset), "classified": len(chosen)}
     run.record(**counts)
-    joint = wanted.arch == "multi_unet"
+    joint = wanted.arch in MULTI_UNETS
     lungs = None if joint else load_segmenter(kind.segmenter)
     classified = fitting(kind.classify) if kind.classify else None
     if run.dry_run:
@@ -87,7 +88,7 @@ def target(run: Run, kind: KindOptions, options: TrainOptions) -> dict[str, Any]
 
 def _settings(run: Run, kind: KindOptions, options: TrainOptions) -> tuple[Any, Any]:
     """What is trained, and how, on the base of what is usual for the architecture."""
-    from gan_explain.nets.classifier import ARCHITECTURES
+    from gan_explain.nets.classifier import ARCHITECTURES, MULTI_UNETS
     from gan_explain.nets.multi_unet import WIDTHS
     from gan_explain.nets.unet import UNet, UNetConfig
     from gan_explain.train.options import usual
@@ -102,6 +103,6 @@ def _settings(run: Run, kind: KindOptions, options: TrainOptions) -> tuple[Any, 
     said = ("arch", "segmenter_name", "positive", "lungs_only", "domain")
     parts = ("", laid_on(base, given)), ("", configured(run, training, options))
     wanted, training = settings(options, *parts, but=said)
-    if kind.arch == "multi_unet":
+    if kind.arch in MULTI_UNETS:
         check_network(lambda: UNet(UNetConfig(resolution=wanted.size, widths=WIDTHS)))
     return wanted, training

@@ -21,7 +21,7 @@ COARSE = 4  # factor by which images are reduced for the second half of the pixe
 
 
 class Pyramid(Protocol):
-    """Frozen features: images (N, 1, H, W) in [0, 1] -> levels from fine to coarse, as `EfficientNetLite0` gives them."""
+    """Frozen features: images (N, 1, H, W) in [0, 1] -> levels from fine to coarse, as `EfficientNetLite` gives them."""
 
     def __call__(self, images: Tensor) -> list[Tensor]: ...
 
