@@ -40,6 +40,10 @@ class TargetOptions(Settings):
         ),
     ] = None
     sha256: Annotated[str | None, Field(title="HEX", description="SHA-256 that the --weights file must have.")] = None
+    views: Annotated[
+        int | None,
+        Field(ge=0, description="Train the last layer alone, on kept features of each image and of so many augmented views of it."),
+    ] = None
     size: Annotated[int, Field(ge=1, description="Side of the network's input, in pixels.")] = 128
     crop: Annotated[float, Field(ge=0, le=4, description="Square round the lungs, so many times as wide; 0: whole image.")] = 0.0
     lungs_only: Annotated[bool, Field(description="Blank the outside of the lungs and standardise inside.")] = False
@@ -74,6 +78,8 @@ class TargetOptions(Settings):
             raise ValueError(
                 f"spectrum_arch: expected an architecture that only classifies, got one of {', '.join(sorted(JOINT))}"
             )
+        if self.views is not None and (self.arch in JOINT or self.weights is None or self.patience or self.spectral.filter != "none"):
+            raise ValueError("views: expected weights to start from, no patience or filter, and an architecture that only classifies")
         if self.sha256 is not None and self.weights is None:
             raise ValueError("sha256: expected weights with it")
 
