@@ -42,7 +42,7 @@ class TargetOptions(Settings):
     sha256: Annotated[str | None, Field(title="HEX", description="SHA-256 that the --weights file must have.")] = None
     views: Annotated[
         int | None,
-        Field(ge=0, description="Train the last layer alone, on kept features of each image and of so many augmented views of it."),
+        Field(ge=0, description="Train the last layer alone, on features of each image and of so many augmented views."),
     ] = None
     size: Annotated[int, Field(ge=1, description="Side of the network's input, in pixels.")] = 128
     crop: Annotated[float, Field(ge=0, le=4, description="Square round the lungs, so many times as wide; 0: whole image.")] = 0.0
@@ -78,8 +78,8 @@ class TargetOptions(Settings):
             raise ValueError(
                 f"spectrum_arch: expected an architecture that only classifies, got one of {', '.join(sorted(JOINT))}"
             )
-        if self.views is not None and (self.arch in JOINT or self.weights is None or self.patience or self.spectral.filter != "none"):
-            raise ValueError("views: expected weights to start from, no patience or filter, and an architecture that only classifies")
+        if self.views is not None and not self.classifies_from_weights:
+            raise ValueError("views: expected weights, an architecture that only classifies, and neither patience nor a filter")
         if self.sha256 is not None and self.weights is None:
             raise ValueError("sha256: expected weights with it")
 
@@ -87,6 +87,11 @@ class TargetOptions(Settings):
     def reads_lungs(self) -> bool:
         """Whether the network is shown what depends on the lungs."""
         return self.lungs_only or self.crop > 0
+
+    @property
+    def classifies_from_weights(self) -> bool:
+        """Whether nothing but a last layer has to be learned."""
+        return self.weights is not None and self.arch not in JOINT and not self.patience and self.spectral.filter == "none"
 
     @property
     def weights_file(self) -> Path | None:

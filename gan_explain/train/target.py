@@ -21,6 +21,7 @@ from gan_explain.data import Dataset
 from gan_explain.data.spectral import Transform
 from gan_explain.files.checkpoints import CONFIG, load_part, save_part
 from gan_explain.labels import belongs
+from gan_explain.metrics.logistic import balanced
 from gan_explain.nets.classifier import CXRNETS, MULTI_UNETS, PRETRAINED, ClassifierConfig, backbone_of, build
 from gan_explain.nets.efficientnet_lite import imagenet_file, load_imagenet
 from gan_explain.stats import best_operating_point
@@ -30,12 +31,13 @@ from gan_explain.train.calibration import fit_temperature
 from gan_explain.train.cxrnet import CxrNetObjective
 from gan_explain.train.distributed import is_main
 from gan_explain.train.early import EarlyStopping, Weights
+from gan_explain.train.head import HeadTraining, fit_head
 from gan_explain.train.loop import STATE, run
 from gan_explain.train.masks import MaskedDataset, in_batches
 from gan_explain.train.objective import TargetObjective, Task, class_of, clinical_classes, inverse_frequency
 from gan_explain.train.options import TargetOptions
 from gan_explain.train.spectral import SpectralOptions
-from gan_explain.train.supervised import SupervisedTrainer, SupervisedTraining
+from gan_explain.train.supervised import SCARCE, SupervisedTrainer, SupervisedTraining
 from gan_explain.train.unet import Chosen, MultiObjective, teaching
 from gan_explain.types import CheckpointError, DataError, Segmenter
 
@@ -72,11 +74,14 @@ def train_target(
     stored = described(options, material.task)
     objective = make_objective(built(options, stored), Preparation(stored), material.task, options, transform, classified)
     early = EarlyStopping(val_measure(objective, material.val), options.patience, options.monitor) if options.patience else None
-    trainer = SupervisedTrainer(
-        objective, material.train, material.keys, training, head=head_name(objective.network), early=early
-    )
-    run(trainer, training, out, resume=resume)
-    trained, origin = trainer.averaged().cpu(), made_with(options, training, early)
+    if options.views is None:
+        head = head_name(objective.network)
+        trainer = SupervisedTrainer(objective, material.train, material.keys, training, head=head, early=early)
+        run(trainer, training, out, resume=resume)
+        trained = trainer.averaged().cpu()
+    else:
+        trained = with_fitted_head(ModuleTarget(objective.network, stored, segmenter), material, options.views, training)
+    origin = made_with(options, training, early)
     if options.calibrate:
         stored, origin["calibration"] = calibrated(stored, trained, objective, material.val)
     stored = with_operating_point(stored, ModuleTarget(trained, stored, segmenter), material.val)
@@ -150,6 +155,16 @@ def train_spectrum(
     return train_target(dataset, segmenter, out, reading, brief, resume=resume and (out / STATE).is_file())
 
 
+def with_fitted_head(target: ModuleTarget, material: Material, views: int, training: SupervisedTraining) -> nn.Module:
+    """The target's network with a last layer fitted to features of the training images, each with its weight."""
+    config = HeadTraining(views=views, ranges=training.transforms, seed=training.seed, batch_size=training.batch_size)
+    weights = balanced(material.keys, SCARCE)
+    if material.task.weights is not None:
+        weights = material.task.weights[material.task.indices([r.label for r in material.train.records])].numpy()
+    found = fit_head(target.to(training.device), material.train, material.val, material.task, config, weights=weights)
+    return found.network.cpu()
+
+
 def built(options: TargetOptions, stored: TargetConfig) -> nn.Module:
     """The untrained network, or one with ImageNet's weights or those of a file."""
     if options.weights is not None and options.arch not in PRETRAINED:
@@ -195,7 +210,9 @@ def made_with(options: TargetOptions, training: SupervisedTraining, early: Early
         origin["weights"] = {"file": path.name, "sha256": file_digest(path)}
     if options.balance != "sampler":
         origin["balance"] = options.balance
-    if training.freeze_steps:
+    if options.views is not None:
+        origin["views"] = options.views
+    elif training.freeze_steps:
         origin["freeze_steps"] = training.freeze_steps
     return origin
 

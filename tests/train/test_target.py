@@ -98,10 +98,27 @@ def test_a_training_starts_from_imagenet(phantoms: Dataset, tmp_path: Path, arch
     assert all(torch.equal(value, imagenet_state()[name]) for name, value in backbone.state_dict().items() if value.ndim)
     origin = load_part(tmp_path / "t", "target").origin
     assert origin["weights"] == {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    options = TargetOptions(arch=arch, size=SIDE, weights="imagenet", sha256="0" * 64)
     with pytest.raises(CheckpointError, match="expected SHA-256 000"):
-        options = TargetOptions(arch=arch, size=SIDE, weights="imagenet", sha256="0" * 64)
         train_target(phantoms, None, tmp_path / "u", options, still)
     assert not (tmp_path / "u").exists()
+
+
+def test_a_head_is_fitted_to_kept_features(phantoms: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "start.safetensors"
+    torch.manual_seed(1)
+    start = build(ClassifierConfig(arch="resnet18", classes=7, channels=3)).state_dict()
+    safetensors.torch.save_file(start, path)
+    options = TargetOptions(arch="resnet18", size=SIDE, weights=str(path), views=1)
+    trained = train_target(phantoms, None, tmp_path / "t", options, CONFIG)
+    found = trained.network.state_dict()
+    assert all(torch.equal(found[name], start[name]) for name in start if not name.startswith("fc."))
+    assert found["fc.weight"].shape[0] == 2
+    assert load_part(tmp_path / "t", "target").origin["views"] == 1
+    assert {each.name for each in (tmp_path / "t").iterdir()} == {"weights.safetensors", "config.json"}
+    batch = phantoms.split("train").batch()
+    right = trained.logits(batch.images).argmax(1) == torch.tensor([CLASSES.index(label) for label in batch.labels])
+    assert float(right.float().mean()) > 0.8
 
 
 # -- class weights ------------------------------------------------------------------------------------------------------------
@@ -244,7 +261,12 @@ def test_one_class_calibrates_nothing(phantoms: Dataset, tmp_path: Path) -> None
         ({"arch": "brand_new"}, "arch: expected one of small, "),
         ({"arch": "multi_unet", "lungs_only": True}, "expected whole images"),
         ({"sha256": "0" * 64}, "expected weights with it"),
-        ({"arch": "resnet50", "weights": "imagenet"}, "ImageNet's are there for .*efficientnet_lite0, .*expected a file for resnet50"),
+        ({"views": 1}, "views: expected weights to start from"),
+        ({"views": 1, "arch": "cxrnet_lite0", "weights": "imagenet"}, "views: .* an architecture that only classifies"),
+        (
+            {"arch": "resnet50", "weights": "imagenet"},
+            "ImageNet's are there for .*efficientnet_lite0, .*expected a file for resnet50",
+        ),
         ({"arch": "cxrnet", "spectral": SpectralOptions(filter="importance")}, "that only classifies"),
         ({"smoothing": 1.0}, "smoothing: expected less than 1, got 1.0"),
     ],
