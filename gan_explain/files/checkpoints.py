@@ -146,6 +146,12 @@ def load_part(name: str | os.PathLike[str], part: str) -> Part:
     return Part(entry["kind"], entry["config"], state, directory.name, entry.get("origin", {}))
 
 
+def _narrow(value: Tensor) -> Tensor:
+    """In 16 bits, where it is float32 and none of its numbers is too large for that."""
+    narrow = value.half() if value.dtype == torch.float32 else value.clone()
+    return narrow if bool((narrow.isfinite() | ~value.isfinite()).all()) else value.clone()
+
+
 def _widen(value: Tensor) -> Tensor:
     return value.float() if value.dtype == torch.float16 else value
 
@@ -160,8 +166,8 @@ def save_part(
     half: bool = False,
     origin: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add or replace one part of a checkpoint folder, keeping the others; `half` stores floating tensors in 16 bits, `origin` is
-    what the part says of its making (see `Part`).
+    """Add or replace one part of a checkpoint folder, keeping the others; `half` stores floating tensors in 16 bits where they fit,
+    `origin` is what the part says of its making (see `Part`).
 
     Both files are written before either takes its place: a reader never sees half a file, a full disk leaves the old ones, and
     whenever the process is killed, the folder holds the old checkpoint or the new one. OSError where something cannot be written.
@@ -178,7 +184,7 @@ def save_part(
         tensors = {k: v for k, v in _read_weights(directory, old).items() if not k.startswith(f"{part}/")}
     for key, value in state.items():
         value = value.detach().cpu().contiguous()
-        tensors[f"{part}/{key}"] = value.half() if half and value.dtype == torch.float32 else value.clone()
+        tensors[f"{part}/{key}"] = _narrow(value) if half else value.clone()
     parts[part] = {"kind": kind, "config": dict(config)} | ({"origin": dict(origin)} if origin else {})
     data = safetensors.torch.save(tensors)
     written = {"schema_version": SCHEMA_VERSION, "sha256": hashlib.sha256(data).hexdigest(), "parts": parts}

@@ -70,6 +70,15 @@ def test_half_halves_the_file_and_comes_back_as_float(tmp_path: Path) -> None:
     assert (tmp_path / "half" / WEIGHTS).stat().st_size < 0.6 * (tmp_path / "full" / WEIGHTS).stat().st_size
 
 
+def test_what_16_bits_cannot_hold_keeps_32(tmp_path: Path) -> None:
+    state = {"large": torch.tensor([1e5, 1.0]), "small": torch.tensor([0.1, 1.0]), "open": torch.tensor([torch.inf, 1.0])}
+    save_part(tmp_path / "c", "p", "k", {}, state, half=True)
+    back = load_part(tmp_path / "c", "p").state
+    assert torch.equal(back["large"], state["large"])
+    assert torch.equal(back["small"], state["small"].half().float())
+    assert torch.equal(back["open"], state["open"])
+
+
 def test_saving_a_part_keeps_the_others_and_replaces_its_own(saved: Path) -> None:
     before = load_part(saved, "b")
     save_part(saved, "a", "new", {"size": 4}, {"other": torch.ones(2)})
