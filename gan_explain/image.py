@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,12 +35,13 @@ Box = tuple[slice, slice]
 @dataclass(frozen=True, repr=False)
 class Picture(Brief):
     """One image file as it was read: its name, pixels (H, W) in [0, 1], colourfulness in [0, 1] (0: gray), and the SHA-256 of its
-    bytes."""
+    bytes. `path`: the file itself, where it was opened by its path."""
 
     name: str
     pixels: FloatImage
     colourfulness: float
     sha256: str
+    path: str | None = None
 
 
 @contextmanager
@@ -97,7 +98,7 @@ def read_picture(path: str | os.PathLike[str], source: BinaryIO | None = None) -
     path = Path(path)
     if source is None:
         with _file(path) as file:
-            return read_picture(path, file)
+            return replace(read_picture(path, file), path=str(path.absolute()))
     digest = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
     if is_dicom(path, source):
         return Picture(str(path), read_dicom(path, source), 0.0, digest)
@@ -221,9 +222,14 @@ def clip_percentile(array: FloatImage, low: float = 0.5, high: float = 99.5) -> 
     return stretched
 
 
+def samples16(image: Tensor) -> NDArray[np.uint16]:
+    """(1, H, W) or (H, W) in [0, 1] -> (H, W) of 16 bits."""
+    samples = (image.detach().reshape(image.shape[-2:]).clamp(0, 1) * 65535).round().to(torch.int32)
+    return samples.cpu().numpy().astype(np.uint16)
+
+
 def write_png16(image: Tensor, path: str | os.PathLike[str]) -> None:
     """Write (1, H, W) or (H, W) in [0, 1] as a lossless 16-bit gray PNG, atomically and without metadata."""
-    array = (image.detach().reshape(image.shape[-2:]).clamp(0, 1) * 65535).round().to(torch.int32).cpu().numpy().astype(np.uint16)
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format="PNG")
+    Image.fromarray(samples16(image)).save(buffer, format="PNG")
     write_bytes(path, buffer.getvalue())

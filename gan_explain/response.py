@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_explain.types import Brief
+from gan_explain.types import Brief, Origin
 
 
 class Frames(Sequence[Tensor]):
@@ -60,7 +60,8 @@ class Response(Brief):
     frames: L images (1, H, W), made when asked for; strengths (L,); probability (L,) of the positive set; class_probability
     (L, K); layer (1, H, W): optical thickness tau at strength 1; structure (1, H, W): the frame at strength 0; lungs (1, H, W);
     code (d,), empty where the layer has none. `name` is the radiograph's, `pathology` where the layer came from, `input` p of the
-    radiograph as it came, `remarks` what may be wrong with the radiograph or the pathology.
+    radiograph as it came, `remarks` what may be wrong with the radiograph or the pathology, `origin` the radiograph's file (not
+    saved).
     """
 
     frames: Frames
@@ -79,6 +80,7 @@ class Response(Brief):
     input: float = float("nan")
     facts: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     @property
     def crossing(self) -> float | None:

@@ -69,6 +69,17 @@ class Record:
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, repr=False)
+class Origin(Brief):
+    """The file that a radiograph was read from: its path, the SHA-256 of its bytes, and the rows and columns (from, to) that were
+    kept of it."""
+
+    path: str
+    sha256: str
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+
 @runtime_checkable
 class Target(Protocol):
     """The CNN under explanation, frozen. Its input size, channels, mean and std live inside it."""

@@ -232,7 +232,7 @@ def test_names_of_the_code_exist(document: Path) -> None:
     assert set(re.findall(r"\bgx\.(\w+)", text)) <= set(gan_explain.PUBLIC)
     for name in re.findall(r"`(?:gan_explain\.)?([a-z]+(?:\.\w+)+)(?:\((?:\.\.\.)?\))?`", text):
         parts = name.split(".")
-        if parts[0] in rooms and parts[-1] not in ("py", "md", "json", "csv", "html", "jsonl"):
+        if parts[0] in rooms and parts[-1] not in ("py", "md", "json", "csv", "html", "jsonl", "dcm"):
             try:
                 pkgutil.resolve_name(f"gan_explain.{name}")
             except (ImportError, AttributeError):

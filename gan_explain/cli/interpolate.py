@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import click
 from pydantic import Field
@@ -15,7 +15,7 @@ from pydantic import Field
 from gan_explain.cli import common
 from gan_explain.cli.models import load_models, load_translator, translates
 from gan_explain.cli.names import shown_name
-from gan_explain.cli.options import ARGUMENT
+from gan_explain.cli.options import ARGUMENT, Shown
 from gan_explain.cli.words import Force, HighStrength, ModelOptions, PictureSize, Resolution, Strengths, Trim
 
 if TYPE_CHECKING:
@@ -57,6 +57,11 @@ class TraversalOptions:
     resolution: Resolution = None
     trim: Trim = True
     picture_size: PictureSize = 384
+    dicom: Annotated[
+        Literal["image", "patient"] | None,
+        Field(description="Write DICOM files too; patient: with the patient's tags of a DICOM IMAGE. [alone: image]"),
+        Shown(alone="image"),
+    ] = None
     force: Force = False
 
     @property
@@ -73,6 +78,11 @@ class TraversalOptions:
         return [path for path in (self.image, *(self.between or ()), self.reference) if path is not None]
 
     @property
+    def subject(self) -> Path | None:
+        """The image whose structure is shown."""
+        return self.between[0] if self.between else self.image
+
+    @property
     def lambdas(self) -> Tensor:
         from gan_explain.counterfactual import even_strengths
 
@@ -87,6 +97,8 @@ class TraversalOptions:
             raise ValueError(f"--pathology: expected {', '.join(KINDS)} or from:IMAGE, got {self.pathology!r}")
         if self.pathology == "own" and self.image is None:
             raise ValueError("--pathology own is what is read on a radiograph: expected an IMAGE")
+        if self.dicom == "patient" and not self.subject:
+            raise ValueError("--dicom patient copies the tags of a DICOM file: expected an IMAGE")
         if not (self.max_strength or 0.0) > 0:
             raise ValueError("--max-strength: expected more than 0")
         if self.resolution is not None and self.resolution < LEAST_SIDE:
@@ -101,18 +113,23 @@ def interpolate(run: common.Run, asked: TraversalOptions, models: ModelOptions) 
     negative is made positive; a positive is healed and made worse. Without an IMAGE a synthetic patient is drawn. A --generator
     that is a CycleGAN translates.
 
-    Writes lossless frames, transition.mp4 and .gif, response_curve.png and .csv, a contact strip and run.json.
+    Writes lossless frames, transition.mp4 and .gif, response_curve.png and .csv, a contact strip and run.json; with
+    --dicom also traversal.dcm, layer.dcm and lungs.dcm.
     """
+    from gan_explain.files.dicom_out import dicom_source
     from gan_explain.image import read_picture
 
     pictures = {path: read_picture(path) for path in asked.files}
+    if asked.dicom:  # what stands against it is said at once
+        subject = pictures[asked.subject] if asked.subject else None
+        dicom_source(subject.path if subject else None, subject.sha256 if subject else "", patient=asked.dicom == "patient")
     run.record(data={shown_name(run, path, picture.sha256): picture.sha256 for path, picture in pictures.items()})
     follow = _translation if translates(models.generator) else _pathology
     patients, seconds = follow(run, asked, pictures, models)
     answered = time.perf_counter()
     if not run.dry_run:
         with run.staging() as folder:
-            _write(patients, folder, asked)
+            _write(patients, folder, asked, models.segmenter)
         seconds["write"] = round(time.perf_counter() - answered, 3)
     for patient in patients:
         run.say(_sentence(patient))
@@ -204,7 +221,7 @@ def _translation(run: common.Run, asked: TraversalOptions, pictures: Pictures, n
     return [Patient(found.cpu(), radiograph)], {"answer": round(time.perf_counter() - clock, 3)}
 
 
-def _write(patients: Sequence[Patient], folder: Path, asked: TraversalOptions) -> None:
+def _write(patients: Sequence[Patient], folder: Path, asked: TraversalOptions, segmenter: str) -> None:
     """All files of the result: one patient in the folder itself, several in sample_NNN with a sheet of all."""
     from tqdm import tqdm
 
@@ -212,7 +229,7 @@ def _write(patients: Sequence[Patient], folder: Path, asked: TraversalOptions) -
 
     for i, patient in enumerate(tqdm(patients, unit="patient", file=sys.stderr, disable=len(patients) == 1)):
         into = folder if len(patients) == 1 else folder / f"sample_{i:03d}"
-        patient.traversal.save(into)
+        patient.traversal.save(into, dicom=asked.dicom or False, segmenter=segmenter)
         small = patient.traversal.reduced(asked.picture_size)
         render.write_curve(small, into / "response_curve.png")
         render.write_strip(small, into / "strip.png", original=patient.original)

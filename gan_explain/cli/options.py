@@ -33,10 +33,12 @@ LISTED = ("A,B", "A+B")  # titles of what may be written as a list
 
 @dataclass(frozen=True)
 class Shown:
-    """What only the command line wants to know of a field: that it is an argument by position, a variable that may hold it."""
+    """What only the command line wants to know of a field: that it is an argument by position, a variable that may hold it, the
+    value that an option has where none follows it."""
 
     argument: bool = False
     variable: str | None = None
+    alone: str | None = None
 
 
 ARGUMENT = Shown(argument=True)
@@ -248,6 +250,7 @@ def _parameter(field: Field[Any], hint: Any, kind: type[Any], defaults: Mapping[
     else:
         name = "--" + (info.alias or field.name).replace("_", "-")
         switch = f"{name}/--no-{name[2:]}" if more.get("is_flag") and default else name
+        more |= {"is_flag": False, "flag_value": shown.alone} if shown.alone else {}
         made = Option(
             [field.name, switch], help=info.description, metavar=title, required=required, envvar=shown.variable, **more
         )

@@ -18,7 +18,7 @@ from gan_explain.counterfactual.doubts import doubts
 from gan_explain.image import Picture, clip_percentile, digest_of, picture_of, read_picture, trim_box
 from gan_explain.nets.segmenter import load_segmenter
 from gan_explain.pixels import check_images, quantize16
-from gan_explain.types import Brief, DataError, Segmenter
+from gan_explain.types import Brief, DataError, Origin, Segmenter
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ class Radiograph(Brief):
 
     `sha256` is that of the file's bytes (of the pixels where there is no file). `fit` says what was done to the pixels: the size
     that came, rows and columns that were trimmed, the percentiles that became 0 and 1, and the size kept. `remarks` are what may
-    be wrong with it (`doubts`). ValueError for an image or lungs of another shape or range.
+    be wrong with it (`doubts`). `origin` is the file, where it was read from a path. ValueError for an image or lungs of another
+    shape or range.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Radiograph(Brief):
     sha256: str
     fit: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         check_images(self.image)
@@ -108,7 +110,9 @@ def read_radiograph(
     }  # fmt: skip
     for remark in remarks:
         logger.warning("%s: %s", label, remark)
-    return Radiograph(label, image, lungs, picture.sha256, fit, remarks)
+    kept = (rows.start, rows.stop), (columns.start, columns.stop)
+    origin = Origin(picture.path, picture.sha256, *kept) if picture.path else None
+    return Radiograph(label, image, lungs, picture.sha256, fit, remarks, origin)
 
 
 @cache

@@ -14,26 +14,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_explain.files.dicom_objects import Shown
+from gan_explain.files.dicom_out import dicom_source, write_dicom
 from gan_explain.files.temporaries import write_bytes
 from gan_explain.files.text import csv_text, plain
-from gan_explain.image import check_image, read_image, write_png16
+from gan_explain.image import check_image, read_image, samples16, write_png16
 from gan_explain.response import Frames, Response
 from gan_explain.types import DataError
 
 SCHEMA_VERSION = 2
+SEGMENTER = "lungs128"  # the shipped one
 MANIFEST, CURVE, CLASSES = "traversal.json", "response_curve.csv", "classes.csv"
 
 
-def save_response(traversal: Response, folder: str | os.PathLike[str]) -> None:
+def save_response(
+    traversal: Response, folder: str | os.PathLike[str], dicom: bool | str = False, segmenter: str = SEGMENTER
+) -> None:
     """Write a traversal into a new or empty folder.
 
     frames/NNN.png, structure.png and lungs.png (16 bit), response_curve.csv (strength, probability), classes.csv (strength, then
-    each class), layer.npy (1, H, W) and code.npy (d,) float32, traversal.json. FileExistsError where the folder holds anything.
-    Frames on the 16-bit grid (`pixels.quantize16`) load again to the bit.
+    each class), layer.npy (1, H, W) and code.npy (d,) float32, traversal.json; with `dicom` (True, "image" or "patient")
+    traversal.dcm, layer.dcm and lungs.dcm as well. FileExistsError where the folder holds anything. Frames on the 16-bit grid
+    (`pixels.quantize16`) load again to the bit.
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder}: expected a new or empty folder for a traversal")
+    if dicom not in (False, True, "image", "patient"):
+        raise ValueError(f"dicom: expected True, False, 'image' or 'patient', got {dicom!r}")
+    if dicom:
+        came = traversal.origin
+        source = dicom_source(came.path if came else None, came.sha256 if came else "", patient=dicom == "patient")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_dicom(_shown(traversal, segmenter), folder, source)
     (folder / "frames").mkdir(parents=True, exist_ok=True)
     digits = max(3, len(str(len(traversal.frames) - 1)))
     for i, frame in enumerate(traversal.frames):
@@ -62,6 +75,23 @@ def save_response(traversal: Response, folder: str | os.PathLike[str]) -> None:
         "remarks": list(traversal.remarks),
     }
     write_bytes(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+
+
+def _shown(traversal: Response, segmenter: str) -> Shown:
+    """A traversal as `files.dicom_out` takes it."""
+    return Shown(
+        frames=lambda: map(samples16, traversal.frames),
+        count=len(traversal.frames),
+        strengths=[float(each) for each in traversal.strengths],
+        probability=[float(each) for each in traversal.probability],
+        positive=traversal.positive,
+        pathology=traversal.pathology,
+        layer=traversal.layer[0].detach().float().cpu().numpy(),
+        signed=traversal.pathology.startswith("to_"),  # a CycleGAN's
+        lungs=(traversal.lungs[0] > 0.5).cpu().numpy(),
+        segmenter=segmenter,
+        origin=traversal.origin,
+    )
 
 
 def load_response(folder: str | os.PathLike[str]) -> Response:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gan_explain.counterfactual.saved import load_response, save_response
+from gan_explain.counterfactual.saved import SEGMENTER, load_response, save_response
 from gan_explain.response import Response
 
 if TYPE_CHECKING:
@@ -23,10 +23,14 @@ class Traversal(Response):
 
         return curve_figure(self, width, height)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write frames (16-bit PNG), curve (CSV), layer and code into a new or empty folder, from which
-        `load_traversal` reads them again. FileExistsError where it holds anything."""
-        save_response(self, folder)
+    def save(self, folder: str | os.PathLike[str], *, dicom: bool | str = False, segmenter: str = SEGMENTER) -> None:
+        """Write frames (16-bit PNG), curve (CSV), layer and code into a new or empty folder, from which `load_traversal` reads
+        them again.
+
+        With `dicom` (extra `dicom`) also traversal.dcm, layer.dcm and lungs.dcm, which name the `segmenter`. They refer to the
+        DICOM file that the radiograph was read from by its path; "patient" copies the patient's tags from there, True or "image"
+        leaves them empty. FileExistsError where the folder holds anything, DataError where that file is another by now."""
+        save_response(self, folder, dicom, segmenter)
 
     def _repr_png_(self) -> bytes:
         from gan_explain.render import draw, strip

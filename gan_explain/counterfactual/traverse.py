@@ -165,5 +165,5 @@ def chart(
         layer=pathology.layer[0], structure=quantize16(structure[0]), lungs=radiograph.lungs[0], code=code,
         classes=tuple(target.classes), positive=tuple(target.positive), operating_point=target.operating_point,
         name=radiograph.name, pathology=pathology.kind, input=before, facts=dict(pathology.facts),
-        remarks=(*radiograph.remarks, *pathology.remarks),
+        remarks=(*radiograph.remarks, *pathology.remarks), origin=radiograph.origin,
     )  # fmt: skip

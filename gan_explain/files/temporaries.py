@@ -5,8 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def temporary_beside(path: Path) -> Path:
@@ -50,15 +52,23 @@ def _runs(process: int) -> bool:
     return process != os.getpid()
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
-    """Write a whole file or nothing: a temporary beside it, then a rename."""
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write into that takes its place when the block ends, or is not there at all: a temporary beside it, then a
+    rename."""
     path = Path(path)
     temporary = temporary_beside(path)
     try:
         with open(temporary, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
+    """Write a whole file or nothing."""
+    with whole_file(path) as file:
+        file.write(data)

@@ -303,3 +303,75 @@ def test_uniform_borders_are_cut_off_unless_told(invoke: Invoke, negative: Path,
         assert run["options"]["trim"] is (not words)
         fit = run["fit"] if command == "explain" else next(iter(run["fit"].values()))
         assert fit["rows"] == rows
+
+
+# -- DICOM --------------------------------------------------------------------------------------------------------------------
+
+WRITTEN = {"traversal.dcm", "layer.dcm", "lungs.dcm"}
+
+
+def film_of(path: Path, save_dicom: Callable[..., Path], **tags: object) -> Path:
+    """The negative of the small world as a DICOM file, with two black rows above and below."""
+    ramp = np.linspace(0, 1, 96) ** 1.5
+    ramp = ramp[np.cos(np.linspace(0, 4 * np.pi, 96)).argsort(kind="stable").argsort()]
+    values = np.pad((4095 * np.tile(ramp, (92, 1))).astype(np.uint16), ((2, 2), (0, 0)))
+    return save_dicom(path, values, StudyInstanceUID="1.2.3.5", SeriesInstanceUID="1.2.3.6", **tags)
+
+
+def test_dicom_files_hold_the_frames_the_layer_and_the_lungs(
+    invoke: Invoke, world: Path, save_dicom: Callable[..., Path]
+) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
+    pytest.importorskip("highdicom", reason="needs the extra dicom")
+    path = film_of(world / "CANARY_film.dcm", save_dicom, ImagerPixelSpacing=[0.1, 0.2])
+    for folder, words in (("a", ("--dicom",)), ("b", ("--dicom", "image")), ("c", ("--dicom", "patient"))):
+        result = invoke("interpolate", path, *words, *FEW, "--out", folder)
+        assert result.exit_code == 0, result.stderr
+        assert names(world / folder) == FILES | WRITTEN
+    film = load_traversal(world / "a")
+    frames, layer, lungs = (pydicom.dcmread(world / "a" / f"{each}.dcm") for each in ("traversal", "layer", "lungs"))
+    assert np.array_equal(frames.pixel_array, (film.frames.stack()[:, 0].numpy() * 65535).round())
+    assert np.array_equal(layer.pixel_array, film.layer[0].numpy())
+    assert np.array_equal(lungs.pixel_array, film.lungs[0].numpy())
+    assert frames.SourceImageSequence[0].ReferencedSOPInstanceUID == "1.2.3.4"
+    assert frames.StudyInstanceUID == "1.2.3.5"
+    assert "Rows 3 to 94" in frames.DerivationDescription
+    assert lungs.SegmentSequence[0].SegmentAlgorithmName == "everywhere"
+    for each in WRITTEN:
+        assert (world / "a" / each).read_bytes() == (world / "b" / each).read_bytes()
+        assert b"CANARY" not in (world / "a" / each).read_bytes()
+        assert pydicom.dcmread(world / "c" / each).PatientName == "CANARY^NAME"
+    assert "CANARY" not in (world / "c" / "run.json").read_text()
+    assert set(json.loads((world / "a" / "run.json").read_text())["files"]) >= WRITTEN
+
+
+@pytest.mark.parametrize("words", [("{negative}",), ("--sample", "2"), ()])
+def test_without_a_dicom_source_dicom_files_are_anonymous(
+    invoke: Invoke, world: Path, negative: Path, words: tuple[str, ...]
+) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
+    pytest.importorskip("highdicom", reason="needs the extra dicom")
+    result = invoke("interpolate", *(word.format(negative=negative) for word in words), *FEW, "--dicom", "--out", "film")
+    assert result.exit_code == 0, result.stderr
+    found = [pydicom.dcmread(path) for path in (world / "film").rglob("*.dcm")]
+    assert len(found) == (6 if "2" in words else 3)
+    assert len({each.StudyInstanceUID for each in found}) == len(found) // 3
+    assert all(each.StudyInstanceUID.startswith("2.25.") and not each.PatientID for each in found)
+
+
+def test_dicom_that_cannot_be_written_is_said_at_once(
+    invoke: Invoke, world: Path, negative: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*words: object, code: int) -> str:
+        result = invoke("interpolate", *words, *FEW, "--out", "film")
+        assert result.exit_code == code
+        assert not (world / "film").exists()
+        assert len(result.stderr.strip().splitlines()) == 1
+        return result.stderr
+
+    assert "expected an IMAGE" in refused("--sample", 2, "--dicom", "patient", code=2)
+    assert "'image', 'patient'" in refused("--dicom", negative, code=2)
+    pytest.importorskip("highdicom", reason="needs the extra dicom")
+    assert "expected a DICOM file, whose patient tags" in refused(negative, "--dicom", "patient", code=3)
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    assert "pip install 'gan_explain[dicom]'" in refused(negative, "--dicom", code=3)

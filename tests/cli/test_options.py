@@ -28,6 +28,7 @@ class Film:
     quick: bool = False
     sound: Annotated[bool, Field(alias="music")] = True
     name: Annotated[str, Shown(variable="FILM_NAME")] = "film"
+    grain: Annotated[Literal["fine", "coarse"] | None, Shown(alone="fine")] = None
 
     def __post_init__(self) -> None:
         if self.quick and self.fps > 30:
@@ -59,9 +60,16 @@ def test_every_type_of_field() -> None:
     )  # fmt: skip
 
 
+def test_an_option_may_have_a_value_of_its_own_where_none_follows() -> None:
+    assert [filled(*args).grain for args in ((), ("--grain",), ("--grain", "--quick"), ("--grain", "coarse"))] == [
+        None, "fine", "fine", "coarse",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
+        (("--grain", "none"), "'fine', 'coarse'"),
         (("--fps", "0"), "1<=x<=60"),
         (("--share", "1"), "0<x<1"),
         (("--kind", "avi"), "'gif', 'mp4'"),
@@ -160,7 +168,7 @@ def test_fields_that_another_option_sets_are_not_offered() -> None:
 
 # -- one word for one idea ----------------------------------------------------------------------------------------------------
 
-MOST_COMMANDS, MOST_OPTIONS = 17, 270
+MOST_COMMANDS, MOST_OPTIONS = 17, 271
 
 
 def commands(group: click.Command, *path: str) -> Iterator[tuple[str, click.Command]]:
