@@ -109,7 +109,7 @@ def named(line: str) -> tuple[click.Command, list[str], click.Context]:
     start = words.index("gan_explain") if "gan_explain" in words else 0  # python -m gan_explain
     words = SCRIPTS[script] + words[words.index(script) + 1 :] if script else words[start + 1 :]
     command: click.Command = main
-    context = click.Context(main, info_name="gan-explain")
+    context = click.Context(main, info_name="gan-explain", **main.context_settings)  # -h too
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         inner = command.get_command(context, words[0])
         if inner is None and re.fullmatch(r"[A-Z]+|.*[|.].*", words[0]):  # NAME, or a|b|c
@@ -191,7 +191,7 @@ def every_option(command: click.Command, context: click.Context) -> Iterator[str
 
 
 def test_every_option_that_is_named_exists() -> None:
-    known = {*every_option(main, click.Context(main)), "--help", "--version"}
+    known = {*every_option(main, click.Context(main, **main.context_settings)), "--help", "--version"}
     unknown = {}
     for document in DOCUMENTS:
         spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.S | re.M))

@@ -34,6 +34,7 @@ RUNS = {
     "from": ("interpolate", "{png}", "--pathology", "from:{jpeg}", *MODELS, "--strengths", 3, "--picture-size", 256),
     "explain": ("explain", "{jpeg}", *TARGET, "--segmenter", "phantom64"),
     "explain_dicom": ("explain", "{dicom}", *TARGET, "--segmenter", "phantom64"),
+    "interpolate_dicom": ("interpolate", "{dicom}", "--dicom", *MODELS, "--strengths", 3, "--picture-size", 256),
     "audit": ("audit", *MODELS, *TARGET, "--judges", "none", "--data", "{data}", "--strengths", 21, "--quick", "--by", "sex"),
     "shard": ("audit", *MODELS, *TARGET, "--judges", "none", "--data", "{data}", "--strengths", 21, "--quick", "--shard", "1/1"),
     "merged": ("merge", "{out}/shard"),
@@ -183,7 +184,7 @@ class World:
 
     def run(self, name: str, *more: object) -> Result:
         if name not in self.done:
-            if name == "explain_dicom":
+            if name.endswith("_dicom"):
                 self.places["dicom"] = self.root / f"{FILES[0]}.dcm"
                 save_dicom(self.places["dicom"], self.pixels)
             if name == "merged":
