@@ -160,7 +160,8 @@ def trainings() -> list[tuple[str, ...]]:
             if context.parent is None or context.parent.info_name != "train" or "--arch" in words[-1:]:
                 continue
             pairs = list(zip(words, [*words[1:], ""], strict=False))
-            left_out = [i for i, (word, value) in enumerate(pairs) if word in DATA_OF_THEIR_OWN or value.startswith("weights=")]
+            files = [i for i, (word, value) in enumerate(pairs) if word == "--weights" and value != "imagenet"]
+            left_out = [i for i, word in enumerate(words) if word in DATA_OF_THEIR_OWN] + files
             dropped = {*left_out, *(i + 1 for i in left_out)}
             kept = [word for i, word in enumerate(words) if i not in dropped and word not in ("--resume", "--overwrite", "...")]
             phantom = {"--data": "phantom:n=24", "--segmenter": "phantom64"}

@@ -166,8 +166,8 @@ def save_part(
     half: bool = False,
     origin: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add or replace one part of a checkpoint folder, keeping the others; `half` stores floating tensors in 16 bits where they fit,
-    `origin` is what the part says of its making (see `Part`).
+    """Add or replace one part of a checkpoint folder, keeping the others; `half` stores floating tensors in 16 bits where they
+    fit, `origin` is what the part says of its making (see `Part`).
 
     Both files are written before either takes its place: a reader never sees half a file, a full disk leaves the old ones, and
     whenever the process is killed, the folder holds the old checkpoint or the new one. OSError where something cannot be written.

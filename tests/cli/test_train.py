@@ -125,7 +125,7 @@ def test_target_stops_early_is_calibrated_and_says_so(train: Callable[..., Resul
 def test_a_digest_without_a_file_and_one_that_differs(train: Callable[..., Result], world: Path) -> None:
     assert train("target", "--set", f"sha256={'0' * 64}", "--out", "out").exit_code == USAGE
     (world / "w.pth").write_bytes(b"weights")
-    result = train("target", "--arch", "resnet18", "--set", "weights=w.pth", "--set", f"sha256={'0' * 64}", "--out", "out")
+    result = train("target", "--arch", "resnet18", "--weights", "w.pth", "--set", f"sha256={'0' * 64}", "--out", "out")
     assert result.exit_code == DATA
     assert "expected SHA-256" in result.stderr
     assert not (world / "out" / "weights.safetensors").exists()

@@ -151,7 +151,7 @@ def test_weights_and_targets(refused: Callable[..., str], name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_to_start_from_images_and_data(refused: Callable[..., str], name: str) -> None:
     args = ("--data", "phantom:n=20", "--resolution", 64, "--segmenter", "lungs128", "--arch", "resnet18", "--out", "out")
-    assert name in refused((DATA, TARGET), "train", "target", *args, "--set", f"weights={name}")
+    assert name in refused((DATA, TARGET), "train", "target", *args, "--weights", name)
     assert name in refused((DATA,), "data", name)
     assert name in refused((DATA,), "explain", name)
 

@@ -24,10 +24,15 @@ class KindOptions:
         str,
         Field(
             title="NAME",
-            description="small, small_vgg, small_inception, small_dense, resnet18, resnet50, vgg16, vgg16_bn, efficientnet_b0; "
-            "multi_unet: finds the lungs too; cxrnet: draws a map of its evidence.",
+            description="small, small_vgg, small_inception, small_dense, resnet18, resnet50, vgg16, vgg16_bn, efficientnet_b0, "
+            "efficientnet_lite0 to 2, each with _c4 up to stride 16; multi_unet, multi_unet_lite0: find the lungs too; "
+            "cxrnet, cxrnet_lite0: draw a map of their evidence.",
         ),
     ] = "small"
+    weights: Annotated[
+        str | None,
+        Field(title="imagenet|FILE", description="Start from ImageNet's (efficientnet_lite, _lite0), or torchvision's in FILE."),
+    ] = None
     positive: Positive = None
     classify: Annotated[
         tuple[str, ...],
@@ -46,7 +51,8 @@ def target(run: Run, kind: KindOptions, options: TrainOptions) -> dict[str, Any]
     \b
     --set has all else, such as
       batch_size=16 learning_rate=1e-3 save_every=50 augment=0.5 freeze_steps=400 weight_decay=0.05 ema=0.99 amp=true
-      weights=FILE sha256=HEX crop=1.12 size=128 keep_labels=true smoothing=0.1 balance=weights part=NAME
+      views=4 (the head alone, on kept features of each image and of 4 views of it)
+      sha256=HEX (of FILE) crop=1.12 size=128 keep_labels=true smoothing=0.1 balance=weights part=NAME
       patience=6 (stop after 6 checks on val, one every save_every, without a better one) monitor=loss calibrate=true
       spectral.filter=importance (every other image filtered by the importance of its frequencies to a network that is
       trained first, OUT/spectrum, for --method spectral_fem) spectral.spectrum_steps=400
@@ -98,9 +104,9 @@ def _settings(run: Run, kind: KindOptions, options: TrainOptions) -> tuple[Any, 
     base, training = usual(kind.arch)
     given = {
         "size": options.resolution, "positive": kind.positive, "lungs_only": kind.lungs_only or None,
-        "segmenter_name": kind.segmenter,
+        "segmenter_name": kind.segmenter, "weights": kind.weights,
     }  # fmt: skip
-    said = ("arch", "segmenter_name", "positive", "lungs_only", "domain")
+    said = ("arch", "segmenter_name", "positive", "lungs_only", "domain", "weights")
     parts = ("", laid_on(base, given)), ("", configured(run, training, options))
     wanted, training = settings(options, *parts, but=said)
     if kind.arch in MULTI_UNETS:
