@@ -168,7 +168,7 @@ def test_fields_that_another_option_sets_are_not_offered() -> None:
 
 # -- one word for one idea ----------------------------------------------------------------------------------------------------
 
-MOST_COMMANDS, MOST_OPTIONS = 17, 271
+MOST_COMMANDS, MOST_OPTIONS = 17, 272
 
 
 def commands(group: click.Command, *path: str) -> Iterator[tuple[str, click.Command]]:
