@@ -30,7 +30,7 @@ class SupervisedTraining(Training):
     ema: Average = 0.99
     weight_decay: Decay = 1e-2
     augment: Annotated[float, Field(ge=0, description="Strength of the random transforms, a share of the usual; 0: none.")] = 1.0
-    freeze_steps: Annotated[int, Field(ge=0, description="First steps in which only the head learns.")] = 0
+    freeze_steps: Annotated[int, Field(ge=0, description="First steps for the head alone (of a cxrnet: the decoder).")] = 0
     ranges: Ranges = Ranges()
 
     @property

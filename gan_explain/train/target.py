@@ -75,7 +75,7 @@ def train_target(
     objective = make_objective(built(options, stored), Preparation(stored), material.task, options, transform, classified)
     early = EarlyStopping(val_measure(objective, material.val), options.patience, options.monitor) if options.patience else None
     if options.views is None:
-        head = head_name(objective.network)
+        head = "decoder" if options.arch in CXRNETS else head_name(objective.network)
         trainer = SupervisedTrainer(objective, material.train, material.keys, training, head=head, early=early)
         run(trainer, training, out, resume=resume)
         trained = trainer.averaged().cpu()

@@ -131,3 +131,29 @@ def test_a_trained_one_is_an_ordinary_target(phantoms: Dataset, tmp_path: Path) 
     assert isinstance(back.network, CxrNet)
     images = phantoms.batch(range(3)).images
     torch.testing.assert_close(back.logits(images), trained.logits(images), atol=2e-2, rtol=2e-2)
+
+
+def test_the_decoder_learns_alone_at_first(phantoms: Dataset, tmp_path: Path) -> None:
+    options, training = usual("cxrnet")
+    options = replace(options, size=SIDE, evidence=replace(options.evidence, mixup=0.0))
+    still = replace(training, steps=2, batch_size=4, freeze_steps=2, ema=0.0)
+    torch.manual_seed(0)
+    before = {name: value.clone() for name, value in build(ClassifierConfig(arch="cxrnet", classes=2)).state_dict().items()}
+    torch.manual_seed(0)
+    after = train_target(phantoms, None, tmp_path / "t", options, still).network.state_dict()
+    moved = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"decoder"}
+
+
+def test_one_encoder_reads_twice() -> None:
+    network = CxrNet(CxrNetConfig(encoder="efficientnet_lite0", dropout=0.0)).eval()
+    assert network.second is None
+    x = torch.randn(2, 1, 64, 64)
+    first, maps = network.look(x)
+    torch.testing.assert_close(network.through(x, torch.ones_like(x)), first)
+    torch.testing.assert_close(network(x), (first + network.through(x, mixture(maps, first))) / 2)
+    kept = torch.full_like(x, 0.5, requires_grad=True)
+    network.held(x, kept).sum().backward()
+    assert kept.grad is not None
+    assert kept.grad.any()
+    assert all(p.grad is None for p in network.parameters())
