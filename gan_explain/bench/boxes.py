@@ -33,6 +33,8 @@ from gan_explain.data.manifest import read_manifest, read_table
 from gan_explain.lungs import support
 from gan_explain.metrics.measure import Measure, format_table
 from gan_explain.metrics.pointing import pointing_game, relevance_mass
+from gan_explain.nets.cxrnet import CxrNet
+from gan_explain.nets.multi_unet import MultiUNet
 from gan_explain.stats import auroc
 from gan_explain.targets import device_of
 from gan_explain.types import DataError, Record, Segmenter, Target
@@ -41,6 +43,7 @@ COLUMNS = ("path", "x", "y", "width", "height")
 MEASURES = ("share", "pointing", "auroc")
 REFERENCES = ("even", "depth", "brightness")
 READER = "reader"
+OWN = {CxrNet: "cxrnet", MultiUNet: "lung_cam"}  # maps of networks that bring their own
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels of the stored image
 
 
@@ -68,7 +71,8 @@ class Row:
 @dataclass(frozen=True)
 class Options:
     """`boxes`: a table path,x,y,width,height in pixels of the stored image, by default boxes.csv of the folder; `also`: targets
-    beside --target whose Grad-CAM is measured. Without --split all splits count: boxes train nothing."""
+    beside --target whose Grad-CAM is measured, and the map that they draw themselves, where they do. Without --split all splits
+    count: boxes train nothing."""
 
     boxes: Path | None = None
     also: Annotated[tuple[str, ...], Field(title="SPEC")] = ()
@@ -186,7 +190,7 @@ def _aggregated(rows: Sequence[Row], values: Mapping[str, np.ndarray], n_boot: i
 
 
 def bench(given: Given, options: Options) -> Outcome:
-    """The reader's layer and each target's Grad-CAM against the boxes, on whole radiographs."""
+    """The reader's layer and each target's maps against the boxes, on whole radiographs."""
     root = Path(given.data)
     manifest, listed = root / "manifest.csv", options.boxes or root / "boxes.csv"
     for path in (manifest, listed):
@@ -199,7 +203,9 @@ def bench(given: Given, options: Options) -> Outcome:
     lungs, targets = given.load_segmenter(), given.load_targets((given.target, *options.also))
     method = MethodOptions(generator=given.load_generator(), segmenter=lungs)
     maps = {READER: (METHODS[READER].of(method), next(iter(targets.values())))}
-    maps |= {f"grad_cam ({spec})": (METHODS["grad_cam"].of(method), target) for spec, target in targets.items()}
+    for spec, target in targets.items():
+        for name in ("grad_cam", *(name for kind, name in OWN.items() if isinstance(getattr(target, "network", None), kind))):
+            maps[f"{name} ({spec})"] = METHODS[name].of(method), target
     if given.dry_run:
         return Outcome({"images": len(chosen), "maps": list(maps)})
     rows = list(given.progress(measured(root, chosen, maps, lungs), len(chosen) * (len(maps) + len(REFERENCES)), "map"))
