@@ -115,5 +115,6 @@ def accuracy(truth: NDArray[np.int64], called: NDArray[np.int64], weights: Weigh
 
 def covid_f1(truth: NDArray[np.int64], called: NDArray[np.int64], weights: Weights) -> Floats:
     is_, says = truth == CLASSES.index("covid"), called == CLASSES.index("covid")
-    found: Floats = 2 * (weights @ (is_ & says)) / (weights @ is_ + weights @ says)
+    total = weights @ is_ + weights @ says
+    found: Floats = np.divide(2 * (weights @ (is_ & says)), total, out=np.zeros_like(total), where=total > 0)
     return found

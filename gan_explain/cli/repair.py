@@ -85,7 +85,7 @@ def repair(run: common.Run, options: RepairOptions) -> dict[str, Any]:
     \b
     --set has all else, such as
       making.strongest=2 making.prior=0 making.donors=100 making.healed=0 (none) head.views=4
-      training.steps=800 training.learning_rate=1e-4 training.batch_size=16 (--depth all)
+      share=0.6 training.steps=800 training.learning_rate=1e-4 training.batch_size=16 (--depth all)
     """
     from gan_explain.repair import RepairOptions as HowToRepair
     from gan_explain.repair import mend, prepare

@@ -108,16 +108,15 @@ class CxrNet(nn.Module):
     def __init__(self, config: CxrNetConfig) -> None:
         super().__init__()
         self.config = config
-        self.first: nn.Module
-        self.second: nn.Module | None = None  # the first again
-        if config.encoder:
-            self.first = LiteEncoder(config.encoder, config.classes, config.dropout)
-            channels = channels_of(config.encoder)[:LEVELS]
-        else:
-            self.first = Encoder(config.channels, config.classes, config.width, config.dropout)
-            self.second = Encoder(config.channels, config.classes, config.second_width, config.dropout)
-            channels = tuple(config.width * 2**i for i in range(LEVELS))
+        two = not config.encoder  # encoders; or the first reads again
+        self.first = (
+            Encoder(config.channels, config.classes, config.width, config.dropout)
+            if two
+            else LiteEncoder(config.encoder, config.classes, config.dropout)
+        )
+        channels = tuple(config.width * 2**i for i in range(LEVELS)) if two else channels_of(config.encoder)[:LEVELS]
         self.decoder = Decoder(channels, config.decoder_widths, config.classes, config.initial_map)
+        self.second = Encoder(config.channels, config.classes, config.second_width, config.dropout) if two else None
 
     def look(self, x: Tensor, shared: float = 1.0) -> tuple[Tensor, Tensor]:
         """Logits of the first encoder (N, K) and the map of every class (N, K, H, W) in [0, 1]. Of the gradient of the maps, the

@@ -44,7 +44,8 @@ class Making(Settings):
 @dataclass(frozen=True, kw_only=True)
 class RepairOptions(Settings):
     """`arms`: the first one's first seed is the mended CNN. The seeds are `seed`, `seed` + 1, ... `limit`: images of the test
-    split that are measured, drawn by name."""
+    split that are measured, drawn by name. `share` is of depth "all": weights between those audited and those trained keep more
+    of what the CNN knew (Wortsman et al., CVPR 2022, arXiv 2109.01903)."""
 
     TITLE: ClassVar = "Repair"
 
@@ -54,6 +55,7 @@ class RepairOptions(Settings):
     leave_out: tuple[str, ...] = ()
     limit: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
+    share: Annotated[float, Field(gt=0, le=1, description="How far from the audited weights to the trained ones (all).")] = 1.0
     making: Making = field(default_factory=Making)
     head: HeadTraining = field(default_factory=HeadTraining)
     training: SupervisedTraining = field(

@@ -160,7 +160,7 @@ def trained(target: ModuleTarget, given: Ingredients, arm: Arm, options: RepairO
     else:
         training = replace(options.training, seed=seed, device=str(device_of(target)))
         training = quiet(replace(training, ranges=STRONG) if arm == "classical" else training)
-        found = _finetuned(target, learned, cells, material.task, training)
+        found = between(target, _finetuned(target, learned, cells, material.task, training), options.share)
     objective = TargetObjective(found.network, Preparation(found.config), material.task)
     stored, _ = calibrated(found.config, found.network, objective, material.val)  # type: ignore[arg-type]
     point = with_operating_point(stored, ModuleTarget(found.network, stored, target.segmenter), material.val)  # type: ignore[arg-type]
@@ -176,6 +176,15 @@ def weights_of(cells: Sequence[Cell]) -> Tensor:
         totals = {name: float(sum(w for w, each in zip(weights.tolist(), names, strict=True) if each == name)) for name in names}
         weights = weights / torch.tensor([totals[name] for name in names])
     return weights / weights.mean()
+
+
+def between(audited: ModuleTarget, trained: ModuleTarget, share: float) -> ModuleTarget:
+    """A target whose weights lie `share` of the way from the audited to the trained ones; statistics of norms too."""
+    network = copy.deepcopy(trained.network)
+    old, new = audited.network.state_dict(), network.state_dict()
+    mixed = {name: torch.lerp(old[name].to(v), v, share) if v.is_floating_point() else v for name, v in new.items()}
+    network.load_state_dict(mixed)
+    return ModuleTarget(network, trained.config, trained.segmenter)
 
 
 def _finetuned(

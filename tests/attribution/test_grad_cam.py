@@ -16,6 +16,7 @@ from gan_explain.attribution.base import explained_set, log_odds
 from gan_explain.attribution.layers import feature_map, watched
 from gan_explain.metrics.pointing import pointing_game
 from gan_explain.nets.classifier import ARCHITECTURES, THREE_CHANNELS, ClassifierConfig, build
+from gan_explain.nets.efficientnet_lite import VARIANTS
 from gan_explain.targets import ModuleTarget, TargetConfig
 from gan_explain.types import Explainer, TargetError
 
@@ -150,7 +151,11 @@ LAST = {
     "vgg16_bn": ("features.42", 4),
     "efficientnet_b0": ("features", 2),
     "multi_unet": ("unet.down.2", 4),
+    "multi_unet_lite0": ("unet.encoder.levels.3", 4),
     "cxrnet": ("second.stages.3", 4),
+    "cxrnet_lite0": ("first.features.levels.3", 4),
+    **dict.fromkeys(VARIANTS, ("features.top", 2)),
+    **{f"{variant}_c4": ("features.levels.3", 4) for variant in VARIANTS},
 }
 
 

@@ -58,9 +58,10 @@ def record(path: str = "a.png", split: str = "test", patient: str = "p") -> Reco
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two images, 120 x 80 pixels that grow brighter from top to bottom."""
+    """Two images, 120 x 80 pixels that grow brighter from top to bottom, with stripes: a plain shade is no radiograph."""
     for name in ("a.png", "b.png"):
         ramp = np.linspace(40, 200, HEIGHT).astype(np.uint8)[:, None].repeat(WIDTH, 1)
+        ramp[:, np.arange(WIDTH) // 10 % 2 == 0] += 40
         Image.fromarray(ramp).save(tmp_path / name)
     return tmp_path
 

@@ -105,7 +105,8 @@ def test_shortcuts(invoke: Invoke) -> None:
 def test_crop_resumes(invoke: Invoke, world: Path) -> None:
     few = ("--set", "resolution=32", "--set", "steps=1", "--set", "seeds=1", "--set", "arm=whole,lungs")
     crop = ("bench", "crop", *MODELS, "--data", "phantom:n=30,covid=0.5", *few)
-    assert invoke(*crop, "--out", "b").exit_code == 0
+    first = invoke(*crop, "--out", "b")
+    assert first.exit_code == 0, first.stderr
     lines = (world / "b" / "results.jsonl").read_text().splitlines()
     assert [json.loads(line)["arm"] for line in lines] == ["whole", "lungs"]
     more = invoke(*crop, "--resume", "--out", "b", "--json")

@@ -98,7 +98,8 @@ NAMES = [name for name, _ in files(Path("marker"))]
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A working directory with an image and hostile files, and the marker that none of them may make."""
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(np.tile(np.arange(128, dtype=np.uint8), (128, 1))).save(tmp_path / "image.png")
+    ribs = np.abs(np.arange(128) % 64 - 32).astype(np.uint8) * 7  # up and down twice: a plain shade is no radiograph
+    Image.fromarray(np.tile(ribs, (128, 1))).save(tmp_path / "image.png")
     for name, data in files(tmp_path / "marker"):
         (tmp_path / name).write_bytes(data)
     return tmp_path, tmp_path / "marker"

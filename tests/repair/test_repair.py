@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from gan_explain.repair import RepairOptions, RepairResult, prepare, repair
 from gan_explain.repair import healed as healing
 from gan_explain.repair.healed import Judges, healable
 from gan_explain.repair.measure import Answers, changes, table
-from gan_explain.repair.training import known, weights_of
+from gan_explain.repair.training import between, known, weights_of
 from gan_explain.targets import ModuleTarget, TargetConfig, load_target
 from gan_explain.train.head import HeadTraining
 from gan_explain.train.supervised import SupervisedTraining
@@ -203,3 +204,17 @@ def test_without_a_judge_nothing_is_healed(marked: Dataset, reads_markers: Modul
     found = healable(given.material.train, given.material.healing, load_generator("phantom64"), Judges(), RepairOptions().making)
     assert found.places == ()
     assert found.refused == {"its source has too few normal or diseased images for a judge": len(given.material.healing)}
+
+
+def test_weights_between_those_audited_and_those_trained(reads_markers: ModuleTarget) -> None:
+    trained = ModuleTarget(copy.deepcopy(reads_markers.network), reads_markers.config, reads_markers.segmenter)
+    with torch.no_grad():
+        for parameter in trained.network.parameters():
+            parameter += 1
+    found = between(reads_markers, trained, 0.25).network
+    for name, parameter in reads_markers.network.named_parameters():
+        torch.testing.assert_close(found.get_parameter(name), parameter + 0.25)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(between(reads_markers, trained, 1.0).network.parameters(), trained.network.parameters(), strict=True)
+    )

@@ -179,7 +179,7 @@ def test_no_training_split(phantoms: Dataset, tmp_path: Path) -> None:
 
 def test_weights_of_torchvision_are_not_for_our_own(phantoms: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="architecture of torchvision"):
-        train_target(phantoms, None, tmp_path, TargetOptions(size=SIDE, weights=tmp_path / "w.pth"), BRIEF)
+        train_target(phantoms, None, tmp_path, TargetOptions(size=SIDE, weights=str(tmp_path / "w.pth")), BRIEF)
 
 
 # -- the trainer --------------------------------------------------------------------------------------------------------------

@@ -261,7 +261,7 @@ def test_one_class_calibrates_nothing(phantoms: Dataset, tmp_path: Path) -> None
         ({"arch": "brand_new"}, "arch: expected one of small, "),
         ({"arch": "multi_unet", "lungs_only": True}, "expected whole images"),
         ({"sha256": "0" * 64}, "expected weights with it"),
-        ({"views": 1}, "views: expected weights to start from"),
+        ({"views": 1}, "views: expected weights, "),
         ({"views": 1, "arch": "cxrnet_lite0", "weights": "imagenet"}, "views: .* an architecture that only classifies"),
         (
             {"arch": "resnet50", "weights": "imagenet"},
