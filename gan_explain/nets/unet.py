@@ -33,7 +33,8 @@ class UNet(nn.Module):
             raise ValueError(f"expected a resolution that is a multiple of {2 ** len(config.widths)}, got {config.resolution}")
         self.config = config
         skips = self._contracting(config)
-        widths = (*config.widths[: len(skips) - 1], skips[-1])
+        self.deepest = skips[-1]  # channels of the deepest features
+        widths = (*config.widths[:-1], self.deepest)
         self.up = nn.ModuleList(ConvNorm(skip + b, a) for skip, (a, b) in zip(skips, pairwise(widths), strict=False))
         self.head = nn.Conv2d(widths[0], 4, 3, padding=1)
 
@@ -46,11 +47,6 @@ class UNet(nn.Module):
         self.stem = nn.Sequential(ConvNorm(4 * config.channels, widths[0]), ConvNorm(widths[0], widths[0]))
         self.down = nn.ModuleList(nn.Sequential(ConvNorm(a, b, stride=2), ConvNorm(b, b)) for a, b in pairwise(widths))
         return widths
-
-    @property
-    def deepest(self) -> int:
-        """Channels of the deepest features."""
-        return channels_of(self.config.encoder)[len(self.config.widths) - 1] if self.config.encoder else self.config.widths[-1]
 
     def forward(self, images: Tensor) -> Tensor:
         return self.decode(self.encode(images * 2 - 1))

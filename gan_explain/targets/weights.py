@@ -31,9 +31,9 @@ def read_weights(path: str | os.PathLike[str], sha256: str | None = None, *, kno
     but tensors, or has another SHA-256 than `sha256`.
     """
     path = Path(path)
-    digest = file_digest(path)
-    if sha256 is not None and digest != sha256.lower():
-        raise CheckpointError(f"{path}: expected SHA-256 {sha256.lower()}, got {digest}")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such weights file")
+    check_digest(path, sha256)
     try:
         state: Any = safetensors.torch.load_file(path) if path.suffix == ".safetensors" else load_tensors(path, known)
     except (CheckpointError, OSError, MemoryError):
@@ -54,11 +54,15 @@ def read_weights(path: str | os.PathLike[str], sha256: str | None = None, *, kno
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file of weights; CheckpointError where there is none."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such weights file")
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_digest(path: Path, sha256: str | None) -> None:
+    """CheckpointError unless a file has this SHA-256, where one is asked for."""
+    if sha256 is not None and (digest := file_digest(path)) != sha256.lower():
+        raise CheckpointError(f"{path}: expected SHA-256 {sha256.lower()}, got {digest}")
 
 
 def load_tensors(path: Path, known: Sequence[type] = (), expected: str = TENSORS) -> Any:

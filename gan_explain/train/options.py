@@ -103,12 +103,12 @@ class TargetOptions(Settings):
         return 3 if self.arch in THREE_CHANNELS else 1
 
 
-MIRRORED = Ranges(rotate=10.0, scale=0.12, contrast=0.2, blur=0.0, flip=0.5)
-FINE_TUNING = SupervisedTraining(steps=1000, learning_rate=5e-4, weight_decay=0.05, freeze_steps=50, ranges=MIRRORED)
+TRANSFORMS = Ranges(rotate=10.0, scale=0.12, contrast=0.2, blur=0.0, flip=0.5)
+FINE_TUNING = SupervisedTraining(steps=1000, learning_rate=5e-4, weight_decay=0.05, freeze_steps=50, ranges=TRANSFORMS)
 USUAL: Mapping[str, tuple[TargetOptions, SupervisedTraining]] = {
     "cxrnet": (
         TargetOptions(arch="cxrnet", smoothing=0.1, balance="none"),
-        SupervisedTraining(steps=3000, learning_rate=3e-3, weight_decay=0.05, ema=0.995, ranges=MIRRORED),
+        SupervisedTraining(steps=3000, learning_rate=3e-3, weight_decay=0.05, ema=0.995, ranges=TRANSFORMS),
     ),
     "multi_unet": (TargetOptions(arch="multi_unet", size=160), SupervisedTraining(steps=3000, batch_size=24)),
     **{name: (TargetOptions(arch=name, size=SIDES[backbone_of(name)]), FINE_TUNING) for name in PRETRAINED},

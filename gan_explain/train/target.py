@@ -26,7 +26,7 @@ from gan_explain.nets.classifier import CXRNETS, MULTI_UNETS, PRETRAINED, Classi
 from gan_explain.nets.efficientnet_lite import imagenet_file, load_imagenet
 from gan_explain.stats import best_operating_point
 from gan_explain.targets import ModuleTarget, Preparation, TargetConfig, load_torchvision_weights, target_from_part
-from gan_explain.targets.weights import file_digest, head_name
+from gan_explain.targets.weights import check_digest, file_digest, head_name
 from gan_explain.train.calibration import fit_temperature
 from gan_explain.train.cxrnet import CxrNetObjective
 from gan_explain.train.distributed import is_main
@@ -39,7 +39,7 @@ from gan_explain.train.options import TargetOptions
 from gan_explain.train.spectral import SpectralOptions
 from gan_explain.train.supervised import SCARCE, SupervisedTrainer, SupervisedTraining
 from gan_explain.train.unet import Chosen, MultiObjective, teaching
-from gan_explain.types import CheckpointError, DataError, Segmenter
+from gan_explain.types import DataError, Segmenter
 
 WHOLE_MEAN, WHOLE_STD = 0.5, 0.25  # of percentile-clipped radiographs, roughly
 SPECTRUM = "spectrum"  # folder of the network that reads spectra, in that of the target
@@ -171,9 +171,7 @@ def built(options: TargetOptions, stored: TargetConfig) -> nn.Module:
         return load_torchvision_weights(options.arch, options.weights, options.sha256, len(stored.classes))
     network = build(ClassifierConfig(arch=stored.arch, classes=len(stored.classes), channels=stored.channels))
     if options.weights is not None:
-        path = load_imagenet(network, options.weights_file)
-        if options.sha256 not in (None, digest := file_digest(path)):
-            raise CheckpointError(f"{path}: expected SHA-256 {options.sha256}, got {digest}")
+        check_digest(load_imagenet(network, options.weights_file), options.sha256)
     return network
 
 
